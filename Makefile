@@ -1,0 +1,31 @@
+# A few verbs. Each builds what it needs in .venv, from any Python 3.11 or later.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: run test check bench clean
+
+run: $(READY)           ## a real service under the master: files over HTTP, lines over TCP and Unix
+	@exec $(BIN)/python -m examples.demo
+
+test: $(READY)          ## the plain suite: minutes, not more
+	$(BIN)/python -m pytest -m "not long"
+
+check: $(READY)         ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)         ## CPU a request of one worker, beside a bare accept loop
+	$(BIN)/python -m tests.bench
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml prefork/__init__.py
+	$(PYTHON) -c 'import sys; sys.exit("prefork needs Python 3.11 or later; this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""Services to try, each run by the tests."""

@@ -1,0 +1,130 @@
+"""Where a service listens, as the URL its user writes and the record everything else reads.
+
+It must not know sockets: opening one is ``system/sockets.py``.
+Invariant: ``parse(str(address)) == address`` for every address that ``parse`` returns.
+"""
+
+from typing import NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+SCHEMES = ("tcp", "udp", "unix", "unixgram")
+LATER = ("fd", "systemd", "tls")
+UNIX_PATH_MAX = 107  # bytes: sockaddr_un.sun_path holds 108 with its final zero, unix(7)
+DEFAULT_MODE = 0o660
+
+
+class Address(NamedTuple):
+    """One bind.
+
+    :param scheme: ``tcp``, ``udp``, ``unix`` or ``unixgram``.
+    :param host: a name or an address, without brackets; empty for Unix sockets.
+    :param port: 0 lets the kernel choose.
+    :param path: of a Unix socket; one that begins with ``@`` lives in the abstract namespace.
+    :param v6only: whether ``[::]`` refuses IPv4 clients; ``None`` leaves it to the kernel.
+    :param mode: permission bits of a Unix socket's path.
+    :param user: owner of that path by name or number; empty leaves it alone.
+    :param group: group of that path by name or number; empty leaves it alone.
+    """
+
+    scheme: str
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    v6only: bool | None = None
+    mode: int = DEFAULT_MODE
+    user: str = ""
+    group: str = ""
+
+    @property
+    def is_unix(self) -> bool:
+        return self.scheme in ("unix", "unixgram")
+
+    @property
+    def is_stream(self) -> bool:
+        return self.scheme in ("tcp", "unix")
+
+    @property
+    def is_abstract(self) -> bool:
+        return self.path.startswith("@")
+
+    def __str__(self) -> str:
+        if self.is_unix:
+            options = [f"mode={self.mode:04o}"] if self.mode != DEFAULT_MODE else []
+            options += [f"{key}={value}" for key, value in (("user", self.user), ("group", self.group)) if value]
+            return f"{self.scheme}:{self.path}" + ("?" + "&".join(options) if options else "")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}" + ("" if self.v6only is None else f"?v6only={self.v6only:d}")
+
+
+def parse(text: str) -> Address:
+    """Read a bind as its user writes it, for example ``tcp://[::]:9000?v6only=0`` or ``unix:/run/x.sock?mode=0600``.
+
+    :raises ValueError: with one line that says what is wrong and what would be right.
+    """
+    scheme, colon, rest = text.partition(":")
+    if not colon or scheme not in SCHEMES:
+        raise ValueError(_advice(text, scheme))
+    if scheme in ("unix", "unixgram"):
+        return _parse_unix(text, scheme, rest)
+    return _parse_inet(text, scheme)
+
+
+def _advice(text: str, scheme: str) -> str:
+    if scheme in LATER:
+        return f"{text!r}: the scheme {scheme!r} is not in this version; use one of {', '.join(SCHEMES)}"
+    likely = f"tcp://{text.lstrip('/')}" if ":" in text and "//" not in text else f"unix:{text}"
+    return f"{text!r} is not a bind: begin with {', '.join(f'{s}:' for s in SCHEMES)}; perhaps {likely}"
+
+
+def _parse_unix(text: str, scheme: str, rest: str) -> Address:
+    path, _, query = rest.removeprefix("//").partition("?")
+    if not path:
+        raise ValueError(f"{text!r} names no path: write {scheme}:/run/my.sock, or {scheme}:@name for an abstract one")
+    if len(path.encode()) > UNIX_PATH_MAX:
+        raise ValueError(f"{text!r}: the path has {len(path.encode())} bytes, a Unix socket's at most {UNIX_PATH_MAX}")
+    options = _options(text, query, ("mode", "user", "group"))
+    if path.startswith("@") and options:
+        raise ValueError(f"{text!r}: an abstract socket has no file, so no {', '.join(options)}; leave it out")
+    try:
+        mode = int(options.get("mode", f"{DEFAULT_MODE:o}"), 8)
+    except ValueError:
+        mode = -1
+    if not 0 <= mode <= 0o777:
+        raise ValueError(f"{text!r}: mode={options['mode']} is not permission bits; write them in octal, as mode=0660")
+    return Address(scheme, path=path, mode=mode, user=options.get("user", ""), group=options.get("group", ""))
+
+
+def _parse_inet(text: str, scheme: str) -> Address:
+    url = urlsplit(text)
+    try:
+        port = url.port
+    except ValueError:
+        port = None
+    if port is None or not text.startswith(f"{scheme}://") or url.path not in ("", "/") or url.fragment or url.username:
+        raise ValueError(f"{text!r} wants a host and a port from 0 to 65535, as {scheme}://127.0.0.1:9000")
+    options = _options(text, url.query, ("v6only",))
+    v6only = options.get("v6only")
+    if v6only not in (None, "0", "1"):
+        raise ValueError(f"{text!r}: v6only is 0 or 1, not {v6only!r}")
+    host = url.hostname or "0.0.0.0"
+    if v6only is not None and ":" not in host:
+        raise ValueError(f"{text!r}: v6only belongs to an IPv6 address, as {scheme}://[::]:{port}?v6only={v6only}")
+    return Address(scheme, host=host, port=port, v6only=None if v6only is None else v6only == "1")
+
+
+def _options(text: str, query: str, known: tuple[str, ...]) -> dict[str, str]:
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    for key in options:
+        if key not in known:
+            raise ValueError(f"{text!r} has the option {key!r}; this kind of bind knows {', '.join(known)}")
+    return options
+
+
+def describe_peer(peer: object) -> str:
+    """A client's address as the log and the titles show it: ``10.0.0.7:51022``, ``[::1]:9``, a path, or ``unix``."""
+    if isinstance(peer, tuple) and len(peer) >= 2:
+        host, port = peer[0], peer[1]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if isinstance(peer, bytes):
+        peer = peer.decode(errors="backslashreplace").replace("\0", "@")
+    return str(peer) if peer else "unix"

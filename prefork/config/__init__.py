@@ -1,0 +1,1 @@
+"""Settings: frozen records, where they come from, and their units. Nothing of a user is opened or started here."""

@@ -1,0 +1,49 @@
+"""What can go wrong in a user's hands, each with the exit code the documentation gives it.
+
+An error here is one line: what failed, on what, why, and what to try. It must not know who prints it.
+Invariant: every class has the exit code of ``docs/exit-codes.md``, and its text has no line break.
+"""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit codes of the master (``docs/exit-codes.md``)."""
+
+    STOPPED = 0
+    USAGE = 2
+    NOT_LOADED = 3
+    NOT_BOUND = 4
+    CUT_OFF = 5
+    NAME_TAKEN = 6
+    INTERNAL = 70
+
+
+class PreforkError(Exception):
+    """A failure with a one-line reason and an exit code.
+
+    :param reason: what, on what, why, and what to try; line breaks become spaces.
+    """
+
+    exit_code: Exit = Exit.INTERNAL
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(" ".join(reason.split()))
+
+
+class UsageError(PreforkError):
+    """A setting is wrong. Nothing was touched."""
+
+    exit_code = Exit.USAGE
+
+
+class BindError(PreforkError):
+    """An address could not be bound."""
+
+    exit_code = Exit.NOT_BOUND
+
+
+class NameTakenError(PreforkError):
+    """Another instance holds this name."""
+
+    exit_code = Exit.NAME_TAKEN

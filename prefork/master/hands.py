@@ -1,0 +1,154 @@
+"""What the master holds in its hands for one service: descriptors and pids, never an opinion.
+
+It must not decide or log. Invariant: every descriptor here is closed by the one method that forgets it.
+Read next: ``translate.py`` (facts become events) and ``perform.py`` (orders become calls).
+"""
+
+import os
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from prefork.config.settings import MOST_WORKERS, Service
+from prefork.pool.records import Policy, Pool, Reading, State
+from prefork.pool.rules import Readings
+from prefork.system import draining, kick, slots, sockets
+from prefork.system.wakeup import Poller
+
+SLOTS = MOST_WORKERS + MOST_WORKERS // 4 + 1  # the ceiling and its surge; pages nobody touches cost nothing
+
+
+@dataclass(eq=False)
+class Mold:
+    """A mold process: its pair ends when nobody it forked is under way any more, its pidfd when it is dead."""
+
+    generation: int
+    pid: int
+    pidfd: int
+    pair: socket.socket
+    how: str = ""  # it ended, once it has
+    is_closed: bool = False  # its pair has ended
+
+
+@dataclass(eq=False)
+class NoticePipe:
+    """The reading end of one mold's notice pipe, with the record a read may have cut."""
+
+    reader: int
+    remainder: bytes = b""
+
+
+@dataclass(eq=False)
+class Child:
+    """A worker process."""
+
+    slot: int
+    order: int
+    pid: int
+    pidfd: int
+
+
+@dataclass(eq=False)
+class Hands:
+    """The kernel's side of one service."""
+
+    name: str
+    settings: Service
+    listeners: list[sockets.Listener]
+    board: slots.Scoreboard = field(default_factory=lambda: slots.Scoreboard.create(SLOTS))
+    kick: int = field(default_factory=kick.create)
+    molds: dict[int, Mold] = field(default_factory=dict)
+    pipes: set[NoticePipe] = field(default_factory=set)
+    children: dict[int, Child] = field(default_factory=dict)  # by slot
+    loads: dict[int, Service] = field(default_factory=dict)  # the settings each generation was loaded with
+    reserved: list[int] = field(default_factory=list)  # descriptors kept free for the pidfds of the unborn
+    lines: dict[int, slots.Slot] = field(default_factory=dict)  # of the scoreboard, by slot
+
+    @property
+    def policy(self) -> Policy:
+        settings = self.settings
+        return Policy(
+            drain=settings.graceful_timeout,
+            quick=settings.quick_timeout,
+            boot=settings.boot_timeout,
+            max_requests=settings.max_requests,
+            request_hard=settings.request_hard,
+        )
+
+    def _count_handshakes(self) -> int:
+        return draining.count_handshakes(listener.socket for listener in self.listeners)
+
+    def line(self, slot: int) -> slots.Slot:
+        if slot not in self.lines:
+            self.lines[slot] = self.board.slot(slot)
+        return self.lines[slot]
+
+    def read(self, pool: Pool) -> Readings:
+        """What the scoreboard and the kernel's tables say now."""
+        readings: Mapping[int, Reading] = {
+            worker.slot: self._read_slot(worker.slot) for worker in pool.in_state(State.READY, State.RETIRING)
+        }
+        handshakes = self._count_handshakes() if pool.is_stopping else 0
+        return Readings(readings, handshakes)
+
+    def _read_slot(self, slot: int) -> Reading:
+        line = self.line(slot)
+        return Reading(requests=line.totals[slots.REQUESTS], busy_since=line.busy_since())
+
+    def reserve_descriptor(self) -> None:
+        """Make sure that a worker about to be forked can be watched.
+
+        :raises OSError: EMFILE, ENFILE.
+        """
+        self.reserved.append(os.dup(self.kick))
+
+    def release_descriptor(self) -> None:
+        if self.reserved:
+            os.close(self.reserved.pop())
+
+    def close_listeners(self) -> None:
+        for listener in self.listeners:
+            sockets.remove_path(listener)
+            listener.socket.close()
+        self.listeners = []
+
+    def forget_mold(self, mold: Mold) -> None:
+        if self.molds.get(mold.generation) is mold:
+            del self.molds[mold.generation]
+        mold.pair.close()
+
+    def forget_pipe(self, pipe: NoticePipe) -> None:
+        self.pipes.discard(pipe)
+        os.close(pipe.reader)
+
+    def forget_child(self, child: Child) -> None:
+        if self.children.get(child.slot) is child:
+            del self.children[child.slot]
+        os.close(child.pidfd)
+
+
+@dataclass(eq=False)
+class Machine:
+    """What all services of the master share.
+
+    :param unadopted: dead workers whose process between still lives, so that they are not our children yet.
+    """
+
+    instance: str
+    lifeline: int
+    poller: Poller = field(default_factory=Poller)
+    log_file: str = ""
+    log_level: str = "info"
+    unadopted: set[Child] = field(default_factory=set)
+    strangers: int = 0  # ended processes that were not ours, reaped as sub-reaper or PID 1
+    has_waiting_strangers: bool = False  # some may be there that could not be told from our own yet
+
+
+def known_pids(all_hands: Iterable[Hands]) -> set[int]:
+    """Pids that are reaped by their own pidfd."""
+    return {pid for hands in all_hands for pid in _pids(hands)}
+
+
+def _pids(hands: Hands) -> Iterable[int]:
+    yield from (mold.pid for mold in hands.molds.values())
+    yield from (child.pid for child in hands.children.values())

@@ -1,0 +1,171 @@
+"""The loop: wait, learn, decide, perform. This file is the whole theory of the master.
+
+It must not know the rules, the calls or the lines. There is one place that waits and one that changes the books.
+Invariant: the master never blocks anywhere else, and runs no application code.
+Read next: ``prefork/pool/rules.py`` (what is decided), ``translate.py`` and ``perform.py`` (the kernel's side).
+"""
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from prefork.config.settings import Instance
+from prefork.errors import Exit, PreforkError
+from prefork.master import opening, translate
+from prefork.master.hands import Hands, Machine
+from prefork.master.perform import perform
+from prefork.master.watch import Watch
+from prefork.pool import events
+from prefork.pool.learn import learn
+from prefork.pool.records import Phase, Pool, Wanted
+from prefork.pool.rules import decide
+from prefork.report import log
+from prefork.system import lifeline, processes, titles
+from prefork.system.logfile import set_up
+from prefork.system.wakeup import Wakeup
+
+_HEARD = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+    signal.SIGCHLD,
+)
+logger = logging.getLogger("prefork.master")
+now = time.monotonic
+
+
+def run(settings: Instance, reread: Callable[[], Instance]) -> Exit:
+    """Run the services of ``settings`` until they are stopped.
+
+    :param reread: gives the settings anew on a reload.
+    :returns: the exit code of ``docs/exit-codes.md``.
+    :raises NameTakenError: another instance holds the name.
+    :raises BindError: an address cannot be bound.
+    """
+    wakeup = Wakeup(_HEARD)
+    name, holder = opening.hold_name(settings)
+    with holder:
+        log_file = set_up(settings.log_file, settings.log_level, name)
+        titles.set_title(f"master {name}")
+        processes.become_subreaper()
+        with opening.open_all(settings) as all_hands:
+            reader, _writer = lifeline.create()  # the writer stays open, and unknown to all others, until we are gone
+            machine = Machine(name, reader, log_file=os.path.abspath(settings.log_file) if settings.log_file else "")
+            machine.log_level = settings.log_level
+            machine.poller.add(wakeup.fileno(), wakeup)
+            master = Master(settings, reread, machine, all_hands, log_file.reopen)
+            try:
+                return master.run()
+            except Exception:
+                logger.exception("internal error: the master ends, its workers finish what they have; please report it")
+                return Exit.INTERNAL
+
+
+class Master:
+    """The loop and the books it keeps, one a service. See ``run``."""
+
+    def __init__(
+        self,
+        settings: Instance,
+        reread: Callable[[], Instance],
+        machine: Machine,
+        all_hands: dict[str, Hands],
+        reopen_log: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._reread = reread
+        self._machine = machine
+        self._hands = all_hands
+        self._reopen_log = reopen_log
+        self._watches = {name: Watch(hands.board) for name, hands in all_hands.items()}
+        self._pools = {
+            name: Pool(name, Wanted(service.workers, service.workers, since=now()))
+            for name, service in settings.service.items()
+        }
+
+    def run(self) -> Exit:
+        until: float | None = now()
+        while not all(pool.is_finished for pool in self._pools.values()):
+            keys = self._machine.poller.wait(None if until is None else until - now())
+            heard = translate.wakeup_signals(keys)
+            for name, event in translate.translate(keys, self._machine, self._hands, self._pools, heard):
+                self._learn(name, event)
+            self._obey_signals(heard)
+            until = self._decide_all()
+        return self._exit_code()
+
+    def _learn(self, name: str, event: events.Event) -> None:
+        """The only place where a book changes."""
+        before = self._pools[name]
+        after = self._pools[name] = learn(before, event)
+        log.tell(before, event, after)
+        if after.failed and not before.failed:  # at the first start one failing service fails all
+            for other in self._pools:
+                self._learn(other, events.StopAsked(at=now(), phase=Phase.QUICK))
+
+    def _decide_all(self) -> float | None:
+        """Decide and perform for every service.
+
+        :returns: the moment of the next deadline: now, if what was performed may have made something due.
+        """
+        deadlines: list[float] = []
+        for name, hands in self._hands.items():
+            moment = now()
+            readings = hands.read(self._pools[name])
+            decision = decide(self._pools[name], readings, hands.policy, moment)
+            for order in decision.orders:
+                for event in perform(order, hands, self._machine):
+                    self._learn(name, event)
+            deadlines += [moment] if decision.orders else []
+            deadlines += [] if decision.until is None else [decision.until]
+            if hands.policy.request_hard is not None:
+                look_again = self._watches[name].look(readings, hands.policy.request_hard, moment)
+                deadlines += [] if look_again is None else [look_again]
+        return min(deadlines, default=None)
+
+    def _obey_signals(self, heard: set[int]) -> None:
+        for name, event in (*translate.stops_asked(heard, self._pools), *translate.scaling_asked(heard, self._pools)):
+            self._learn(name, event)
+        if signal.SIGHUP in heard:
+            self._reload()
+        if signal.SIGUSR1 in heard:
+            self._reopen_logs()
+        if signal.SIGUSR2 in heard:
+            logger.warning("SIGUSR2: upgrading in place is not in this version; start the new one and stop this one")
+
+    def _reload(self) -> None:
+        """Read the configuration again, and ask every service for its next generation."""
+        try:
+            settings = self._reread()
+            opening.refuse_restarts(self._settings, settings)
+        except PreforkError as error:
+            logger.error("reload refused, everything serves on as it was: %s", error)
+            return
+        self._settings = settings
+        for name, service in settings.service.items():
+            self._hands[name].settings = service
+            self._learn(name, events.ReloadAsked(at=now(), configured=service.workers))
+
+    def _reopen_logs(self) -> None:
+        self._reopen_log()
+        logger.info("log reopened")
+        for hands in self._hands.values():
+            for child in hands.children.values():
+                processes.tell(child.pidfd, signal.SIGUSR1)
+
+    def _exit_code(self) -> Exit:
+        pools = self._pools.values()
+        cut_off = sum(pool.cut_off for pool in pools)
+        code = Exit.CUT_OFF if cut_off else Exit.STOPPED
+        if any(pool.failed for pool in pools):
+            code = Exit.NOT_LOADED
+        tail = f"; {cut_off} request{'s were' if cut_off > 1 else ' was'} cut off" if cut_off else ""
+        logger.info("stopped, exit %d%s", code, tail)
+        return code

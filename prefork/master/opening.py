@@ -1,0 +1,95 @@
+"""Before the first fork: everything that can fail for a user's reason, all of it undone if one part fails.
+
+Invariant: when this raises, no socket, path or name is left.
+"""
+
+import contextlib
+import errno
+import itertools
+import logging
+import os
+import socket
+from collections.abc import Iterator
+
+from prefork.address import Address
+from prefork.config.settings import Instance, Service
+from prefork.errors import BindError, NameTakenError, UsageError
+from prefork.master.hands import Hands
+from prefork.system import sockets
+
+logger = logging.getLogger("prefork.master")
+
+_REMEDIES = {
+    errno.EADDRINUSE: "stop what listens there, or choose another",
+    errno.EACCES: "choose a port from 1024 on or a path you may write, or start with the privilege",
+    errno.EADDRNOTAVAIL: "choose an address this machine has",
+    errno.ENOENT: "make its directory first",
+    errno.EEXIST: "choose another path, or remove it",
+}
+
+
+def hold_name(settings: Instance) -> tuple[str, socket.socket]:
+    """Hold the instance's name; one that was not given but derived is numbered until it is free.
+
+    :raises NameTakenError: the given name belongs to a running instance.
+    """
+    for number in itertools.count(1):
+        name = settings.name if number == 1 else f"{settings.name}-{number}"
+        holder = sockets.hold_name(name)
+        if holder is not None:
+            return name, holder
+        if settings.is_named:
+            raise NameTakenError(
+                f"an instance named {name!r} runs already for this user; choose another name, or stop it"
+            )
+    raise AssertionError("unreachable")
+
+
+@contextlib.contextmanager
+def open_all(settings: Instance) -> Iterator[dict[str, Hands]]:
+    """The hands of every service, all its listeners open; closed again when the block ends.
+
+    :raises BindError: an address cannot be bound, with the reason and what to try.
+    """
+    with contextlib.ExitStack() as undo:
+        all_hands: dict[str, Hands] = {}
+        for name, service in settings.service.items():
+            hands = Hands(name, service, listeners=[])
+            undo.callback(hands.close_listeners)
+            for address in service.addresses:
+                hands.listeners.append(_open(name, address, service))
+            all_hands[name] = hands
+        yield all_hands
+
+
+def _open(name: str, address: Address, service: Service) -> sockets.Listener:
+    try:
+        listener = sockets.open_listener(address, service.backlog)
+    except (OSError, LookupError) as error:
+        number = error.errno if isinstance(error, OSError) else None
+        why = os.strerror(number) if number and number > 0 else str(error)
+        remedy = _REMEDIES.get(number or 0, "choose another address")
+        raise BindError(f"{name}: cannot listen on {address}: {why.lower()}; {remedy}") from None
+    highest = sockets.highest_backlog()
+    if address.is_stream and service.backlog > highest:
+        text = "%s: backlog %d is cut to %d by net.core.somaxconn; raise that, or lower backlog"
+        logger.warning(text, name, service.backlog, highest)
+    logger.info("%s: listening on %s", name, listener.address)
+    return listener
+
+
+def refuse_restarts(before: Instance, after: Instance) -> None:
+    """Refuse a reload that would change what only a restart can change.
+
+    :raises UsageError: naming what it is.
+    """
+    for what in ("name", "log_file", "log_level"):
+        if getattr(before, what) != getattr(after, what):
+            change = f"from {getattr(before, what)!r} to {getattr(after, what)!r}"
+            raise UsageError(f"{what} changes {change}; restart for it")
+    if set(before.service) != set(after.service):
+        changed = ", ".join(sorted(set(before.service) ^ set(after.service)))
+        raise UsageError(f"a reload in this version cannot add or remove services ({changed}); restart for it")
+    for name, service in after.service.items():
+        if service.bind != before.service[name].bind or service.backlog != before.service[name].backlog:
+            raise UsageError(f"[service.{name}] changes its bind or backlog; restart for it in this version")

@@ -1,0 +1,246 @@
+"""Facts become events: what the wait brought, read from the kernel and told in the words of the pool.
+
+It must not decide, and it changes nothing but what is in our hands. In one batch messages come first, then the
+scoreboard, then deaths, then signals: otherwise "boot failed, with this traceback" would arrive after the death.
+Invariant: a death is news only when the kernel says so, never because of a message.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+
+from prefork.master.hands import Child, Hands, Machine, Mold, NoticePipe, known_pids
+from prefork.pool import events
+from prefork.pool.records import Phase, Pool, State
+from prefork.system import processes, slots
+from prefork.system.wakeup import Wakeup
+from prefork.worker.protocol import (
+    PACKET_MAX,
+    Born,
+    Broken,
+    Failed,
+    Left,
+    Loaded,
+    NotForked,
+    Ready,
+    Record,
+    decode,
+)
+from prefork.worker.protocol import State as CellState
+
+now = time.monotonic
+News = tuple[str, events.Event]  # the service's name, and what happened there
+
+
+def translate(
+    keys: list[Hashable], machine: Machine, all_hands: Mapping[str, Hands], pools: Mapping[str, Pool], heard: set[int]
+) -> Iterator[News]:
+    """The events behind the ready descriptors.
+
+    :param keys: what is readable.
+    :param heard: signals that arrived.
+    """
+    ready = set(keys)
+    # everything is read together: what one process wrote on two channels, or just before it died, belongs in that order
+    has_messages = signal.SIGCHLD in heard or any(isinstance(key, Mold | Child | NoticePipe) for key in keys)
+    for name, hands in all_hands.items():
+        for event in _translate_one(ready, has_messages, hands, pools[name], machine, heard):
+            yield name, event
+    if signal.SIGCHLD in heard or machine.has_waiting_strangers:
+        _reap_strangers(machine, all_hands, pools)
+
+
+def _translate_one(
+    ready: set[Hashable], has_messages: bool, hands: Hands, pool: Pool, machine: Machine, heard: set[int]
+) -> Iterator[events.Event]:
+    for mold in list(hands.molds.values()):
+        if has_messages or mold.pair in ready:
+            yield from _read_pair(mold, hands, machine)
+    for pipe in list(hands.pipes):
+        if has_messages:
+            yield from _read_pipe(pipe, hands, machine)
+    yield from _read_states(hands, pool)
+    for mold in list(hands.molds.values()):
+        if mold in ready:
+            yield from _reap_mold(mold, hands, machine)
+    for child in list(hands.children.values()):
+        if child in ready or (child in machine.unadopted and signal.SIGCHLD in heard):
+            yield from _reap_child(child, hands, machine)
+
+
+# messages
+
+
+def _read_pair(mold: Mold, hands: Hands, machine: Machine) -> Iterator[events.Event]:
+    while not mold.is_closed:
+        try:
+            packet = mold.pair.recv(PACKET_MAX)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            packet = b""
+        if packet:
+            yield from _tell_mold(decode(packet), mold, hands, machine)
+        else:
+            mold.is_closed = True
+            machine.poller.remove(mold.pair.fileno())
+            yield from _mold_gone(mold, hands)
+
+
+def _tell_mold(record: Record, mold: Mold, hands: Hands, machine: Machine) -> Iterator[events.Event]:
+    match record:
+        case Loaded():
+            yield events.MoldLoaded(at=now(), generation=mold.generation)
+        case Failed(why):
+            yield events.MoldBroken(at=now(), generation=mold.generation, why=why)
+        case NotForked(slot, order, why):
+            hands.release_descriptor()
+            yield events.WorkerNotForked(at=now(), slot=slot, order=order, why=why)
+        case Born(slot, order, pid):
+            yield from _born(Child(slot, order, pid, -1), hands, machine)
+
+
+def _born(child: Child, hands: Hands, machine: Machine) -> Iterator[events.Event]:
+    """Both the newborn and its mold say so; the second time changes nothing."""
+    known = hands.children.get(child.slot)
+    if known is not None and known.order == child.order:
+        return
+    yield events.WorkerBorn(at=now(), slot=child.slot, order=child.order, pid=child.pid)
+    hands.release_descriptor()
+    pidfd = processes.open_pidfd(child.pid)
+    if pidfd is None:
+        yield events.WorkerExited(at=now(), slot=child.slot, order=child.order, how="is gone")
+        return
+    child.pidfd = pidfd
+    hands.children[child.slot] = child
+    machine.poller.add(pidfd, child)
+
+
+def _read_pipe(pipe: NoticePipe, hands: Hands, machine: Machine) -> Iterator[events.Event]:
+    while True:
+        try:
+            chunk = os.read(pipe.reader, PACKET_MAX)
+        except BlockingIOError:
+            return
+        if not chunk:  # the mold and all its workers are gone
+            machine.poller.remove(pipe.reader)
+            hands.forget_pipe(pipe)
+            return
+        *lines, pipe.remainder = (pipe.remainder + chunk).split(b"\n")
+        for line in lines:
+            yield from _tell_worker(decode(line))
+
+
+def _tell_worker(record: Record) -> Iterator[events.Event]:
+    match record:
+        case Ready(slot, order):
+            yield events.WorkerReady(at=now(), slot=slot, order=order)
+        case Broken(slot, order, why):
+            yield events.WorkerBroken(at=now(), slot=slot, order=order, why=why)
+        case Left(slot, order, why):
+            yield events.WorkerLeft(at=now(), slot=slot, order=order, why=why)
+
+
+def _read_states(hands: Hands, pool: Pool) -> Iterator[events.Event]:
+    """Workers whose notice did not fit into the pipe have it in their slot as well."""
+    for worker in pool.in_state(State.STARTING):
+        totals = hands.line(worker.slot).totals
+        if worker.pid is not None and totals[slots.ORDER] == worker.order and totals[slots.STATE] == CellState.READY:
+            yield events.WorkerReady(at=now(), slot=worker.slot, order=worker.order)
+
+
+# deaths
+
+
+def _reap_mold(mold: Mold, hands: Hands, machine: Machine) -> Iterator[events.Event]:
+    ended = processes.reap(mold.pidfd)
+    if ended is not None:
+        mold.how = str(ended)
+        machine.poller.remove(mold.pidfd)
+        os.close(mold.pidfd)
+        yield from _mold_gone(mold, hands)
+
+
+def _mold_gone(mold: Mold, hands: Hands) -> Iterator[events.Event]:
+    if mold.is_closed and mold.how:
+        hands.forget_mold(mold)
+        yield events.MoldGone(at=now(), generation=mold.generation, how=mold.how)
+
+
+def _reap_child(child: Child, hands: Hands, machine: Machine) -> Iterator[events.Event]:
+    try:
+        ended = processes.reap(child.pidfd)
+    except ChildProcessError:  # dead, but the process between lives: SIGCHLD comes when it is ours
+        machine.poller.remove(child.pidfd)
+        machine.unadopted.add(child)
+        return
+    if ended is None:
+        return
+    machine.poller.remove(child.pidfd)
+    machine.unadopted.discard(child)
+    hands.forget_child(child)
+    line = hands.line(child.slot)
+    is_its_own = line.totals[slots.ORDER] == child.order
+    yield events.WorkerExited(
+        at=now(),
+        slot=child.slot,
+        order=child.order,
+        how=str(ended),
+        requests=line.totals[slots.REQUESTS] if is_its_own else 0,
+        cut_off=len(line.requests_under_way()) if is_its_own else 0,
+    )
+
+
+def _reap_strangers(machine: Machine, all_hands: Mapping[str, Hands], pools: Mapping[str, Pool]) -> None:
+    """Collect ended processes that the kernel gave to us and that we never started.
+
+    While an order to fork is open, an unknown pid may be that newborn: strangers wait until none is.
+    """
+    machine.has_waiting_strangers = any(w.pid is None for pool in pools.values() for w in pool.workers.values())
+    known = known_pids(all_hands.values())
+    while not machine.has_waiting_strangers and (pid := processes.peek_dead_child()) is not None:
+        if pid in known:  # it is collected by its own pidfd; who died behind it is seen after that
+            machine.has_waiting_strangers = True
+        elif processes.reap_pid(pid) is not None:
+            machine.strangers += 1
+
+
+# what operators ask by signals
+
+_STOPS = {signal.SIGTERM: Phase.DRAINING, signal.SIGINT: Phase.QUICK, signal.SIGQUIT: Phase.QUICK}
+
+
+def stops_asked(heard: Iterable[int], pools: Mapping[str, Pool]) -> Iterator[News]:
+    """TERM stops gracefully, a second one now; INT and QUIT stop quickly."""
+    for signum, phase in _STOPS.items():
+        if signum in heard:
+            for name, pool in pools.items():
+                is_second = signum == signal.SIGTERM and pool.is_stopping
+                yield name, events.StopAsked(at=now(), phase=Phase.NOW if is_second else phase)
+
+
+def scaling_asked(heard: Iterable[int], pools: Mapping[str, Pool]) -> Iterator[News]:
+    """TTIN and TTOU: one worker more or less, unless the terminal sent them to a process in its background."""
+    by = (signal.SIGTTIN in heard) - (signal.SIGTTOU in heard)
+    if by and not _is_in_background():
+        for name in pools:
+            yield name, events.ScaleAsked(at=now(), by=by)
+
+
+def _is_in_background() -> bool:
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) != os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
+
+
+def wakeup_signals(keys: list[Hashable]) -> set[int]:
+    """The signals that arrived, if the wakeup pipe is among the ready."""
+    return next((key.read() for key in keys if isinstance(key, Wakeup)), set())

@@ -1,0 +1,193 @@
+"""What happened: the news that changes the book. Names are past tense; ``at`` is seconds on the monotonic clock.
+
+Whatever names a worker carries slot and order, so that news of an incarnation long gone is known as stale.
+"""
+
+from dataclasses import dataclass
+
+from prefork.pool.records import Phase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    at: float
+
+
+# what operators asked for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopAsked(Event):
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReloadAsked(Event):
+    """:param configured: the worker count of the configuration just read."""
+
+    configured: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleAsked(Event):
+    by: int
+
+
+# what became of generations
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationEvent(Event):
+    generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoldStarted(GenerationEvent):
+    pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoldNotStarted(GenerationEvent):
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoldLoaded(GenerationEvent):
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoldBroken(GenerationEvent):
+    """The application could not be loaded; ``why`` is its traceback."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoldDismissed(GenerationEvent):
+    """We told it to leave; or, with a reason, killed it."""
+
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoldGone(GenerationEvent):
+    """The mold has ended and nobody it forked is still under way: all its open orders end here."""
+
+    how: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationSettled(GenerationEvent):
+    """Enough workers of the coming generation are ready: it serves."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationAbandoned(GenerationEvent):
+    """The coming generation failed; the one before serves on."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceFailed(Event):
+    why: str
+
+
+# what became of workers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerEvent(Event):
+    slot: int
+    order: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOrdered(WorkerEvent):
+    """:param max_requests: this worker's limit, jitter included.
+    :param cause: what the order was for, see ``orders.Cause``."""
+
+    generation: int
+    cause: str
+    max_requests: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerNotForked(WorkerEvent):
+    """The machine refused: no processes, no memory."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerBorn(WorkerEvent):
+    pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerReady(WorkerEvent):
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerBroken(WorkerEvent):
+    """The application could not be loaded or built in the worker; it ends by itself."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerLeft(WorkerEvent):
+    """The worker retires by its own decision, or by a signal that did not come from us.
+
+    :param requests: as many as it had served.
+    """
+
+    why: str
+    requests: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerRetired(WorkerEvent):
+    """We told it to take nothing new and leave."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerKilled(WorkerEvent):
+    """We sent SIGKILL.
+
+    :param requests: as many as it had served.
+    """
+
+    why: str
+    requests: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerExited(WorkerEvent):
+    """The kernel says it is gone.
+
+    :param how: for people, as "was killed by SIGSEGV".
+    :param requests: as many as it had served.
+    :param cut_off: requests it was serving at that moment.
+    """
+
+    how: str
+    requests: int = 0
+    cut_off: int = 0
+
+
+# what became of the door
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoorRefused(Event):
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoorShut(Event):
+    pass

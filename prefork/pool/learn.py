@@ -1,0 +1,304 @@
+"""The only writer of the book: one event in, the next book out.
+
+It must not decide anything: what follows from the news is for the rules.
+Invariant: stale news (an incarnation that is not in the book) changes nothing.
+Read next: ``rules.py``.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from prefork.pool import backoff, events
+from prefork.pool.orders import Cause
+from prefork.pool.records import Backoff, Door, Generation, Phase, Pool, Stage, State, Wanted, Worker, is_proven
+
+
+def learn(pool: Pool, event: events.Event) -> Pool:
+    """The book after ``event``."""
+    return _LEARN[type(event)](pool, event)
+
+
+# what operators asked for
+
+
+def _stop_asked(pool: Pool, event: events.StopAsked) -> Pool:
+    if event.phase <= pool.wanted.phase:
+        return pool
+    return replace(pool, wanted=replace(pool.wanted, phase=event.phase, since=event.at))
+
+
+def _reload_asked(pool: Pool, event: events.ReloadAsked) -> Pool:
+    """Reloads merge: however many are asked for while one is under way, one more follows it, with the latest code."""
+    if pool.is_stopping:
+        return pool
+    wanted = replace(pool.wanted, generation=pool.last_generation + 1)
+    if event.configured != wanted.configured:
+        wanted = replace(wanted, count=event.configured, configured=event.configured)
+    return _want(pool, wanted)
+
+
+def _scale_asked(pool: Pool, event: events.ScaleAsked) -> Pool:
+    return _want(pool, replace(pool.wanted, count=max(0, pool.wanted.count + event.by)))
+
+
+def _want(pool: Pool, wanted: Wanted) -> Pool:
+    """Change what is wanted; nobody owes more replacements than are missing after it."""
+    missing = max(0, wanted.count - len(pool.in_state(State.STARTING, State.READY)))
+    owed = pool.backoff
+    crashed = min(owed.crashed, missing)
+    owed = replace(owed, crashed=crashed, died=min(owed.died, missing - crashed))
+    return replace(pool, wanted=wanted, backoff=owed)
+
+
+# what became of generations
+
+
+def _mold_started(pool: Pool, event: events.MoldStarted) -> Pool:
+    before = pool.generations.get(event.generation)
+    losses = before.losses if before else 0
+    generation = Generation(event.generation, Stage.LOADING, event.at, pid=event.pid, losses=losses)
+    return _bring(_with_generation(pool, generation), event.generation)
+
+
+def _mold_not_started(pool: Pool, event: events.MoldNotStarted) -> Pool:
+    return _bring(_lose(pool, event.generation, event.why, event.at), event.generation)
+
+
+def _bring(pool: Pool, number: int) -> Pool:
+    """The first mold of a new number makes it the coming generation."""
+    if number <= pool.last_generation:
+        return pool
+    return replace(pool, coming=number, last_generation=number)
+
+
+def _mold_loaded(pool: Pool, event: events.MoldLoaded) -> Pool:
+    generation = pool.generations.get(event.generation)
+    if generation is None or generation.stage is not Stage.LOADING:
+        return pool
+    pool = _with_generation(pool, replace(generation, stage=Stage.LOADED, since=event.at))
+    if event.generation == pool.coming:  # new code starts with a clean record
+        return replace(pool, backoff=Backoff(death_tokens=pool.backoff.death_tokens))
+    return pool
+
+
+def _mold_broken(pool: Pool, event: events.MoldBroken) -> Pool:
+    generation = pool.generations.get(event.generation)
+    if generation is None or generation.stage is not Stage.LOADING:
+        return pool
+    return _with_generation(pool, replace(generation, stage=Stage.BROKEN, since=event.at, why=event.why))
+
+
+def _mold_dismissed(pool: Pool, event: events.MoldDismissed) -> Pool:
+    generation = pool.generations.get(event.generation)
+    if generation is None:
+        return pool
+    if generation.pid is None:  # its process is gone already
+        return _without_generation(pool, event.generation)
+    stage = Stage.KILLED if event.why else Stage.LEAVING
+    why = generation.why or event.why  # the first reason is the one to tell
+    return _with_generation(pool, replace(generation, stage=stage, since=event.at, why=why))
+
+
+def _mold_gone(pool: Pool, event: events.MoldGone) -> Pool:
+    unborn = [w.slot for w in pool.workers.values() if w.generation == event.generation and w.pid is None]
+    pool = replace(pool, workers={slot: w for slot, w in pool.workers.items() if slot not in unborn})
+    generation = pool.generations.get(event.generation)
+    if generation is None or generation.pid is None:
+        return pool
+    if pool.is_stopping or event.generation not in (pool.serving, pool.coming):
+        return _without_generation(pool, event.generation)
+    if generation.stage is Stage.BROKEN and event.generation == pool.coming:
+        return _with_generation(pool, replace(generation, pid=None))  # the rules read why, then abandon it
+    why = generation.why or f"its mold {event.how}"
+    return _lose(pool, event.generation, why, event.at)
+
+
+def _lose(pool: Pool, number: int, why: str, at: float) -> Pool:
+    before = pool.generations.get(number)
+    has_held = before and before.stage is Stage.LOADED and at - before.since >= backoff.FORGOTTEN_AFTER
+    losses = 1 if before is None or has_held else before.losses + 1
+    return _with_generation(pool, Generation(number, Stage.LOST, at, why=why, losses=losses))
+
+
+def _generation_settled(pool: Pool, event: events.GenerationSettled) -> Pool:
+    return _want(replace(pool, serving=event.generation, coming=None), pool.wanted)
+
+
+def _generation_abandoned(pool: Pool, event: events.GenerationAbandoned) -> Pool:
+    return replace(pool, coming=None, backoff=Backoff(death_tokens=pool.backoff.death_tokens))
+
+
+def _service_failed(pool: Pool, event: events.ServiceFailed) -> Pool:
+    wanted = replace(pool.wanted, phase=Phase.NOW, since=event.at)
+    return replace(pool, failed=event.why, coming=None, wanted=wanted)
+
+
+def _with_generation(pool: Pool, generation: Generation) -> Pool:
+    return replace(pool, generations={**pool.generations, generation.number: generation})
+
+
+def _without_generation(pool: Pool, number: int) -> Pool:
+    return replace(pool, generations={n: g for n, g in pool.generations.items() if n != number})
+
+
+# what became of workers
+
+
+def _worker_ordered(pool: Pool, event: events.WorkerOrdered) -> Pool:
+    worker = Worker(
+        slot=event.slot,
+        order=event.order,
+        generation=event.generation,
+        state=State.STARTING,
+        since=event.at,
+        ordered_at=event.at,
+        max_requests=event.max_requests,
+    )
+    owed, count = pool.backoff, pool.wanted.count
+    if event.cause == Cause.CRASHED:
+        tokens = backoff.take(owed.crash_tokens, event.at, count, backoff.CRASHES_PER)
+        owed = replace(owed, crashed=owed.crashed - 1, crash_tokens=tokens)
+    elif event.cause == Cause.DIED:
+        tokens = backoff.take(owed.death_tokens, event.at, count, backoff.DEATHS_PER)
+        owed = replace(owed, died=owed.died - 1, death_tokens=tokens)
+    pool = replace(pool, next_order=max(pool.next_order, event.order + 1), backoff=owed)
+    return _with_worker(pool, worker)
+
+
+def _worker_not_forked(pool: Pool, event: events.WorkerNotForked) -> Pool:
+    if _find(pool, event) is None:
+        return pool
+    owed = pool.backoff
+    if event.at >= owed.refused_until:  # refusals of one attempt are one refusal
+        refusals = owed.refusals + 1
+        owed = replace(owed, refusals=refusals, refused_until=event.at + backoff.delay(refusals + 1))
+    return replace(_without_worker(pool, event.slot), backoff=owed)
+
+
+def _worker_born(pool: Pool, event: events.WorkerBorn) -> Pool:
+    worker = _find(pool, event)
+    if worker is None or worker.pid is not None:
+        return pool
+    pool = replace(pool, backoff=replace(pool.backoff, refusals=0))
+    return _with_worker(pool, replace(worker, pid=event.pid))
+
+
+def _worker_ready(pool: Pool, event: events.WorkerReady) -> Pool:
+    worker = _find(pool, event)
+    if worker is None or worker.state is not State.STARTING:
+        return pool
+    return _with_worker(pool, replace(worker, state=State.READY, since=event.at, ready_at=event.at))
+
+
+def _worker_broken(pool: Pool, event: events.WorkerBroken) -> Pool:
+    worker = _find(pool, event)
+    return pool if worker is None else _with_worker(pool, replace(worker, why=event.why))
+
+
+def _worker_left(pool: Pool, event: events.WorkerLeft) -> Pool:
+    worker = _find(pool, event)
+    if worker is None or worker.state is not State.READY:
+        return pool
+    pool = _owe(pool, worker, event.requests, event.at)
+    return _with_worker(pool, replace(worker, state=State.RETIRING, since=event.at, why=event.why))
+
+
+def _worker_retired(pool: Pool, event: events.WorkerRetired) -> Pool:
+    worker = _find(pool, event)
+    if worker is None or not worker.is_living:
+        return pool
+    return _with_worker(pool, replace(worker, state=State.RETIRING, since=event.at, why=event.why))
+
+
+def _worker_killed(pool: Pool, event: events.WorkerKilled) -> Pool:
+    worker = _find(pool, event)
+    if worker is None or worker.state is State.KILLED:
+        return pool
+    if worker.is_living:
+        pool = _owe(pool, worker, event.requests, event.at)
+    return _with_worker(pool, replace(worker, state=State.KILLED, since=event.at, why=event.why))
+
+
+def _worker_exited(pool: Pool, event: events.WorkerExited) -> Pool:
+    worker = _find(pool, event)
+    if worker is None:
+        return pool
+    pool = _without_worker(pool, event.slot)
+    if pool.is_stopping:
+        return replace(pool, cut_off=pool.cut_off + event.cut_off)
+    return _owe(pool, worker, event.requests, event.at) if worker.is_living else pool
+
+
+def _owe(pool: Pool, worker: Worker, requests: int, at: float) -> Pool:
+    """A living worker is lost that we did not tell to retire: from here on, not from its exit, it is missing."""
+    if pool.is_stopping or worker.generation not in (pool.serving, pool.coming):
+        return pool
+    owed = pool.backoff
+    if worker.generation != pool.newest:  # says nothing of the generation its successor will be of
+        owed = replace(owed, died=owed.died + 1)
+    elif is_proven(worker, requests, at):
+        owed = replace(owed, died=owed.died + 1, failures=0)
+    else:
+        owed = _owe_for_unproven(owed, worker, at)
+    return replace(pool, backoff=owed)
+
+
+def _owe_for_unproven(owed: Backoff, worker: Worker, at: float) -> Backoff:
+    owed = replace(owed, crashed=owed.crashed + 1)
+    if owed.failures and worker.ordered_at < owed.failed_at:  # of the same attempt as one that failed before
+        return owed
+    # from the order, not from the death: an attempt may take as long as the boot limit to fail
+    is_forgotten = worker.ordered_at - owed.failed_at >= backoff.FORGOTTEN_AFTER
+    return replace(owed, failures=1 if is_forgotten else owed.failures + 1, failed_at=at)
+
+
+def _find(pool: Pool, event: events.WorkerEvent) -> Worker | None:
+    worker = pool.workers.get(event.slot)
+    return worker if worker is not None and worker.order == event.order else None
+
+
+def _with_worker(pool: Pool, worker: Worker) -> Pool:
+    return replace(pool, workers={**pool.workers, worker.slot: worker})
+
+
+def _without_worker(pool: Pool, slot: int) -> Pool:
+    return replace(pool, workers={s: w for s, w in pool.workers.items() if s != slot})
+
+
+# what became of the door
+
+
+def _door_refused(pool: Pool, event: events.DoorRefused) -> Pool:
+    return replace(pool, door=Door.REFUSING, door_since=event.at)
+
+
+def _door_shut(pool: Pool, event: events.DoorShut) -> Pool:
+    return replace(pool, door=Door.SHUT, door_since=event.at)
+
+
+_LEARN: dict[type[events.Event], Callable[[Pool, Any], Pool]] = {
+    events.StopAsked: _stop_asked,
+    events.ReloadAsked: _reload_asked,
+    events.ScaleAsked: _scale_asked,
+    events.MoldStarted: _mold_started,
+    events.MoldNotStarted: _mold_not_started,
+    events.MoldLoaded: _mold_loaded,
+    events.MoldBroken: _mold_broken,
+    events.MoldDismissed: _mold_dismissed,
+    events.MoldGone: _mold_gone,
+    events.GenerationSettled: _generation_settled,
+    events.GenerationAbandoned: _generation_abandoned,
+    events.ServiceFailed: _service_failed,
+    events.WorkerOrdered: _worker_ordered,
+    events.WorkerNotForked: _worker_not_forked,
+    events.WorkerBorn: _worker_born,
+    events.WorkerReady: _worker_ready,
+    events.WorkerBroken: _worker_broken,
+    events.WorkerLeft: _worker_left,
+    events.WorkerRetired: _worker_retired,
+    events.WorkerKilled: _worker_killed,
+    events.WorkerExited: _worker_exited,
+    events.DoorRefused: _door_refused,
+    events.DoorShut: _door_shut,
+}

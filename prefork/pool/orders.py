@@ -1,0 +1,84 @@
+"""What to do: decisions on their way to the kernel. Names are orders; each is harmless when given twice."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Cause(StrEnum):
+    """What a new worker is for: it decides from which allowance it is forked."""
+
+    FRESH = "fresh"  # first boot, scale-up, or the successor of one that will be retired
+    DIED = "died"  # replaces one that had proven itself
+    CRASHED = "crashed"  # replaces one that had not
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class StartMold(Order):
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class DismissMold(Order):
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class KillMold(Order):
+    generation: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettleGeneration(Order):
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class AbandonGeneration(Order):
+    generation: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailService(Order):
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnWorker(Order):
+    slot: int
+    order: int
+    generation: int
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class RetireWorker(Order):
+    """:param drain: on the final stop: first serve what is queued."""
+
+    slot: int
+    order: int
+    why: str
+    drain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KillWorker(Order):
+    slot: int
+    order: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefuseNew(Order):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class ShutDoor(Order):
+    pass

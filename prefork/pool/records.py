@@ -1,0 +1,230 @@
+"""The book of one service: frozen records of what is wanted, what is there, and since when.
+
+It must not know the kernel. Times are seconds on one monotonic clock.
+Invariant: states only move forward, and no two workers share a slot.
+Read next: ``learn.py``, the only writer.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum, auto
+
+PROVEN_AFTER_SECONDS = 10.0
+PROVEN_AFTER_REQUESTS = 10
+
+
+class Phase(IntEnum):
+    """What is wanted of the whole service; it only moves forward."""
+
+    SERVING = 0
+    DRAINING = 1  # refuse new clients, serve what is queued, within the drain limit
+    QUICK = 2  # the same within the quick limit
+    NOW = 3  # kill what is left
+
+
+class State(Enum):
+    """What a worker is. One that is gone is not in the book."""
+
+    STARTING = auto()  # ordered; born as soon as it has a pid
+    READY = auto()
+    RETIRING = auto()  # takes nothing new, finishes what it has
+    KILLED = auto()  # SIGKILL is sent, the kernel has not said yet that it is gone
+
+
+class Stage(Enum):
+    """What a generation's mold is."""
+
+    LOADING = auto()
+    LOADED = auto()
+    LOST = auto()  # its mold died; nobody can be born until another loads the same
+    BROKEN = auto()  # the application could not be loaded
+    LEAVING = auto()  # told to go
+    KILLED = auto()
+
+
+class Door(Enum):
+    """What new clients meet."""
+
+    OPEN = auto()
+    REFUSING = auto()  # nothing new is admitted; handshakes under way may finish
+    SHUT = auto()  # the master's listeners are closed; workers close theirs when the queue is empty
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The settings the rules read.
+
+    :param drain: seconds a retiring worker has to finish its request.
+    :param quick: seconds a quick stop leaves.
+    :param boot: seconds from the order to ready, for a mold as for a worker.
+    :param max_requests: recycle a worker after as many, before jitter; 0 is never.
+    :param request_hard: seconds after which a request costs its worker the life; ``None`` is never.
+    """
+
+    drain: float = 30.0
+    quick: float = 1.0
+    boot: float = 60.0
+    max_requests: int = 0
+    request_hard: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What operators and configuration ask for. Signals and commands change only this."""
+
+    count: int
+    configured: int  # the count as configured: a change at run time lasts until this one changes
+    generation: int = 1
+    phase: Phase = Phase.SERVING
+    since: float = 0.0  # when the phase began
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One worker process.
+
+    :param order: number of the order it was forked by, unique in the service: slot and order name one incarnation.
+    :param since: when it entered its state.
+    :param pid: ``None`` until it is born.
+    :param max_requests: its own limit, jitter included; 0 is none.
+    :param why: in ``RETIRING`` and ``KILLED``, the reason.
+    """
+
+    slot: int
+    order: int
+    generation: int
+    state: State
+    since: float
+    ordered_at: float
+    ready_at: float | None = None
+    pid: int | None = None
+    max_requests: int = 0
+    why: str = ""
+
+    @property
+    def is_living(self) -> bool:
+        """Whether it counts towards what is wanted: it serves, or will."""
+        return self.state is State.STARTING or self.state is State.READY
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One load of the code and configuration of the service."""
+
+    number: int
+    stage: Stage
+    since: float
+    pid: int | None = None
+    why: str = ""
+    losses: int = 0  # molds that died in a row
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Tokens that refill with time: what was left when one was last taken."""
+
+    level: float = float("inf")
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """What the dead owe: how many replacements wait for leave, and how fast it is given.
+
+    :param failures: attempts in a row that ended unproven; a hundred workers that die of one attempt are one.
+    :param crashed: replacements owed for workers that died unproven.
+    :param died: replacements owed for workers that had proven themselves.
+    :param refusals: times in a row the machine refused a fork.
+    :param refused_until: no fork is tried before.
+    """
+
+    failures: int = 0
+    failed_at: float = float("-inf")
+    crashed: int = 0
+    died: int = 0
+    crash_tokens: Bucket = Bucket()
+    death_tokens: Bucket = Bucket()
+    refusals: int = 0
+    refused_until: float = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the scoreboard says of one slot now. It is an argument of decisions, never part of the book."""
+
+    requests: int = 0
+    busy_since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The book of one service.
+
+    :param serving: the generation that serves; 0 until one first does.
+    :param coming: the generation being brought in, if any.
+    :param last_generation: the highest number ever given.
+    :param cut_off: requests that a stop ended before they were answered.
+    :param failed: why the service was given up.
+    """
+
+    name: str
+    wanted: Wanted
+    serving: int = 0
+    coming: int | None = None
+    last_generation: int = 0
+    generations: Mapping[int, Generation] = field(default_factory=dict)
+    workers: Mapping[int, Worker] = field(default_factory=dict)
+    next_order: int = 1
+    backoff: Backoff = Backoff()
+    door: Door = Door.OPEN
+    door_since: float = 0.0
+    cut_off: int = 0
+    failed: str | None = None
+
+    def in_state(self, *states: State) -> list[Worker]:
+        return [worker for worker in self.workers.values() if worker.state in states]
+
+    @property
+    def is_stopping(self) -> bool:
+        return self.wanted.phase > Phase.SERVING
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing asked for is still to be tried, and all wanted workers are ready."""
+        is_waiting = self.coming is not None or self.wanted.generation > self.last_generation
+        return self.serving > 0 and not is_waiting and len(self.in_state(State.READY)) >= self.wanted.count
+
+    @property
+    def is_finished(self) -> bool:
+        return self.is_stopping and self.door is Door.SHUT and not self.workers and not self.generations
+
+    @property
+    def target(self) -> int | None:
+        """The generation new workers are forked from: the coming one once it is loaded, else the serving one."""
+        for number in (self.coming, self.serving):
+            if number and number in self.generations and self.generations[number].stage is Stage.LOADED:
+                return number
+        return None
+
+    @property
+    def newest(self) -> int:
+        """The generation workers should be of, also while its mold is lost: it answers for deaths."""
+        return self.target or self.serving or self.coming or 0
+
+    @property
+    def surge(self) -> int:
+        """How many workers beyond the wanted count a replacement may use for a while."""
+        return max(1, self.wanted.count // 4)
+
+
+def is_proven(worker: Worker, requests: int, now: float) -> bool:
+    """Whether the worker has shown that it works: ten seconds ready, or ten requests."""
+    if worker.ready_at is None:
+        return False
+    return requests >= PROVEN_AFTER_REQUESTS or now - worker.ready_at >= PROVEN_AFTER_SECONDS
+
+
+def is_worn_out(worker: Worker, readings: Mapping[int, Reading]) -> bool:
+    """Whether the worker has served as many requests as it should."""
+    reading = readings.get(worker.slot)
+    return bool(worker.max_requests and reading and reading.requests >= worker.max_requests)

@@ -1,0 +1,301 @@
+"""The rules: small functions that compare what is wanted with what is there.
+
+Each has one signature and yields orders that are due, or ``Later`` with the moment at which it would have one; so the
+next deadline can never disagree with the rule that has it. To change a behaviour, change one rule; to add one, add a
+name to ``RULES``.
+Invariants: ready workers are retired only while more are ready than wanted; forks beyond the wanted count only replace,
+and never make more than wanted plus surge.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count as count_from
+
+from prefork.pool import backoff
+from prefork.pool.orders import (
+    AbandonGeneration,
+    Cause,
+    DismissMold,
+    FailService,
+    KillMold,
+    KillWorker,
+    Order,
+    RefuseNew,
+    RetireWorker,
+    SettleGeneration,
+    ShutDoor,
+    SpawnWorker,
+    StartMold,
+)
+from prefork.pool.records import Door, Generation, Phase, Policy, Pool, Reading, Stage, State, Worker, is_worn_out
+
+FIRST_TRIES = 3  # deaths before ready, one attempt each, before a generation is given up
+MOST_UNBORN = 64  # orders under way at once: the mold's socket pair holds at least as many
+HANDSHAKE_LIMIT = 1.0  # seconds a handshake under way may take when we stop
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Nothing to do before ``at``."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """What is true now and in no record: the scoreboard's slots, and TCP handshakes under way on our listeners."""
+
+    slots: Mapping[int, Reading]
+    handshakes: int = 0
+
+
+Wish = Order | Later
+Rule = Callable[[Pool, Readings, Policy, float], Iterator[Wish]]
+
+
+def abandon_failed(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Give up the coming generation if it cannot load, cannot boot or will not become ready."""
+    if pool.coming is None or pool.is_stopping:
+        return
+    why = _why_failed(pool, pool.generations[pool.coming])
+    if why is not None:
+        yield AbandonGeneration(pool.coming, why) if pool.serving else FailService(why)
+
+
+def _why_failed(pool: Pool, generation: Generation) -> str | None:
+    if generation.stage is Stage.BROKEN:
+        return generation.why
+    losses_allowed = 0 if pool.serving else FIRST_TRIES - 1
+    if generation.stage is Stage.LOST and generation.losses > losses_allowed:
+        return generation.why
+    if generation.stage is Stage.LOADED and pool.backoff.failures >= FIRST_TRIES:
+        return f"its workers died {FIRST_TRIES} times in a row before they had proven themselves"
+    return None
+
+
+def _is_failed(pool: Pool, generation: Generation) -> bool:
+    return generation.number == pool.coming and _why_failed(pool, generation) is not None
+
+
+def start_mold(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Load the next generation when one is asked for, and load a generation anew whose mold was lost."""
+    if pool.is_stopping:
+        return
+    if pool.coming is None and pool.wanted.generation > pool.last_generation:
+        yield StartMold(pool.wanted.generation)
+    for number in (pool.coming, pool.serving):
+        generation = pool.generations.get(number or 0)
+        if generation is not None and generation.stage is Stage.LOST and not _is_failed(pool, generation):
+            due = generation.since + backoff.delay(generation.losses)
+            if now >= due:
+                yield StartMold(generation.number)
+            else:
+                yield Later(due)
+
+
+def settle_coming(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Let the coming generation serve once as many of its workers are ready as are wanted."""
+    if pool.coming is None or pool.is_stopping or pool.generations[pool.coming].stage is not Stage.LOADED:
+        return
+    ready = [w for w in pool.in_state(State.READY) if w.generation == pool.coming]
+    if len(ready) >= pool.wanted.count:
+        yield SettleGeneration(pool.coming)
+
+
+def dismiss_molds(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Send away the molds that nobody will be forked from any more, and kill those that do not answer."""
+    for generation in pool.generations.values():
+        if generation.stage is Stage.KILLED:
+            continue
+        if generation.stage is Stage.LEAVING:
+            why = "it did not leave when told"
+            yield from _at(generation.since + policy.quick, now, KillMold(generation.number, why))
+        elif pool.is_stopping or generation.number not in (pool.serving, pool.coming):
+            if generation.stage is Stage.LOADING:
+                yield KillMold(generation.number, "it is no longer needed")
+            else:
+                yield DismissMold(generation.number)
+        elif generation.stage is Stage.LOADING:
+            why = f"the application was not loaded within {policy.boot:g} s; raise the boot limit if it needs longer"
+            yield from _at(generation.since + policy.boot, now, KillMold(generation.number, why))
+        elif generation.stage is Stage.BROKEN and generation.pid is not None:
+            yield DismissMold(generation.number)
+        elif generation.stage is Stage.LOADED:
+            unborn = [w.since for w in pool.workers.values() if w.pid is None and w.generation == generation.number]
+            if unborn:
+                why = f"it did not answer an order to fork within {policy.boot:g} s"
+                yield from _at(min(unborn) + policy.boot, now, KillMold(generation.number, why))
+
+
+def kill_overdue(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Kill what was given time and used it up."""
+    limited = (State.STARTING, State.RETIRING) + ((State.READY,) if pool.is_stopping else ())
+    for worker in pool.in_state(*limited):
+        if worker.pid is not None:
+            due, why = _limit(pool, worker, policy)
+            yield KillWorker(worker.slot, worker.order, why) if now >= due else Later(due)
+
+
+def _limit(pool: Pool, worker: Worker, policy: Policy) -> tuple[float, str]:
+    """When the worker's time is up, and how the log says it."""
+    limits: list[tuple[float, str]] = []
+    if worker.state is State.STARTING:
+        limits.append((worker.since + policy.boot, f"it was not ready within {policy.boot:g} s"))
+    if worker.state is State.RETIRING:
+        limits.append((worker.since + policy.drain, f"its request was not finished within {policy.drain:g} s"))
+    if pool.wanted.phase is Phase.QUICK:
+        limits.append((pool.wanted.since + policy.quick, f"a quick stop leaves {policy.quick:g} s"))
+    if pool.wanted.phase is Phase.NOW:
+        limits.append((pool.wanted.since, "the service is given up" if pool.failed else "told to stop now"))
+    if pool.wanted.phase is Phase.DRAINING:
+        limits.append((pool.wanted.since + policy.drain, f"its requests were not finished within {policy.drain:g} s"))
+    return min(limits)
+
+
+def kill_stuck(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Kill a worker whose request exceeds the hard limit."""
+    if policy.request_hard is None:
+        return
+    why = f"a request exceeded the hard limit of {policy.request_hard:g} s"
+    for worker in pool.in_state(State.READY, State.RETIRING):
+        reading = readings.slots.get(worker.slot)
+        if reading is not None and reading.busy_since is not None:
+            due = reading.busy_since + policy.request_hard
+            yield KillWorker(worker.slot, worker.order, why) if now >= due else Later(due)
+
+
+def spawn_missing(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Fork what is missing, and one surge at a time what will replace the outdated and the worn out."""
+    target = pool.target
+    if pool.is_stopping or target is None:
+        return
+    living = pool.in_state(State.STARTING, State.READY)
+    kept = [w for w in living if w.generation == target and not is_worn_out(w, readings.slots)]
+    gap = max(0, pool.wanted.count - len(living))
+    room = pool.wanted.count + pool.surge - len(pool.workers)
+    wanted = max(gap, min(pool.wanted.count - len(kept), room))
+    wanted = min(wanted, MOST_UNBORN - sum(w.pid is None for w in living))
+    if wanted <= 0:
+        return
+    if now < pool.backoff.refused_until:
+        yield Later(pool.backoff.refused_until)
+        return
+    owed = pool.backoff
+    crashed = min(owed.crashed, wanted)
+    died = min(owed.died, wanted - crashed)
+    causes = [Cause.FRESH] * (wanted - crashed - died)
+    if died:
+        affordable = backoff.affordable(owed.death_tokens, now, pool.wanted.count, backoff.DEATHS_PER)
+        causes += [Cause.DIED] * min(died, affordable)
+        if affordable < died:
+            yield Later(backoff.next_token(owed.death_tokens, now, pool.wanted.count, backoff.DEATHS_PER, affordable))
+    if crashed and now < backoff.next_try(owed):
+        yield Later(backoff.next_try(owed))
+    elif crashed:
+        affordable = backoff.affordable(owed.crash_tokens, now, pool.wanted.count, backoff.CRASHES_PER)
+        causes += [Cause.CRASHED] * min(crashed, affordable)
+        if affordable < crashed:
+            yield Later(backoff.next_token(owed.crash_tokens, now, pool.wanted.count, backoff.CRASHES_PER, affordable))
+    free = (slot for slot in count_from(1) if slot not in pool.workers)
+    for order, cause in enumerate(causes, pool.next_order):
+        yield SpawnWorker(next(free), order, target, cause)
+
+
+def retire_surplus(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Retire as many ready workers as are ready beyond the wanted count: outdated first, then worn out, then the last.
+
+    Replacement before retirement is nothing but this: the successors make the surplus.
+    """
+    if pool.is_stopping:
+        return
+    ready = pool.in_state(State.READY)
+    surplus = len(ready) - pool.wanted.count
+    if surplus <= 0:
+        return
+    newest = pool.newest
+
+    def worth(worker: Worker) -> tuple[bool, bool, int]:
+        return worker.generation == newest, not is_worn_out(worker, readings.slots), -worker.slot
+
+    tellable = [worker for worker in ready if worker.pid is not None]  # "ready" may overtake "born"
+    for worker in sorted(tellable, key=worth)[:surplus]:
+        if worker.generation != newest:
+            why = f"generation {newest} replaces it"
+        elif is_worn_out(worker, readings.slots):
+            why = f"it has served {worker.max_requests} requests"
+        else:
+            why = f"{pool.wanted.count} workers are wanted"
+        yield RetireWorker(worker.slot, worker.order, why)
+
+
+def retire_stillborn(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Tell starting workers of an abandoned generation to leave before they are ready."""
+    for worker in pool.in_state(State.STARTING):
+        if worker.pid is not None and worker.generation not in (pool.serving, pool.coming) and not pool.is_stopping:
+            yield RetireWorker(worker.slot, worker.order, f"generation {worker.generation} is given up")
+
+
+def close_door(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """On the final stop: admit nothing new, let handshakes under way finish, then close our own listeners."""
+    if not pool.is_stopping or pool.door is Door.SHUT:
+        return
+    if pool.door is Door.OPEN:
+        yield RefuseNew()
+    elif not readings.handshakes or now >= pool.door_since + HANDSHAKE_LIMIT or pool.wanted.phase is Phase.NOW:
+        yield ShutDoor()
+    else:
+        yield Later(now + HANDSHAKE_LIMIT / 100)
+
+
+def drain_workers(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """On the final stop, the door shut: every worker serves what is queued, closes and leaves."""
+    if not pool.is_stopping or pool.door is not Door.SHUT:
+        return
+    for worker in pool.in_state(State.STARTING, State.READY):
+        if worker.pid is not None:
+            yield RetireWorker(worker.slot, worker.order, "the service stops", drain=True)
+
+
+def _at(due: float, now: float, order: Order) -> Iterator[Wish]:
+    yield order if now >= due else Later(due)
+
+
+RULES: tuple[Rule, ...] = (
+    abandon_failed,
+    settle_coming,
+    start_mold,
+    kill_overdue,
+    kill_stuck,
+    spawn_missing,
+    retire_stillborn,
+    retire_surplus,
+    dismiss_molds,
+    close_door,
+    drain_workers,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Orders that are due, and when to decide again: at once after orders; ``None`` if only news can bring any."""
+
+    orders: tuple[Order, ...]
+    until: float | None
+
+
+def decide(pool: Pool, readings: Readings, policy: Policy, now: float) -> Decision:
+    """What to do about the difference between wanted and actual, at ``now`` seconds.
+
+    The first rule that has orders gives them alone: the rules after it count on a book in which they are obeyed.
+    """
+    until: float | None = None
+    for rule in RULES:
+        orders: list[Order] = []
+        for wish in rule(pool, readings, policy, now):
+            if not isinstance(wish, Later):
+                orders.append(wish)
+            elif until is None or wish.at < until:
+                until = wish.at
+        if orders:
+            return Decision(tuple(orders), until=now)
+    return Decision((), until)

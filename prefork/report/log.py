@@ -1,0 +1,166 @@
+"""Log lines: one event, one line that an operator can read aloud.
+
+It must not decide anything; it sees an event with the book before and after it.
+Invariant: an event that changed nothing prints nothing.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from prefork.pool import backoff, events
+from prefork.pool.records import Phase, Pool, State, Worker
+
+logger = logging.getLogger("prefork.master")
+Line = tuple[int, str]
+_INFO, _DEBUG, _WARNING, _ERROR = logging.INFO, logging.DEBUG, logging.WARNING, logging.ERROR
+
+
+def tell(before: Pool, event: events.Event, after: Pool) -> None:
+    """Print what ``event`` did to the service."""
+    printer = _PRINTERS.get(type(event))
+    line = printer(before, event, after) if printer is not None and before != after else None
+    if line is not None:
+        level, text = line
+        logger.log(level, "%s: %s", before.name, text)
+
+
+def _who(worker: Worker) -> str:
+    pid = "" if worker.pid is None else f" [{worker.pid}]"
+    return f"worker {worker.slot}{pid} of generation {worker.generation}"
+
+
+def _worker(pool: Pool, event: events.WorkerEvent) -> Worker:
+    return pool.workers[event.slot]
+
+
+_STOPPING = {
+    Phase.DRAINING: "stopping gracefully: new clients are refused, what is queued is served",
+    Phase.QUICK: "stopping quickly",
+    Phase.NOW: "stopping now",
+}
+
+
+def _stop_asked(before: Pool, event: events.StopAsked, after: Pool) -> Line:
+    return _INFO, _STOPPING[event.phase]
+
+
+def _reload_asked(before: Pool, event: events.ReloadAsked, after: Pool) -> Line:
+    if before.coming is not None:
+        return _INFO, f"reload: generation {after.wanted.generation} follows when {before.coming} is settled"
+    return _INFO, f"reload: generation {after.wanted.generation} is asked for"
+
+
+def _scale_asked(before: Pool, event: events.ScaleAsked, after: Pool) -> Line:
+    return _INFO, f"{after.wanted.count} workers are wanted instead of {before.wanted.count}"
+
+
+def _mold_started(before: Pool, event: events.MoldStarted, after: Pool) -> Line:
+    return _DEBUG, f"mold [{event.pid}] of generation {event.generation} is loading"
+
+
+def _mold_not_started(before: Pool, event: events.MoldNotStarted, after: Pool) -> Line:
+    return _WARNING, f"generation {event.generation}: {event.why}"
+
+
+def _mold_loaded(before: Pool, event: events.MoldLoaded, after: Pool) -> Line:
+    return _DEBUG, f"generation {event.generation} is loaded"
+
+
+def _mold_broken(before: Pool, event: events.MoldBroken, after: Pool) -> Line | None:
+    if event.generation == before.coming:
+        return None  # its end is told with the reason
+    what = f"generation {event.generation} cannot be loaded anew, so none of its workers can be replaced"
+    return _ERROR, f"{what}: {event.why}"
+
+
+def _mold_gone(before: Pool, event: events.MoldGone, after: Pool) -> Line:
+    generation = before.generations[event.generation]
+    if event.generation in after.generations and not after.is_stopping and not generation.why:
+        return _WARNING, f"mold [{generation.pid}] of generation {event.generation} {event.how}; it is loaded anew"
+    return _DEBUG, f"mold [{generation.pid}] of generation {event.generation} {event.how}"
+
+
+def _settled(before: Pool, event: events.GenerationSettled, after: Pool) -> Line:
+    workers = f"{after.wanted.count} worker{'s' * (after.wanted.count != 1)}"
+    return _INFO, f"generation {event.generation} serves with {workers}"
+
+
+def _abandoned(before: Pool, event: events.GenerationAbandoned, after: Pool) -> Line:
+    serving = f"generation {after.serving} serves on"
+    return _ERROR, f"generation {event.generation} is given up, {serving}: {event.why}"
+
+
+def _failed(before: Pool, event: events.ServiceFailed, after: Pool) -> Line:
+    return _ERROR, f"cannot serve: {event.why}"
+
+
+def _not_forked(before: Pool, event: events.WorkerNotForked, after: Pool) -> Line | None:
+    if after.backoff.refusals == before.backoff.refusals:
+        return None
+    wait = after.backoff.refused_until - event.at
+    return _WARNING, f"cannot fork worker {event.slot}: {event.why}; trying again in {wait:.1f} s"
+
+
+def _born(before: Pool, event: events.WorkerBorn, after: Pool) -> Line:
+    return _DEBUG, f"{_who(_worker(after, event))} is born"
+
+
+def _ready(before: Pool, event: events.WorkerReady, after: Pool) -> Line:
+    return _DEBUG, f"{_who(_worker(after, event))} is ready"
+
+
+def _broken(before: Pool, event: events.WorkerBroken, after: Pool) -> Line:
+    return _ERROR, f"{_who(_worker(after, event))} cannot serve: {event.why}"
+
+
+def _left(before: Pool, event: events.WorkerLeft, after: Pool) -> Line:
+    return _INFO, f"{_who(_worker(after, event))} retires: {event.why}"
+
+
+def _retired(before: Pool, event: events.WorkerRetired, after: Pool) -> Line | None:
+    worker = _worker(before, event)
+    if worker.state is State.RETIRING:
+        return None
+    level = _DEBUG if after.is_stopping else _INFO
+    return level, f"{_who(worker)} is retired: {event.why}"
+
+
+def _killed(before: Pool, event: events.WorkerKilled, after: Pool) -> Line:
+    return _WARNING, f"{_who(_worker(before, event))} is killed: {event.why}"
+
+
+def _exited(before: Pool, event: events.WorkerExited, after: Pool) -> Line:
+    worker = _worker(before, event)
+    text = f"{_who(worker)} {event.how} after {event.requests} request{'s' * (event.requests != 1)}"
+    if worker.state in (State.RETIRING, State.KILLED) or before.is_stopping:
+        return _DEBUG, text
+    if event.cut_off:
+        text += ", with one under way"
+    wait = backoff.next_try(after.backoff) - event.at
+    if after.backoff.crashed and wait > 0:
+        text += f"; replacements wait {wait:.1f} s, after {after.backoff.failures} failures in a row"
+    return _WARNING, text
+
+
+_PRINTERS: dict[type[events.Event], Callable[[Pool, Any, Pool], Line | None]] = {
+    events.StopAsked: _stop_asked,
+    events.ReloadAsked: _reload_asked,
+    events.ScaleAsked: _scale_asked,
+    events.MoldStarted: _mold_started,
+    events.MoldNotStarted: _mold_not_started,
+    events.MoldLoaded: _mold_loaded,
+    events.MoldBroken: _mold_broken,
+    events.MoldGone: _mold_gone,
+    events.GenerationSettled: _settled,
+    events.GenerationAbandoned: _abandoned,
+    events.ServiceFailed: _failed,
+    events.WorkerNotForked: _not_forked,
+    events.WorkerBorn: _born,
+    events.WorkerReady: _ready,
+    events.WorkerBroken: _broken,
+    events.WorkerLeft: _left,
+    events.WorkerRetired: _retired,
+    events.WorkerKilled: _killed,
+    events.WorkerExited: _exited,
+}

@@ -1,0 +1,1 @@
+"""The framework: servers around a listening socket, usable without a master."""

@@ -1,0 +1,59 @@
+"""Servers on a listening socket that somebody else opened: streams and datagrams, TCP, UDP and Unix.
+
+They must not know who opened it, nor ever change its flags: those belong to all who hold the socket.
+Invariant: getting a request never blocks; where nothing waits it raises BlockingIOError.
+"""
+
+import os
+import socket
+import socketserver
+from typing import Any
+
+from prefork.servers.base import BaseServer
+
+SEND_LIMIT = 10.0  # seconds a reply waits for room in the peer's queue
+
+
+class StreamServer(BaseServer, socketserver.TCPServer):
+    """A stream server, TCP or Unix.
+
+    :param listener: bound, listening and non-blocking.
+    :param handler: a request handler class.
+    """
+
+    def __init__(self, listener: socket.socket, handler: Any) -> None:
+        socketserver.BaseServer.__init__(self, listener.getsockname(), handler)
+        self.socket = listener
+        self.address_family = listener.family
+
+
+class DatagramServer(BaseServer, socketserver.UDPServer):
+    """A datagram server, UDP or Unix.
+
+    A handler replies through a second Python object for the same socket. Its timeout lives on Python's side alone: with
+    one, a full queue makes the reply wait instead of failing, while receiving goes on without ever waiting.
+
+    :param listener: bound and non-blocking.
+    :param handler: a request handler class.
+    """
+
+    def __init__(self, listener: socket.socket, handler: Any) -> None:
+        socketserver.BaseServer.__init__(self, listener.getsockname(), handler)
+        self.socket = listener
+        self.address_family = listener.family
+        self._replies = socket.socket(fileno=os.dup(listener.fileno()))
+        self._replies.settimeout(SEND_LIMIT)
+
+    def get_request(self) -> Any:
+        data, client_address = self.socket.recvfrom(self.max_packet_size)
+        return (data, self._replies), client_address
+
+    def server_close(self) -> None:
+        self._replies.close()
+        self.socket.close()
+
+
+def serve_on(listener: socket.socket, handler: Any) -> StreamServer | DatagramServer:
+    """The server that fits the socket's type."""
+    kind = StreamServer if listener.type == socket.SOCK_STREAM else DatagramServer
+    return kind(listener, handler)

@@ -1,0 +1,1 @@
+"""The kernel is a guest: one file a kind of kernel call, each knowing nothing of workers."""

@@ -1,0 +1,40 @@
+"""The lifeline: a pipe that only the master can write, so that its end of file says the master is gone.
+
+Nobody ever writes to it. It must not know what its holders do about the news.
+Invariant: a process that armed the lifeline gets one SIGIO when the last writer is gone, also while it is busy.
+"""
+
+import fcntl
+import os
+
+
+def create() -> tuple[int, int]:
+    """The reading and the writing end, both closed by an exec unless handed over; keep the second to yourself."""
+    return os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+
+def arm(reader: int) -> int:
+    """Ask for SIGIO at end of file, for this process alone.
+
+    ``O_ASYNC`` and the owner belong to the open file, which a fork shares; so the pipe is opened anew through
+    ``/proc/self/fd``, fcntl(2) and proc(5). The given descriptor is closed. Install a handler for SIGIO before: by
+    default it ends the process, which is what a process without anything to finish wants.
+
+    :returns: the descriptor to poll. Where /proc is missing it is the given one, and only a poll tells of the end.
+    """
+    try:
+        own = os.open(f"/proc/self/fd/{reader}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return reader
+    os.close(reader)
+    fcntl.fcntl(own, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(own, fcntl.F_SETFL, fcntl.fcntl(own, fcntl.F_GETFL) | os.O_ASYNC)
+    return own
+
+
+def is_cut(reader: int) -> bool:
+    """Whether the last writer is gone."""
+    try:
+        return os.read(reader, 1) == b""
+    except BlockingIOError:
+        return False

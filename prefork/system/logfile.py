@@ -1,0 +1,77 @@
+"""Log lines of many processes into one place: standard error, or a file that all append to.
+
+Each record is one write(2) on a descriptor with O_APPEND, so lines of different processes never mix.
+It must not know what is logged. Invariant: after ``reopen`` nothing is written to a file that was moved away.
+"""
+
+import logging
+import os
+import time
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+class LogFile(logging.Handler):
+    """Write records to ``path``, or to standard error where it is empty.
+
+    :raises OSError: the file cannot be opened.
+    """
+
+    def __init__(self, path: str = "") -> None:
+        super().__init__()
+        self._path = path
+        self._fd = self._open()
+
+    def _open(self) -> int:
+        if not self._path:
+            return 2
+        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
+    def reopen(self) -> None:
+        """Open the path anew; if that fails, say so and go on with what is open."""
+        if not self._path:
+            return
+        try:
+            fresh = self._open()
+        except OSError as error:
+            logging.getLogger("prefork").warning(
+                "cannot reopen %s: %s; still writing to the old file", self._path, error
+            )
+            return
+        stale, self._fd = self._fd, fresh
+        os.close(stale)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            os.write(self._fd, (self.format(record) + "\n").encode(errors="backslashreplace"))
+        except OSError:
+            pass  # a full disk or a reader that left is no reason to fail
+
+
+class _Line(logging.Formatter):
+    """``2026-11-21T12:03:00.123Z INFO shop/echo worker 2 [4711] text``."""
+
+    converter = staticmethod(time.gmtime)
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
+    def __init__(self, who: str) -> None:
+        super().__init__(f"%(asctime)s %(levelname)s {who.replace('%', '%%')} [%(process)d] %(message)s")
+
+
+def set_up(path: str, level: str, who: str) -> LogFile:
+    """Send this process' log records to ``path``, each line signed ``who``.
+
+    :param level: one of ``LEVELS``.
+    """
+    handler = LogFile(path)
+    handler.setFormatter(_Line(who))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    return handler
+
+
+def sign(handler: LogFile, who: str) -> None:
+    """Sign the lines from now on as ``who``: a process forked from another is somebody else."""
+    handler.setFormatter(_Line(who))

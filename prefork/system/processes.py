@@ -1,0 +1,114 @@
+"""Processes: starting one by exec, forking one twice, naming one by pidfd, reaping one by pid.
+
+It must not know what the processes are for.
+Invariant: nothing here waits for a process that it was not given, and nothing here blocks.
+"""
+
+import ctypes
+import os
+import signal
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+
+
+class Exit(NamedTuple):
+    """How a process ended: by ``exit(code)`` or by a signal; the other is ``None``."""
+
+    code: int | None = None
+    signal: int | None = None
+
+    def __str__(self) -> str:
+        if self.signal is not None:
+            return f"was killed by {_signal_name(self.signal)}"
+        return "is gone" if self.code is None else f"exited with {self.code}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def become_subreaper() -> bool:
+    """Adopt the orphans of our descendants, prctl(2). False where the kernel has no such call."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    return hasattr(libc, "prctl") and libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+
+
+def spawn(argv: list[str], env: Mapping[str, str], keep: Iterable[int]) -> int:
+    """Start a fresh program in a process group of its own, its standard input from the null device.
+
+    It inherits standard output and error and, under the same numbers, the descriptors in ``keep``; no other of ours
+    survives the exec. All signals arrive there as in a new program.
+
+    :raises OSError: EAGAIN where the machine allows no more processes, ENOENT where the program is missing.
+    """
+    null = os.open(os.devnull, os.O_RDONLY)
+    try:
+        # dup2 of a descriptor onto itself clears FD_CLOEXEC in the child alone: posix_spawn(3p), glibc since 2.29
+        actions = [(os.POSIX_SPAWN_DUP2, null, 0)] + [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in keep]
+        return os.posix_spawn(
+            argv[0],
+            argv,
+            env,
+            file_actions=actions,
+            setpgroup=0,
+            setsigmask=(),
+            setsigdef=[s for s in signal.valid_signals() if s not in (signal.SIGKILL, signal.SIGSTOP)],
+        )
+    finally:
+        os.close(null)
+
+
+def open_pidfd(pid: int) -> int | None:
+    """A descriptor that names this process and becomes readable when it ends; ``None`` if it is no more."""
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+
+
+def tell(pidfd: int, signum: int) -> bool:
+    """Send a signal to exactly this process. False if it is no more, which is news and not an error."""
+    try:
+        signal.pidfd_send_signal(pidfd, signum)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def reap(pidfd: int) -> Exit | None:
+    """Collect the end of our child named by ``pidfd``.
+
+    :returns: how it ended, or ``None`` while it lives.
+    :raises ChildProcessError: it has ended, but the process between it and us still lives, so it is not our child yet.
+    """
+    return _exit(os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG))
+
+
+def reap_pid(pid: int) -> Exit | None:
+    """Collect the end of our child ``pid``; ``None`` while it lives or where it is not ours."""
+    try:
+        return _exit(os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG))
+    except ChildProcessError:
+        return None
+
+
+def peek_dead_child() -> int | None:
+    """The pid of some ended child that nobody has collected yet, left uncollected; ``None`` if there is none."""
+    try:
+        result = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return result.si_pid if result else None
+
+
+def _exit(result: os.waitid_result | None) -> Exit | None:
+    if result is None:
+        return None
+    if result.si_code == os.CLD_EXITED:
+        return Exit(code=result.si_status)
+    return Exit(signal=result.si_status)

@@ -1,0 +1,183 @@
+"""Listening sockets: opened from an address, never stolen from the living, their paths removed by their owner alone.
+
+It must not know who accepts. Every listener is non-blocking for life, for that flag belongs to all holders of the
+socket; nobody sets it, or a timeout, again.
+Invariant: a path that another process serves is never replaced, and a path that is not ours is never removed.
+Read next: ``draining.py``, how a listener stops admitting without losing what it has.
+"""
+
+import contextlib
+import errno
+import fcntl
+import grp
+import os
+import pwd
+import socket
+import stat
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from prefork.address import Address
+
+_KINDS = {
+    "tcp": socket.SOCK_STREAM,
+    "udp": socket.SOCK_DGRAM,
+    "unix": socket.SOCK_STREAM,
+    "unixgram": socket.SOCK_DGRAM,
+}
+
+
+class Listener(NamedTuple):
+    """An open bind.
+
+    :param address: as asked for, with the port the kernel chose where it was 0.
+    :param socket: bound, listening where it is a stream, non-blocking.
+    :param inode: device and inode of a Unix socket's path; ``None`` where there is none.
+    """
+
+    address: Address
+    socket: socket.socket
+    inode: tuple[int, int] | None = None
+
+
+def highest_backlog() -> int:
+    """``net.core.somaxconn``: what the kernel silently cuts a longer backlog to, listen(2)."""
+    try:
+        with open("/proc/sys/net/core/somaxconn") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return socket.SOMAXCONN
+
+
+DEFAULT_BACKLOG = min(2048, highest_backlog())
+
+
+def open_listener(address: Address, backlog: int) -> Listener:
+    """Open, bind and, for a stream, listen.
+
+    :param backlog: connections the kernel may hold for us, cut to ``highest_backlog()``.
+    :raises OSError: EADDRINUSE, EACCES and the other reasons of bind(2); EEXIST for a path that is no socket.
+    :raises LookupError: no such user or group.
+    """
+    if address.is_unix:
+        return _open_unix(address, backlog)
+    return _open_inet(address, backlog)
+
+
+def _open_inet(address: Address, backlog: int) -> Listener:
+    family, kind, proto, _, sockaddr = socket.getaddrinfo(
+        address.host, address.port, type=_KINDS[address.scheme], flags=socket.AI_PASSIVE
+    )[0]
+    with _closed_on_error(socket.socket(family, kind, proto)) as listener:
+        if address.v6only is not None:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address.v6only))
+        if address.is_stream:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it, tcp(7)
+        listener.bind(sockaddr)
+        if address.is_stream:
+            listener.listen(backlog)
+        listener.setblocking(False)
+        return Listener(address._replace(port=listener.getsockname()[1]), listener)
+
+
+def _open_unix(address: Address, backlog: int) -> Listener:
+    with _closed_on_error(socket.socket(socket.AF_UNIX, _KINDS[address.scheme])) as listener:
+        inode = None
+        if address.is_abstract:
+            listener.bind("\0" + address.path[1:])
+        else:
+            inode = _bind_path(listener, address)
+        if address.is_stream:
+            listener.listen(backlog)
+        listener.setblocking(False)
+        return Listener(address, listener, inode)
+
+
+def _bind_path(listener: socket.socket, address: Address) -> tuple[int, int]:
+    """Bind to a path nobody serves, and give it its mode and owner before anyone but us may use it."""
+    owner = pwd.getpwnam(address.user).pw_uid if address.user and not address.user.isdigit() else address.user
+    group = grp.getgrnam(address.group).gr_gid if address.group and not address.group.isdigit() else address.group
+    with _locked(os.path.dirname(address.path) or "."):
+        _remove_stale(address.path)
+        os.fchmod(listener.fileno(), 0o600)  # the mode the path is born with, unix(7); the umask only takes away
+        listener.bind(address.path)
+        try:
+            if owner != "" or group != "":
+                os.chown(address.path, int(owner or -1), int(group or -1))
+            os.chmod(address.path, address.mode)
+        except OSError:
+            os.unlink(address.path)
+            raise
+        status = os.stat(address.path)
+        return status.st_dev, status.st_ino
+
+
+@contextlib.contextmanager
+def _locked(directory: str) -> Iterator[None]:
+    """Hold the directory's own lock, so that two starters do not both find the same path stale. Leaves no file."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket that nobody listens on. Connecting is the only honest question: refused means nobody."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise FileExistsError(errno.EEXIST, "the path exists and is not a socket", path)
+    except FileNotFoundError:
+        return
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_UNIX, kind) as probe:
+            probe.setblocking(False)
+            try:
+                probe.connect(path)
+            except ConnectionRefusedError:
+                os.unlink(path)
+                return
+            except OSError as error:
+                if error.errno == errno.EPROTOTYPE:  # somebody of the other kind: ask again as that kind
+                    continue
+                if error.errno != errno.EAGAIN:  # EAGAIN: alive, with a full backlog
+                    raise
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE), path)
+
+
+def remove_path(listener: Listener) -> None:
+    """Remove the path of a Unix socket, if it is still the one we made."""
+    if listener.inode is None:
+        return
+    with contextlib.suppress(OSError):
+        status = os.stat(listener.address.path)
+        if (status.st_dev, status.st_ino) == listener.inode:
+            os.unlink(listener.address.path)
+
+
+@contextlib.contextmanager
+def _closed_on_error(sock: socket.socket) -> Iterator[socket.socket]:
+    """Hands on an open socket, and closes it if what follows fails."""
+    try:
+        yield sock
+    except BaseException:
+        sock.close()
+        raise
+
+
+def hold_name(name: str) -> socket.socket | None:
+    """Hold ``name`` for this user until the socket is closed or the process ends, by an abstract Unix socket.
+
+    :returns: the socket, or ``None`` where somebody else holds the name.
+    """
+    holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        holder.bind(f"\0prefork/{os.getuid()}/{name}")
+    except OSError as error:
+        holder.close()
+        if error.errno == errno.EADDRINUSE:
+            return None
+        raise
+    return holder

@@ -1,0 +1,71 @@
+"""Wakeup and poll: how a signal becomes a readable descriptor, and how one place waits for all of them.
+
+A signal handler only wakes the loop; the loop then asks the kernel what is true. It must not know what a signal means.
+Invariant: a signal that arrives before a wait ends that wait at once.
+"""
+
+import contextlib
+import os
+import select
+import signal
+from collections.abc import Hashable, Iterable
+from types import FrameType
+
+
+def _only_wake(signum: int, frame: FrameType | None) -> None:
+    """The handler of every signal we hear: the interpreter has written its number to the wakeup pipe already."""
+
+
+class Wakeup:
+    """The pipe into which the interpreter writes the number of each signal that arrives.
+
+    :param signals: those to hear from now on. Their handlers do nothing.
+    """
+
+    def __init__(self, signals: Iterable[signal.Signals]) -> None:
+        self.reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        # a full pipe holds 65 536 wake-ups not yet read: one more would tell nothing new
+        signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        for signum in signals:
+            signal.signal(signum, _only_wake)
+
+    def fileno(self) -> int:
+        return self.reader
+
+    def read(self) -> set[int]:
+        """The numbers of the signals that came since the last time."""
+        heard: set[int] = set()
+        with contextlib.suppress(BlockingIOError):
+            while chunk := os.read(self.reader, 4096):
+                heard.update(chunk)
+        return heard
+
+
+def forget_inherited_handlers() -> None:
+    """In a child: no signal writes into the parent's pipe any more, and each does what it does in a new program."""
+    signal.set_wakeup_fd(-1)
+    for signum in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        if signal.getsignal(signum) not in (signal.SIG_DFL, None):
+            signal.signal(signum, signal.SIG_DFL)
+
+
+class Poller:
+    """An epoll set whose members carry a key, so that the reader of news never handles bare numbers."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._keys: dict[int, Hashable] = {}
+
+    def add(self, fd: int, key: Hashable) -> None:
+        """:raises OSError: ENOSPC or ENOMEM where the kernel allows no more watches."""
+        self._epoll.register(fd, select.EPOLLIN)
+        self._keys[fd] = key
+
+    def remove(self, fd: int) -> None:
+        if self._keys.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    def wait(self, seconds: float | None) -> list[Hashable]:
+        """The keys of what is readable, at most ``seconds`` from now; ``None`` waits without limit."""
+        ready = self._epoll.poll(None if seconds is None else max(0.0, seconds))
+        return [self._keys[fd] for fd, _ in ready if fd in self._keys]

@@ -1,0 +1,204 @@
+"""The mold: the template process of a generation. It imports the application once, then only forks workers on order.
+
+Started by exec (``python -m prefork.worker.mold FD``), it shares nothing with the master but descriptors: the first
+packet on socket FD is its ``Brief``. It forks twice, so that the worker becomes the master's child and outlives its
+mold. It must not know how many workers there should be.
+Invariant: every order is answered by ``Born`` or ``NotForked``, or the socket pair reaches its end of file.
+Read next: ``worker.py``, what the second fork becomes.
+"""
+
+import contextlib
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from typing import Any, NoReturn
+
+from prefork.system import lifeline, processes, titles
+from prefork.system.logfile import set_up
+from prefork.worker import application, worker
+from prefork.worker.protocol import (
+    PACKET_MAX,
+    PROTOCOL,
+    Born,
+    Brief,
+    Failed,
+    Fork,
+    Loaded,
+    NotForked,
+    Record,
+    decode,
+    encode,
+    protocol_of,
+    tail,
+)
+
+_ALL_SIGNALS = signal.valid_signals()
+
+
+def main() -> NoReturn:
+    """Serve the orders that come over the socket whose number is the first argument."""
+    pair = socket.socket(fileno=int(sys.argv[1]))
+    packet = pair.recv(PACKET_MAX)
+    if protocol_of(packet) != PROTOCOL:
+        answer = Failed(
+            f"the installed prefork speaks protocol {PROTOCOL}, the running master {protocol_of(packet)}; restart it"
+        )
+        _send(pair, answer)
+        os._exit(1)
+    brief = decode(packet)
+    assert isinstance(brief, Brief)
+    # by default SIGIO ends a process: a mold still importing dies with its master
+    brief = brief._replace(lifeline=lifeline.arm(brief.lifeline))
+    if lifeline.is_cut(brief.lifeline):
+        os._exit(0)
+    for fd in (pair.fileno(), brief.notices, brief.scoreboard, brief.kick, *(fd for _, fd in brief.binds)):
+        os.set_inheritable(fd, False)  # programs the application starts get none of ours
+    titles.set_title(f"mold {brief.label} g{brief.generation} loading")
+    handler: Any = None
+    try:
+        set_up(brief.log_file, brief.log_level, f"{brief.label} mold")
+        _find_application(brief)
+        if brief.preload:
+            handler = application.load(brief.target)
+    except application.TargetError as error:
+        _fail(pair, str(error))
+    except BaseException:
+        _fail(pair, traceback.format_exc())
+    _Mold(brief, pair, handler).serve()
+
+
+def _find_application(brief: Brief) -> None:
+    """Put the working directory and the paths asked for at the head of ``sys.path``."""
+    if brief.chdir:
+        os.chdir(brief.chdir)
+    sys.path[:0] = [path for path in (*brief.pythonpath, os.getcwd()) if path not in sys.path]
+
+
+def _fail(pair: socket.socket, why: str) -> NoReturn:
+    _send(pair, Failed(tail(why, PACKET_MAX // 16)))
+    os._exit(1)
+
+
+def _send(pair: socket.socket, record: Record) -> None:
+    with contextlib.suppress(OSError):  # a full pair or a master that is gone: its end of file says more
+        pair.send(encode(record))
+
+
+class _Mold:
+    """A mold that has loaded: it waits for orders, and for nothing else."""
+
+    def __init__(self, brief: Brief, pair: socket.socket, handler: Any) -> None:
+        self._brief = brief
+        self._pair = pair
+        self._handler = handler
+        self._births, self._births_in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._workers: set[int] = set()  # pidfds, for the day the master is gone
+        self._poll = select.poll()
+        for fd in (pair.fileno(), brief.lifeline):
+            self._poll.register(fd, select.POLLIN)
+
+    def serve(self) -> NoReturn:
+        # what is frozen is never visited by a collection, so its pages stay shared, gc.freeze
+        gc.collect()
+        gc.freeze()
+        signal.signal(signal.SIGIO, signal.SIG_IGN)  # from here on the poll tells it
+        for signum in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(signum, signal.SIG_IGN)
+        titles.set_title(f"mold {self._brief.label} g{self._brief.generation}")
+        _send(self._pair, Loaded())
+        while True:
+            for fd, _ in self._poll.poll():
+                if fd == self._pair.fileno():
+                    self._obey()
+                elif fd in self._workers:
+                    self._forget(fd)
+                elif lifeline.is_cut(self._brief.lifeline):
+                    self._outlive_master()
+
+    def _obey(self) -> None:
+        packet = self._pair.recv(PACKET_MAX)
+        if not packet:
+            self._outlive_master()
+        order = decode(packet)
+        if isinstance(order, Fork):
+            self._fork(order)
+        else:
+            os._exit(0)
+
+    def _fork(self, order: Fork) -> None:
+        """Fork twice. The process between tells the worker's pid through a pipe and ends at once."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
+        try:
+            between = os.fork()
+        except OSError as error:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ALL_SIGNALS)
+            _send(self._pair, NotForked(order.slot, order.order, error.strerror or str(error)))
+            return
+        if between == 0:
+            self._fork_again(order)
+        _, status = os.waitpid(between, 0)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ALL_SIGNALS)
+        try:
+            pid = int.from_bytes(os.read(self._births, 4), "little")
+        except BlockingIOError:
+            code = os.waitstatus_to_exitcode(status)
+            why = os.strerror(code) if code > 0 else f"the process between was killed by signal {-code}"
+            _send(self._pair, NotForked(order.slot, order.order, why))
+            return
+        _send(self._pair, Born(order.slot, order.order, pid))
+        pidfd = processes.open_pidfd(pid)
+        if pidfd is not None:
+            self._workers.add(pidfd)
+            self._poll.register(pidfd, select.POLLIN)
+
+    def _fork_again(self, order: Fork) -> NoReturn:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            os._exit(min(error.errno or 1, 255))
+        if pid:
+            os.write(self._births_in, pid.to_bytes(4, "little"))
+            os._exit(0)
+        try:
+            _send(self._pair, Born(order.slot, order.order, os.getpid()))
+            self._pair.close()  # its end of file tells the master that nobody is under way any more
+            for fd in (self._births, self._births_in, *self._workers):
+                os.close(fd)
+            worker.live(self._brief, order, self._handler)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(70)
+
+    def _forget(self, pidfd: int) -> None:
+        self._poll.unregister(pidfd)
+        self._workers.discard(pidfd)
+        os.close(pidfd)
+
+    def _outlive_master(self) -> NoReturn:
+        """The master is gone: workers end by themselves within the drain limit; then kill what is left, stuck in C."""
+        self._pair.close()
+        for _, fd in self._brief.binds:
+            os.close(fd)
+        titles.set_title(f"mold {self._brief.label} g{self._brief.generation} orphaned")
+        poll = select.poll()
+        for fd in self._workers:
+            poll.register(fd, select.POLLIN)
+        deadline = worker.now() + self._brief.drain + worker.ORPHAN_GRACE
+        while self._workers and (left := deadline - worker.now()) > 0:
+            for fd, _ in poll.poll(left * 1000):
+                poll.unregister(fd)
+                self._workers.discard(fd)
+        for fd in self._workers:
+            processes.tell(fd, signal.SIGKILL)
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""What crosses between master, mold and worker, besides the scoreboard: small named records as JSON.
+
+Over the mold's socket pair one packet is one record; over the notice pipe a record is a line, no longer than PIPE_BUF,
+so that it is written whole or not at all. It must not know sockets or pipes.
+Invariant: ``decode(encode(record)) == record``, and an encoded record holds no line break.
+Read next: ``mold.py``, who hears ``Fork`` and ``Leave``; ``worker.py``, who says ``Born`` and ``Ready``.
+"""
+
+import json
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+PROTOCOL = 1  # raised whenever a record changes its meaning: a mold of another version refuses to serve
+PIPE_BUF = 4096  # bytes, limits.h
+PACKET_MAX = 65536  # bytes of a record on the socket pair
+TEXT_MAX = 3000  # characters of a reason on the notice pipe
+
+
+class Phase(IntEnum):
+    """The order cell of a slot: what the master wants of the worker in it."""
+
+    SERVE = 0
+    RETIRE = 1  # take nothing new, leave when the request is done
+    DRAIN = 2  # serve what is queued, close, leave
+
+
+class State(IntEnum):
+    """The state cell of a slot: what its worker is."""
+
+    STARTING = 1
+    READY = 2
+    RETIRING = 3
+
+
+# master to mold
+
+
+class Brief(NamedTuple):
+    """The first packet: everything a mold must know. Descriptors are numbers it inherited.
+
+    :param binds: pairs of a bind's URL and its listener.
+    :param drain: seconds an orphan may use to finish its request.
+    """
+
+    protocol: int
+    instance: str
+    service: str
+    generation: int
+    target: str
+    preload: bool
+    binds: list[tuple[str, int]]
+    lifeline: int
+    notices: int
+    scoreboard: int
+    lanes: int
+    kick: int
+    balance: str
+    drain: float
+    chdir: str
+    pythonpath: list[str]
+    log_file: str
+    log_level: str
+
+    @property
+    def label(self) -> str:
+        """``shop/echo``, as titles and log lines name the service."""
+        return f"{self.instance}/{self.service}"
+
+
+class Fork(NamedTuple):
+    slot: int
+    order: int
+    max_requests: int
+
+
+class Leave(NamedTuple):
+    pass
+
+
+# mold and newborn worker to master, over the same pair
+
+
+class Loaded(NamedTuple):
+    pass
+
+
+class Failed(NamedTuple):
+    why: str
+
+
+class NotForked(NamedTuple):
+    slot: int
+    order: int
+    why: str
+
+
+class Born(NamedTuple):
+    slot: int
+    order: int
+    pid: int
+
+
+# worker to master, over the notice pipe
+
+
+class Ready(NamedTuple):
+    slot: int
+    order: int
+
+
+class Broken(NamedTuple):
+    slot: int
+    order: int
+    why: str
+
+
+class Left(NamedTuple):
+    slot: int
+    order: int
+    why: str
+
+
+class Wake(NamedTuple):
+    """Look at the scoreboard."""
+
+
+Record = Brief | Fork | Leave | Loaded | Failed | NotForked | Born | Ready | Broken | Left | Wake
+_KINDS: dict[str, Any] = {
+    kind.__name__: kind for kind in (Brief, Fork, Leave, Loaded, Failed, NotForked, Born, Ready, Broken, Left, Wake)
+}
+
+
+def encode(record: Record) -> bytes:
+    return json.dumps([type(record).__name__, *record]).encode()
+
+
+def decode(packet: bytes) -> Record:
+    """:raises ValueError: it is no record of this version."""
+    try:
+        kind, *fields = json.loads(packet)
+        record: Record = _KINDS[kind](*fields)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"not a record of protocol {PROTOCOL}: {packet[:80]!r}") from error
+    if isinstance(record, Brief):
+        return record._replace(binds=[(url, fd) for url, fd in record.binds])
+    return record
+
+
+def protocol_of(packet: bytes) -> int | None:
+    """The protocol version of a brief of any version: its second field, for ever."""
+    try:
+        kind, version, *_ = json.loads(packet)
+    except ValueError:
+        return None
+    return version if kind == "Brief" and isinstance(version, int) else None
+
+
+def tail(text: str, limit: int = TEXT_MAX) -> str:
+    """The end of a text too long to send: of a traceback that is the part that matters."""
+    return text if len(text) <= limit else "… " + text[-limit:]

@@ -1,0 +1,92 @@
+"""The one place where a worker waits: for clients, kicks, signals and the end of the master.
+
+An epoll set made after the fork, with every listener and the kick in it exclusively (``EPOLLEXCLUSIVE``: one idle
+worker wakes for one client), the wakeup pipe of the signals and the lifeline. It must not know what is done with the
+news.
+Invariant: a worker that waits here wakes for nothing but news.
+Sources: epoll_ctl(2) on exclusive wake-ups; an exclusive entry cannot be modified, so pausing is removing.
+"""
+
+import select
+import socket
+import time
+from collections.abc import Sequence
+
+from prefork.system import kick
+from prefork.system.wakeup import Wakeup
+
+_EXCLUSIVE = select.EPOLLIN | select.EPOLLEXCLUSIVE
+PAUSE = 0.1  # seconds without accepting after the machine had no descriptor or memory for a client
+
+
+class Wait:
+    """:param listeners: to wait on.
+    :param is_even: whether to queue up anew after each client, so that idle workers take turns.
+    """
+
+    def __init__(
+        self, listeners: Sequence[socket.socket], kick_fd: int, wakeup: Wakeup, lifeline: int, *, is_even: bool
+    ) -> None:
+        self.heard: set[int] = set()
+        self.is_orphaned = False
+        self.is_kicked = False
+        self._listening = {listener.fileno() for listener in listeners}
+        self._kick = kick_fd
+        self._wakeup = wakeup
+        self._lifeline = lifeline
+        self._is_even = is_even
+        self._paused_until: float | None = None
+        self._epoll = select.epoll()
+        self._epoll.register(wakeup.fileno(), select.EPOLLIN)
+        self._epoll.register(lifeline, select.EPOLLIN)
+        self._epoll.register(kick_fd, _EXCLUSIVE)
+        for fd in self._listening:
+            self._epoll.register(fd, _EXCLUSIVE)
+
+    def for_news(self) -> set[int]:
+        """Wait, then say which listeners may have a client: those the kernel named, or after a kick all of them.
+
+        Signals are collected in ``heard``; ``is_orphaned`` and ``is_kicked`` say what else this wait brought.
+        """
+        news = {fd for fd, _ in self._epoll.poll(self._until_resumed())}
+        self.is_kicked = False
+        if self._wakeup.reader in news:
+            self.heard |= self._wakeup.read()
+        if self._lifeline in news:
+            self.is_orphaned = True
+        if self._paused_until is not None:
+            self._resume_if_due()
+            return set()
+        if self._kick in news and kick.answer(self._kick):
+            self.is_kicked = True
+            return set(self._listening)
+        return news & self._listening
+
+    def queue_up_again(self, listener: int) -> None:
+        """After a client, where the balance is even: go to the end of the line. DEL and ADD cost less than 1 µs."""
+        if self._is_even and listener in self._listening:
+            self._epoll.unregister(listener)
+            self._epoll.register(listener, _EXCLUSIVE)
+
+    def pause(self) -> None:
+        """Leave all listeners alone for a moment, so that an accept that cannot succeed does not spin."""
+        if self._paused_until is None:
+            for fd in self._listening:
+                self._epoll.unregister(fd)
+            self._epoll.unregister(self._kick)
+        self._paused_until = time.monotonic() + PAUSE
+
+    def leave(self) -> None:
+        """Take no more clients: out of every listener's line, and somebody else may take what we were woken for."""
+        self._epoll.close()
+        kick.kick(self._kick)
+
+    def _until_resumed(self) -> float | None:
+        return None if self._paused_until is None else max(0.0, self._paused_until - time.monotonic())
+
+    def _resume_if_due(self) -> None:
+        if self._paused_until is not None and time.monotonic() >= self._paused_until:
+            self._paused_until = None
+            self._epoll.register(self._kick, _EXCLUSIVE)
+            for fd in self._listening:
+                self._epoll.register(fd, _EXCLUSIVE)

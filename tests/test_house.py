@@ -1,0 +1,82 @@
+"""The house: imports go downwards only, the mind is pure, and workers pay for nothing they do not use."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "prefork"
+
+# top to bottom; names in one row are siblings that never meet
+FLOORS = (
+    {"__main__"},
+    {"cli"},
+    {"master"},
+    {"report"},
+    {"worker"},
+    {"pool", "servers"},
+    {"config"},
+    {"system"},
+    {"errors"},
+    {"address"},
+    {"__init__"},
+)
+FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
+KERNEL = {"os", "socket", "signal", "time", "threading", "logging", "select", "subprocess", "random"}
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def floor_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def ours(path: Path) -> set[str]:
+    """The floors whose modules the file imports."""
+    names = {name.split(".")[1] for name in imported(path) if name.startswith("prefork.")}
+    return {name for name in names if name in FLOOR}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_downwards(path: Path) -> None:
+    """No arrow points up, and siblings never meet."""
+    here = floor_of(path)
+    for there in ours(path) - {here}:
+        assert FLOOR[there] > FLOOR[here], f"{path.name} on floor {here!r} imports {there!r}"
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "pool").glob("*.py")), ids=lambda p: p.name)
+def test_the_mind_is_free_of_the_kernel(path: Path) -> None:
+    """The pool imports nothing that could wait, ask or change anything outside."""
+    assert not {name.split(".")[0] for name in imported(path)} & KERNEL
+    assert ours(path) <= {"pool"}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_every_module_says_what_it_is(path: Path) -> None:
+    """A module begins with what it is for."""
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+def test_a_worker_does_not_pay_for_the_master() -> None:
+    """Neither the command line nor typed settings nor the mind nor the master are in the memory of a mold."""
+    code = "import json, sys, prefork.worker.mold; print(json.dumps(sorted(sys.modules)))"
+    loaded = set(json.loads(subprocess.check_output([sys.executable, "-c", code])))
+    unwanted = {"click", "msgspec", "tomllib", "subprocess", "asyncio", "dataclasses", "inspect", "psutil"}
+    assert not loaded & unwanted
+    assert not {name for name in loaded if name.startswith(("prefork.master", "prefork.pool", "prefork.config"))}
