@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from prefork.config.settings import MOST_WORKERS, Service
-from prefork.pool.records import Policy, Pool, Reading, State
+from prefork.pool.records import Door, Policy, Pool, Reading, State
 from prefork.pool.rules import Readings
 from prefork.system import draining, kick, slots, sockets
 from prefork.system.wakeup import Poller
@@ -88,7 +88,7 @@ class Hands:
         readings: Mapping[int, Reading] = {
             worker.slot: self._read_slot(worker.slot) for worker in pool.in_state(State.READY, State.RETIRING)
         }
-        handshakes = self._count_handshakes() if pool.is_stopping else 0
+        handshakes = self._count_handshakes() if pool.door is Door.REFUSING else 0
         return Readings(readings, handshakes)
 
     def _read_slot(self, slot: int) -> Reading:

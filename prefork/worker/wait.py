@@ -10,7 +10,7 @@ Sources: epoll_ctl(2) on exclusive wake-ups; an exclusive entry cannot be modifi
 import select
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from prefork.system import kick
 from prefork.system.wakeup import Wakeup
@@ -36,6 +36,7 @@ class Wait:
         self._lifeline = lifeline
         self._is_even = is_even
         self._paused_until: float | None = None
+        self._members = len(listeners) + 3
         self._epoll = select.epoll()
         self._epoll.register(wakeup.fileno(), select.EPOLLIN)
         self._epoll.register(lifeline, select.EPOLLIN)
@@ -43,13 +44,16 @@ class Wait:
         for fd in self._listening:
             self._epoll.register(fd, _EXCLUSIVE)
 
-    def for_news(self) -> set[int]:
+    def for_news(self) -> Collection[int]:
         """Wait, then say which listeners may have a client: those the kernel named, or after a kick all of them.
 
         Signals are collected in ``heard``; ``is_orphaned`` and ``is_kicked`` say what else this wait brought.
         """
-        news = {fd for fd, _ in self._epoll.poll(self._until_resumed())}
+        ready = self._epoll.poll(self._until_resumed(), self._members)
         self.is_kicked = False
+        if len(ready) == 1 and ready[0][0] in self._listening:  # nearly always
+            return (ready[0][0],)
+        news = {fd for fd, _ in ready}
         if self._wakeup.reader in news:
             self.heard |= self._wakeup.read()
         if self._lifeline in news:
