@@ -148,8 +148,9 @@ class _Mold:
             pid = int.from_bytes(os.read(self._births, 4), "little")
         except BlockingIOError:
             code = os.waitstatus_to_exitcode(status)
-            why = os.strerror(code) if code > 0 else f"the process between was killed by signal {-code}"
-            _send(self._pair, NotForked(order.slot, order.order, why))
+            if code <= 0:  # killed: nobody knows whether it had forked; only the end of the pair will tell
+                os._exit(1)
+            _send(self._pair, NotForked(order.slot, order.order, os.strerror(code)))
             return
         _send(self._pair, Born(order.slot, order.order, pid))
         pidfd = processes.open_pidfd(pid)

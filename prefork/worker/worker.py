@@ -31,6 +31,8 @@ from prefork.worker.notices import Notices
 from prefork.worker.protocol import Brief, Broken, Fork, Left, Phase, Ready, State, Wake, tail
 from prefork.worker.wait import PAUSE, Wait
 
+_WARN_EVERY = 10.0  # seconds
+_REMIND_EVERY = 100  # requests after which a worn-out worker says so again
 READ_YOUR_ORDERS = signal.SIGURG  # ignored by default, so it harms nobody who is not listening yet
 ORPHAN_GRACE = 1.0  # seconds a mold leaves its workers beyond their own alarm
 _HEARD = (signal.SIGTERM, signal.SIGUSR1, READ_YOUR_ORDERS)
@@ -91,6 +93,7 @@ class Worker:
         self._orders, self._totals, self._lane = slot.orders, slot.totals, slot.lanes[0]
         self._notices = Notices(brief.notices)
         self._served = 0
+        self._warn_again_at = 0.0
         self._leaving = ""  # why, once it has decided to leave by itself
 
     def live(self) -> NoReturn:
@@ -201,7 +204,8 @@ class Worker:
                 self._leaving = "a handler ran out of memory"
         self._lane.clear()
         set_title(self._idle_title)
-        if self._served == self._order.max_requests:
+        worn_for = self._served - self._order.max_requests
+        if self._order.max_requests and worn_for >= 0 and worn_for % _REMIND_EVERY == 0:
             self._notices.send(Wake())
         return Taken.SERVED
 
@@ -210,7 +214,9 @@ class Worker:
         if error.errno in _EMPTY:
             return Taken.NOTHING
         if error.errno in _EXHAUSTED:
-            logger.warning("cannot accept: %s; trying again every %g s", error.strerror, PAUSE)
+            if now() >= self._warn_again_at:
+                logger.warning("cannot accept: %s; trying again every %g s", error.strerror, PAUSE)
+                self._warn_again_at = now() + _WARN_EVERY
             return Taken.EXHAUSTED
         if error.errno in _BROKEN:
             raise error
