@@ -1,6 +1,7 @@
 # A few verbs. Each builds what it needs in .venv, from any Python 3.11 or later.
 PYTHON ?= python3
-VENV   := .venv
+VENV   ?= .venv
+TESTS  ?= tests
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
@@ -10,7 +11,7 @@ run: $(READY)           ## a real service under the master: files over HTTP, lin
 	@exec $(BIN)/python -m examples.demo
 
 test: $(READY)          ## the plain suite: minutes, not more
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -m "not long" $(TESTS)
 
 check: $(READY)         ## style and types
 	$(BIN)/ruff check .
@@ -21,7 +22,7 @@ bench: $(READY)         ## CPU a request of one worker, beside a bare accept loo
 	$(BIN)/python -m tests.bench
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml prefork/__init__.py

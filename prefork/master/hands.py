@@ -84,10 +84,11 @@ class Hands:
         return self.lines[slot]
 
     def read(self, pool: Pool) -> Readings:
-        """What the scoreboard and the kernel's tables say now."""
-        readings: Mapping[int, Reading] = {
-            worker.slot: self._read_slot(worker.slot) for worker in pool.in_state(State.READY, State.RETIRING)
-        }
+        """What the scoreboard and the kernel's tables say now, as far as a setting makes a rule ask for it."""
+        readings: Mapping[int, Reading] = {}
+        if self.settings.max_requests or self.settings.request_hard is not None:
+            watched = pool.in_state(State.READY, State.RETIRING)
+            readings = {worker.slot: self._read_slot(worker.slot) for worker in watched}
         handshakes = self._count_handshakes() if pool.door is Door.REFUSING else 0
         return Readings(readings, handshakes)
 
@@ -131,11 +132,13 @@ class Hands:
 class Machine:
     """What all services of the master share.
 
+    :param descriptors: the soft limit of open descriptors we were started with.
     :param unadopted: dead workers whose process between still lives, so that they are not our children yet.
     """
 
     instance: str
     lifeline: int
+    descriptors: int
     poller: Poller = field(default_factory=Poller)
     log_file: str = ""
     log_level: str = "info"

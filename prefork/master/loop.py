@@ -22,7 +22,7 @@ from prefork.pool.learn import learn
 from prefork.pool.records import Phase, Pool, Wanted
 from prefork.pool.rules import decide
 from prefork.report import log
-from prefork.system import lifeline, processes, titles
+from prefork.system import lifeline, limits, processes, titles
 from prefork.system.logfile import set_up
 from prefork.system.wakeup import Wakeup
 
@@ -57,8 +57,13 @@ def run(settings: Instance, reread: Callable[[], Instance]) -> Exit:
         processes.become_subreaper()
         with opening.open_all(settings) as all_hands:
             reader, _writer = lifeline.create()  # the writer stays open, and unknown to all others, until we are gone
-            machine = Machine(name, reader, log_file=os.path.abspath(settings.log_file) if settings.log_file else "")
-            machine.log_level = settings.log_level
+            machine = Machine(
+                name,
+                reader,
+                limits.raise_descriptors(_descriptors(settings)),
+                log_file=os.path.abspath(settings.log_file) if settings.log_file else "",
+                log_level=settings.log_level,
+            )
             machine.poller.add(wakeup.fileno(), wakeup)
             master = Master(settings, reread, machine, all_hands, log_file.reopen)
             try:
@@ -66,6 +71,11 @@ def run(settings: Instance, reread: Callable[[], Instance]) -> Exit:
             except Exception:
                 logger.exception("internal error: the master ends, its workers finish what they have; please report it")
                 return Exit.INTERNAL
+
+
+def _descriptors(settings: Instance) -> int:
+    """As many as the master may come to hold: one a worker, surge and all that is open besides, and room to scale."""
+    return 256 + 2 * sum(service.workers + len(service.bind) for service in settings.service.values())
 
 
 class Master:

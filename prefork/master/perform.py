@@ -88,6 +88,7 @@ def _brief(generation: int, notices: int, hands: Hands, machine: Machine) -> Bri
         kick=hands.kick,
         balance=settings.balance,
         drain=settings.graceful_timeout,
+        descriptors=machine.descriptors,
         chdir=settings.chdir,
         pythonpath=list(settings.pythonpath),
         log_file=machine.log_file,

@@ -99,7 +99,7 @@ def _not_forked(before: Pool, event: events.WorkerNotForked, after: Pool) -> Lin
     if after.backoff.refusals == before.backoff.refusals:
         return None
     wait = after.backoff.refused_until - event.at
-    return _WARNING, f"cannot fork worker {event.slot}: {event.why}; trying again in {wait:.1f} s"
+    return _WARNING, f"cannot fork worker {event.slot}: {event.why}; trying again in {wait:.2g} s"
 
 
 def _born(before: Pool, event: events.WorkerBorn, after: Pool) -> Line:
@@ -139,7 +139,7 @@ def _exited(before: Pool, event: events.WorkerExited, after: Pool) -> Line:
         text += ", with one under way"
     wait = backoff.next_try(after.backoff) - event.at
     if after.backoff.crashed and wait > 0:
-        text += f"; replacements wait {wait:.1f} s, after {after.backoff.failures} failures in a row"
+        text += f"; replacements wait {wait:.2g} s, after {after.backoff.failures} failures in a row"
     return _WARNING, text
 
 

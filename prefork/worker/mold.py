@@ -153,10 +153,15 @@ class _Mold:
             _send(self._pair, NotForked(order.slot, order.order, os.strerror(code)))
             return
         _send(self._pair, Born(order.slot, order.order, pid))
-        pidfd = processes.open_pidfd(pid)
-        if pidfd is not None:
-            self._workers.add(pidfd)
-            self._poll.register(pidfd, select.POLLIN)
+        self._watch(pid)
+
+    def _watch(self, pid: int) -> None:
+        """Keep the worker's pidfd; without a free descriptor it is left to its own alarm."""
+        with contextlib.suppress(OSError):
+            pidfd = processes.open_pidfd(pid)
+            if pidfd is not None:
+                self._workers.add(pidfd)
+                self._poll.register(pidfd, select.POLLIN)
 
     def _fork_again(self, order: Fork) -> NoReturn:
         try:

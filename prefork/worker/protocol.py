@@ -40,6 +40,7 @@ class Brief(NamedTuple):
 
     :param binds: pairs of a bind's URL and its listener.
     :param drain: seconds an orphan may use to finish its request.
+    :param descriptors: the soft limit of open descriptors that workers get.
     """
 
     protocol: int
@@ -56,6 +57,7 @@ class Brief(NamedTuple):
     kick: int
     balance: str
     drain: float
+    descriptors: int
     chdir: str
     pythonpath: list[str]
     log_file: str

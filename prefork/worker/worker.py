@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 from prefork.address import describe_peer
 from prefork.servers.base import serve_one
-from prefork.system import kick, lifeline, slots
+from prefork.system import kick, lifeline, limits, slots
 from prefork.system.logfile import set_up
 from prefork.system.titles import set_title
 from prefork.system.wakeup import Wakeup, forget_inherited_handlers
@@ -67,6 +67,7 @@ def live(brief: Brief, order: Fork, handler: Any) -> NoReturn:
     os.setpgid(0, 0)
     signal.signal(signal.SIGIO, lambda signum, frame: _die_within(brief.drain))
     brief = brief._replace(lifeline=lifeline.arm(brief.lifeline))
+    limits.limit_descriptors(brief.descriptors)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
     Worker(brief, order, handler, wakeup).live()
 
