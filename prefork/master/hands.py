@@ -78,6 +78,11 @@ class Hands:
     def _count_handshakes(self) -> int:
         return draining.count_handshakes(listener.socket for listener in self.listeners)
 
+    def pidfds(self) -> list[int]:
+        """Of every process of ours that was not reaped yet."""
+        molds = [mold.pidfd for mold in self.molds.values() if not mold.how]
+        return molds + [child.pidfd for child in self.children.values()]
+
     def line(self, slot: int) -> slots.Slot:
         if slot not in self.lines:
             self.lines[slot] = self.board.slot(slot)

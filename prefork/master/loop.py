@@ -167,8 +167,8 @@ class Master:
         self._reopen_log()
         logger.info("log reopened")
         for hands in self._hands.values():
-            for child in hands.children.values():
-                processes.tell(child.pidfd, signal.SIGUSR1)
+            for pidfd in hands.pidfds():
+                processes.tell(pidfd, signal.SIGUSR1)
 
     def _exit_code(self) -> Exit:
         pools = self._pools.values()

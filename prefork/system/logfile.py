@@ -27,6 +27,10 @@ class LogFile(logging.Handler):
             return 2
         return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
 
+    def sign(self, who: str) -> None:
+        """Sign the lines from now on as ``who``; a process forked from another is somebody else."""
+        self.setFormatter(_Line(who))
+
     def reopen(self) -> None:
         """Open the path anew; if that fails, say so and go on with what is open."""
         if not self._path:
@@ -65,13 +69,8 @@ def set_up(path: str, level: str, who: str) -> LogFile:
     :param level: one of ``LEVELS``.
     """
     handler = LogFile(path)
-    handler.setFormatter(_Line(who))
+    handler.sign(who)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     return handler
-
-
-def sign(handler: LogFile, who: str) -> None:
-    """Sign the lines from now on as ``who``: a process forked from another is somebody else."""
-    handler.setFormatter(_Line(who))

@@ -18,7 +18,7 @@ import traceback
 from typing import Any, NoReturn
 
 from prefork.system import lifeline, processes, titles
-from prefork.system.logfile import set_up
+from prefork.system.logfile import LogFile, set_up
 from prefork.worker import application, worker
 from prefork.worker.protocol import (
     PACKET_MAX,
@@ -58,9 +58,10 @@ def main() -> NoReturn:
     for fd in (pair.fileno(), brief.notices, brief.scoreboard, brief.kick, *(fd for _, fd in brief.binds)):
         os.set_inheritable(fd, False)  # programs the application starts get none of ours
     titles.set_title(f"mold {brief.label} g{brief.generation} loading")
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # nothing to reopen yet
     handler: Any = None
     try:
-        set_up(brief.log_file, brief.log_level, f"{brief.label} mold")
+        log = set_up(brief.log_file, brief.log_level, f"{brief.label} mold")
         _find_application(brief)
         if brief.preload:
             handler = application.load(brief.target)
@@ -68,7 +69,7 @@ def main() -> NoReturn:
         _fail(pair, str(error))
     except BaseException:
         _fail(pair, traceback.format_exc())
-    _Mold(brief, pair, handler).serve()
+    _Mold(brief, pair, handler, log).serve()
 
 
 def _find_application(brief: Brief) -> None:
@@ -91,10 +92,11 @@ def _send(pair: socket.socket, record: Record) -> None:
 class _Mold:
     """A mold that has loaded: it waits for orders, and for nothing else."""
 
-    def __init__(self, brief: Brief, pair: socket.socket, handler: Any) -> None:
+    def __init__(self, brief: Brief, pair: socket.socket, handler: Any, log: LogFile) -> None:
         self._brief = brief
         self._pair = pair
         self._handler = handler
+        self._log = log
         self._births, self._births_in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._workers: set[int] = set()  # pidfds, for the day the master is gone
         self._poll = select.poll()
@@ -108,6 +110,7 @@ class _Mold:
         signal.signal(signal.SIGIO, signal.SIG_IGN)  # from here on the poll tells it
         for signum in (signal.SIGINT, signal.SIGHUP):
             signal.signal(signum, signal.SIG_IGN)
+        signal.signal(signal.SIGUSR1, lambda signum, frame: self._log.reopen())
         titles.set_title(f"mold {self._brief.label} g{self._brief.generation}")
         _send(self._pair, Loaded())
         while True:
@@ -176,7 +179,7 @@ class _Mold:
             self._pair.close()  # its end of file tells the master that nobody is under way any more
             for fd in (self._births, self._births_in, *self._workers):
                 os.close(fd)
-            worker.live(self._brief, order, self._handler)
+            worker.live(self._brief, order, self._handler, self._log)
         except BaseException:
             traceback.print_exc()
         finally:

@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 from prefork.address import describe_peer
 from prefork.servers.base import serve_one
 from prefork.system import kick, lifeline, limits, slots
-from prefork.system.logfile import set_up
+from prefork.system.logfile import LogFile
 from prefork.system.titles import set_title
 from prefork.system.wakeup import Wakeup, forget_inherited_handlers
 from prefork.worker import application
@@ -55,10 +55,11 @@ class Taken(Enum):
     EXHAUSTED = auto()  # no descriptor or memory for it: it waits on
 
 
-def live(brief: Brief, order: Fork, handler: Any) -> NoReturn:
+def live(brief: Brief, order: Fork, handler: Any, log: LogFile) -> NoReturn:
     """The life of a worker from its fork to its end. All signals are blocked when it begins.
 
     :param handler: the request handler class, ``None`` where each worker loads the application itself.
+    :param log: the mold's.
     """
     forget_inherited_handlers()
     wakeup = Wakeup(_HEARD)
@@ -69,7 +70,9 @@ def live(brief: Brief, order: Fork, handler: Any) -> NoReturn:
     brief = brief._replace(lifeline=lifeline.arm(brief.lifeline))
     limits.limit_descriptors(brief.descriptors)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
-    Worker(brief, order, handler, wakeup).live()
+    log.sign(f"{brief.label} worker {order.slot}")
+    log.reopen()  # it may have been moved since the mold opened it
+    Worker(brief, order, handler, log, wakeup).live()
 
 
 def _die_within(seconds: float) -> None:
@@ -81,10 +84,11 @@ def _die_within(seconds: float) -> None:
 class Worker:
     """One worker process. See ``live``."""
 
-    def __init__(self, brief: Brief, order: Fork, handler: Any, wakeup: Wakeup) -> None:
+    def __init__(self, brief: Brief, order: Fork, handler: Any, log: LogFile, wakeup: Wakeup) -> None:
         self._brief = brief
         self._order = order
         self._handler = handler
+        self._log = log
         self._wakeup = wakeup
         self._who = f"worker {brief.label} {order.slot} g{brief.generation}"
         self._board = slots.Scoreboard(brief.scoreboard, brief.lanes)
@@ -99,9 +103,6 @@ class Worker:
 
     def live(self) -> NoReturn:
         set_title(f"{self._who} starting")
-        self._log = set_up(
-            self._brief.log_file, self._brief.log_level, f"{self._brief.label} worker {self._order.slot}"
-        )
         self._boot()
         self._serve()
         self._totals[slots.STATE] = State.RETIRING
