@@ -71,6 +71,15 @@ def open_pidfd(pid: int) -> int | None:
         return None
 
 
+def started(pid: int) -> int:
+    """When the process started, in clock ticks since boot, proc(5); 0 if it is no more, or where /proc is missing."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except OSError:
+        return 0
+
+
 def tell(pidfd: int, signum: int) -> bool:
     """Send a signal to exactly this process. False if it is no more, which is news and not an error."""
     try:

@@ -12,6 +12,7 @@ Invariant: no two processes ever write the same line.
 
 import mmap
 import os
+from collections.abc import Iterator
 from typing import NamedTuple
 
 LINE = 64
@@ -29,6 +30,8 @@ STATE = 1
 REQUESTS = 2
 ERRORS = 3
 BUSY_NS = 4
+PID = 5
+STARTED = 6  # when the process started, as /proc says it: pid and start name one process for ever
 
 # lane, written by the worker
 NUMBER = 0
@@ -74,6 +77,13 @@ class Scoreboard:
         start = LINE + (number - 1) * self._stride
         return Slot(self._bytes[start : start + self._stride])
 
+    def processes(self) -> Iterator[tuple[int, int]]:
+        """Pid and start of whoever signed a slot last, of all slots; they may be long gone."""
+        for start in range(LINE, len(self._bytes), self._stride):
+            totals = self._bytes[start + LINE : start + 2 * LINE].cast("Q")
+            if totals[PID]:
+                yield totals[PID], totals[STARTED]
+
 
 class Slot:
     """The lines of one slot."""
@@ -83,12 +93,18 @@ class Slot:
         self.totals = memory[LINE : 2 * LINE].cast("Q")
         self.lanes = [Lane(memory[at : at + LINE]) for at in range(2 * LINE, len(memory), LINE)]
 
-    def take(self, order: int, state: int) -> None:
-        """In a newborn worker: clear what the one before left, then sign with the number of the order."""
+    def take(self, order: int, state: int, pid: int, started: int) -> None:
+        """In a newborn worker: clear what the one before left, then sign.
+
+        :param order: number of the order it was forked by.
+        :param started: see ``processes.started``.
+        """
         for lane in self.lanes:
             lane.clear()
         for cell in range(CELLS):
             self.totals[cell] = 0
+        self.totals[STARTED] = started
+        self.totals[PID] = pid
         self.totals[STATE] = state
         self.totals[ORDER] = order
 

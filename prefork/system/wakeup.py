@@ -42,10 +42,13 @@ class Wakeup:
 
 
 def forget_inherited_handlers() -> None:
-    """In a child: no signal writes into the parent's pipe any more, and each does what it does in a new program."""
+    """In a child: no signal writes into the parent's pipe, and what the parent handled does what it does by default.
+
+    What is ignored stays so: the interpreter ignores SIGPIPE, and a client that hangs up must not kill anybody.
+    """
     signal.set_wakeup_fd(-1)
     for signum in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        if signal.getsignal(signum) not in (signal.SIG_DFL, None):
+        if callable(signal.getsignal(signum)):
             signal.signal(signum, signal.SIG_DFL)
 
 

@@ -17,7 +17,7 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
-from prefork.system import lifeline, processes, titles
+from prefork.system import lifeline, processes, slots, titles
 from prefork.system.logfile import LogFile, set_up
 from prefork.worker import application, worker
 from prefork.worker.protocol import (
@@ -98,7 +98,6 @@ class _Mold:
         self._handler = handler
         self._log = log
         self._births, self._births_in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._workers: set[int] = set()  # pidfds, for the day the master is gone
         self._poll = select.poll()
         for fd in (pair.fileno(), brief.lifeline):
             self._poll.register(fd, select.POLLIN)
@@ -117,8 +116,6 @@ class _Mold:
             for fd, _ in self._poll.poll():
                 if fd == self._pair.fileno():
                     self._obey()
-                elif fd in self._workers:
-                    self._forget(fd)
                 elif lifeline.is_cut(self._brief.lifeline):
                     self._outlive_master()
 
@@ -156,15 +153,6 @@ class _Mold:
             _send(self._pair, NotForked(order.slot, order.order, os.strerror(code)))
             return
         _send(self._pair, Born(order.slot, order.order, pid))
-        self._watch(pid)
-
-    def _watch(self, pid: int) -> None:
-        """Keep the worker's pidfd; without a free descriptor it is left to its own alarm."""
-        with contextlib.suppress(OSError):
-            pidfd = processes.open_pidfd(pid)
-            if pidfd is not None:
-                self._workers.add(pidfd)
-                self._poll.register(pidfd, select.POLLIN)
 
     def _fork_again(self, order: Fork) -> NoReturn:
         try:
@@ -177,36 +165,45 @@ class _Mold:
         try:
             _send(self._pair, Born(order.slot, order.order, os.getpid()))
             self._pair.close()  # its end of file tells the master that nobody is under way any more
-            for fd in (self._births, self._births_in, *self._workers):
-                os.close(fd)
+            os.close(self._births)
+            os.close(self._births_in)
             worker.live(self._brief, order, self._handler, self._log)
         except BaseException:
             traceback.print_exc()
         finally:
             os._exit(70)
 
-    def _forget(self, pidfd: int) -> None:
-        self._poll.unregister(pidfd)
-        self._workers.discard(pidfd)
-        os.close(pidfd)
-
     def _outlive_master(self) -> NoReturn:
-        """The master is gone: workers end by themselves within the drain limit; then kill what is left, stuck in C."""
+        """The master is gone: workers end by themselves within the drain limit; then kill what is left, stuck in C.
+
+        Not only our own: the slots name also those whose mold was sent away or died.
+        """
         self._pair.close()
         for _, fd in self._brief.binds:
             os.close(fd)
         titles.set_title(f"mold {self._brief.label} g{self._brief.generation} orphaned")
-        poll = select.poll()
-        for fd in self._workers:
-            poll.register(fd, select.POLLIN)
+        board = slots.Scoreboard(self._brief.scoreboard, self._brief.lanes)
         deadline = worker.now() + self._brief.drain + worker.ORPHAN_GRACE
-        while self._workers and (left := deadline - worker.now()) > 0:
-            for fd, _ in poll.poll(left * 1000):
-                poll.unregister(fd)
-                self._workers.discard(fd)
-        for fd in self._workers:
-            processes.tell(fd, signal.SIGKILL)
+        poll = select.poll()
+        left = {pidfd for pid, started in board.processes() if (pidfd := _open_if_same(pid, started)) is not None}
+        for pidfd in left:
+            poll.register(pidfd, select.POLLIN)
+        while left and (seconds := deadline - worker.now()) > 0:
+            for pidfd, _ in poll.poll(seconds * 1000):
+                poll.unregister(pidfd)
+                left.discard(pidfd)
+        for pidfd in left:
+            processes.tell(pidfd, signal.SIGKILL)
         os._exit(0)
+
+
+def _open_if_same(pid: int, started: int) -> int | None:
+    """A pidfd, if the pid still names the process that wrote it."""
+    pidfd = processes.open_pidfd(pid)
+    if pidfd is not None and processes.started(pid) != started:
+        os.close(pidfd)
+        return None
+    return pidfd
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 from prefork.address import describe_peer
 from prefork.servers.base import serve_one
-from prefork.system import kick, lifeline, limits, slots
+from prefork.system import kick, lifeline, limits, processes, slots
 from prefork.system.logfile import LogFile
 from prefork.system.titles import set_title
 from prefork.system.wakeup import Wakeup, forget_inherited_handlers
@@ -94,7 +94,7 @@ class Worker:
         self._board = slots.Scoreboard(brief.scoreboard, brief.lanes)
         self._header = self._board.header
         slot = self._board.slot(order.slot)
-        slot.take(order.order, State.STARTING)
+        slot.take(order.order, State.STARTING, os.getpid(), processes.started(os.getpid()))
         self._orders, self._totals, self._lane = slot.orders, slot.totals, slot.lanes[0]
         self._notices = Notices(brief.notices)
         self._served = 0
