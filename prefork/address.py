@@ -73,13 +73,16 @@ def _advice(text: str, scheme: str) -> str:
     if scheme in LATER:
         return f"{text!r}: the scheme {scheme!r} is not in this version; use one of {', '.join(SCHEMES)}"
     likely = f"tcp://{text.lstrip('/')}" if ":" in text and "//" not in text else f"unix:{text}"
-    return f"{text!r} is not a bind: begin with {', '.join(f'{s}:' for s in SCHEMES)}; perhaps {likely}"
+    perhaps = f"; perhaps {likely}" if likely.isprintable() else ""
+    return f"{text!r} is not a bind: begin with {', '.join(f'{s}:' for s in SCHEMES)}{perhaps}"
 
 
 def _parse_unix(text: str, scheme: str, rest: str) -> Address:
     path, _, query = rest.removeprefix("//").partition("?")
     if not path:
         raise ValueError(f"{text!r} names no path: write {scheme}:/run/my.sock, or {scheme}:@name for an abstract one")
+    if "\0" in path:
+        raise ValueError(f"{text!r}: a path holds no zero byte; leave it out")
     if len(path.encode()) > UNIX_PATH_MAX:
         raise ValueError(f"{text!r}: the path has {len(path.encode())} bytes, a Unix socket's at most {UNIX_PATH_MAX}")
     options = _options(text, query, ("mode", "user", "group"))
@@ -90,23 +93,30 @@ def _parse_unix(text: str, scheme: str, rest: str) -> Address:
     except ValueError:
         mode = -1
     if not 0 <= mode <= 0o777:
-        raise ValueError(f"{text!r}: mode={options['mode']} is not permission bits; write them in octal, as mode=0660")
+        raise ValueError(
+            f"{text!r}: mode={options['mode']!r} is not permission bits; write them in octal, as mode=0660"
+        )
     return Address(scheme, path=path, mode=mode, user=options.get("user", ""), group=options.get("group", ""))
 
 
 def _parse_inet(text: str, scheme: str) -> Address:
-    url = urlsplit(text)
     try:
+        url = urlsplit(text)
         port = url.port
-    except ValueError:
-        port = None
-    if port is None or not text.startswith(f"{scheme}://") or url.path not in ("", "/") or url.fragment or url.username:
+    except ValueError:  # an unclosed bracket, a port that is no number
+        url, port = urlsplit(""), None
+    surplus = url.path.removeprefix("/") or url.fragment or "@" in url.netloc
+    if port is None or surplus or not text.startswith(f"{scheme}://"):
         raise ValueError(f"{text!r} wants a host and a port from 0 to 65535, as {scheme}://127.0.0.1:9000")
     options = _options(text, url.query, ("v6only",))
     v6only = options.get("v6only")
     if v6only not in (None, "0", "1"):
         raise ValueError(f"{text!r}: v6only is 0 or 1, not {v6only!r}")
     host = url.hostname or "0.0.0.0"
+    if "[" in url.netloc and ":" not in host:
+        raise ValueError(
+            f"{text!r} wants a host and a port, in brackets only an IPv6 address, as {scheme}://[::1]:9000"
+        )
     if v6only is not None and ":" not in host:
         raise ValueError(f"{text!r}: v6only belongs to an IPv6 address, as {scheme}://[::]:{port}?v6only={v6only}")
     return Address(scheme, host=host, port=port, v6only=None if v6only is None else v6only == "1")

@@ -4,8 +4,9 @@ It must not know where a value came from; ``sources.py`` does.
 Invariant: a record of these is valid, so nothing behind it checks again.
 """
 
-from collections.abc import Iterable
-from typing import Any, Literal
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -16,9 +17,11 @@ from prefork.system.sockets import DEFAULT_BACKLOG
 
 DEFAULT_WORKERS = 4
 MOST_WORKERS = 4000
+LONGEST_NAME = 60  # characters; with the uid it must fit into an abstract socket's name
+_OURS = ("is_named",)  # fields that no user sets
 
 
-class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Service(msgspec.Struct, frozen=True, kw_only=True):
     """One service: what to run, where, how many. ``docs/configuration.md`` describes each field for its users."""
 
     target: str
@@ -57,7 +60,7 @@ class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         return tuple(parse(bind) for bind in self.bind)
 
 
-class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Instance(msgspec.Struct, frozen=True, kw_only=True):
     """One master and its services.
 
     :param name: in titles, logs and the exclusive name.
@@ -65,7 +68,7 @@ class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """
 
     service: dict[str, Service]
-    name: str = ""
+    name: str = "prefork"
     log_file: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     is_named: bool = False
@@ -73,10 +76,24 @@ class Instance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def __post_init__(self) -> None:
         if not self.service:
             raise ValueError("service: none is configured; add a [service.NAME] table with a target and a bind")
-        for name in (self.name, *self.service):
-            if name and not all(c.isalnum() or c in "-_." for c in name):
-                raise ValueError(f"name: {name!r} may hold only letters, digits, '-', '_' and '.'")
-        refuse_twice([address for service in self.service.values() for address in service.addresses])
+        _refuse_odd_name("name", self.name)
+        for name in self.service:
+            _refuse_odd_name("service", name)
+        try:
+            refuse_twice(address for service in self.service.values() for address in service.addresses)
+        except ValueError as error:
+            raise ValueError(f"bind: {error}") from None
+
+
+def _refuse_odd_name(field: str, name: str) -> None:
+    """A name goes into titles, log lines and the name of a socket.
+
+    :raises ValueError: it would not fit there.
+    """
+    if not name or not all(c.isalnum() or c in "-_." for c in name):
+        raise ValueError(f"{field}: {name!r} is no name; use letters, digits, '-', '_' and '.'")
+    if len(name) > LONGEST_NAME:
+        raise ValueError(f"{field}: {name!r} is too long; write a shorter one, of at most {LONGEST_NAME} characters")
 
 
 def refuse_twice(addresses: Iterable[Address]) -> None:
@@ -89,31 +106,62 @@ def refuse_twice(addresses: Iterable[Address]) -> None:
             seen.add(address)
 
 
-def convert(raw: object, kind: type[Any], place: str) -> Any:
+_EXPECTED: dict[Any, str] = {
+    str: "is not text; put it in quotes",
+    int: "is not a whole number; write it as 4",
+    bool: "is neither true nor false; write true or false",
+    tuple[str, ...]: 'is not a list of texts; write it as ["…", "…"]',
+}
+_EXAMPLES = {"target": "myapp.handlers:Echo", "bind": '["tcp://127.0.0.1:9000"]', "service": "[service.NAME]"}
+
+
+def convert(raw: Mapping[str, Any], kind: type[Any], place: str) -> Any:
     """Check plain values and make a record of them.
 
+    :param kind: ``Service`` or ``Instance``.
     :param place: where the values were written, for the error.
     :raises UsageError: naming the place, the field, the value and the remedy.
     """
+    fields = {field.name: field for field in msgspec.structs.fields(kind) if field.name not in _OURS}
+    for name in raw:
+        if name not in fields and name not in _OURS:
+            near = difflib.get_close_matches(name, fields, n=1)
+            remedy = f"perhaps {near[0]}" if near else f"there are {', '.join(fields)}"
+            raise UsageError(f"{place}: there is no setting {name}; {remedy}")
+    for name, field in fields.items():
+        if field.required and name not in raw:
+            raise UsageError(f"{place}: {name}: it is not given; write it as {_EXAMPLES[name]}")
+    values = {name: _read(name, value, fields[name].type, place) for name, value in raw.items() if name in fields}
     try:
-        return msgspec.convert(raw, kind, dec_hook=_read, strict=False)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"{place}: {_plain(str(error))}") from None
+        return kind(**values, **{name: raw[name] for name in _OURS if name in raw})
+    except ValueError as error:
+        raise UsageError(f"{place}: {error}") from None
 
 
-def _read(kind: type[Any], value: Any) -> Any:
-    if kind is Seconds:
-        return parse_seconds(value)
-    raise NotImplementedError
+def _read(name: str, value: Any, kind: Any, place: str) -> Any:
+    """One value as its field wants it. Text stands for a number or a truth, for so the command line brings them."""
+    if kind == dict[str, Service]:
+        tables = value if isinstance(value, dict) else {"": value}
+        return {key: convert_service(key, table, place) for key, table in tables.items()}
+    try:
+        if Seconds in (kind, *get_args(kind)):
+            return parse_seconds(value)
+        return msgspec.convert(value, kind, strict=not isinstance(value, str))
+    except msgspec.ValidationError:
+        expected = _EXPECTED.get(kind) or f"is not one of {', '.join(get_args(kind))}; choose one of them"
+        raise UsageError(f"{place}: {name}: {value!r} {expected}") from None
+    except ValueError as error:
+        raise UsageError(f"{place}: {name}: {error}") from None
 
 
-def _plain(text: str) -> str:
-    """msgspec's ``Expected `int`, got `str` - at `$.workers` `` as ``workers: expected int, got str``."""
-    text, _, path = text.partition(" - at `$")
-    path = path.rstrip("`").lstrip(".").removesuffix("[...]")
-    text = text.replace("`", "")
-    if text.startswith("Object contains unknown field "):
-        text = text.replace("Object contains unknown field", "there is no setting")
-    if path and not text.startswith(path):
-        return f"{path}: {text[0].lower()}{text[1:]}"
-    return text
+def convert_service(name: str, table: Any, place: str) -> Service:
+    """The service of a ``[service.NAME]`` table.
+
+    :raises UsageError: as ``convert``.
+    """
+    if isinstance(table, Service):
+        return table
+    if not isinstance(table, dict):
+        raise UsageError(f"{place}: service: {table!r} is no table; write [service.NAME] above a service's settings")
+    service: Service = convert(table, Service, f"{place}: [service.{name}]")
+    return service

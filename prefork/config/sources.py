@@ -7,7 +7,7 @@ import os
 import tomllib
 from typing import Any
 
-from prefork.config.settings import Instance, Service, convert
+from prefork.config.settings import LONGEST_NAME, Instance, Service, convert
 from prefork.errors import UsageError
 
 
@@ -21,14 +21,12 @@ def read_file(path: str) -> Instance:
             raw = tomllib.load(file)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}; give the path of a prefork.toml with -c") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # of TOML, or of UTF-8
         raise UsageError(f"{path} is not TOML: {error}") from None
-    tables = raw.pop("service", {})
-    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
-        raise UsageError(f"{path}: service is no table of tables; write [service.NAME] above a service's settings")
-    services = {key: convert(table, Service, f"{path}: [service.{key}]") for key, table in tables.items()}
-    name = raw.get("name") or os.path.basename(os.path.dirname(os.path.abspath(path))) or "prefork"
-    return _instance({**raw, "name": name}, services, path, is_named="name" in raw)
+    is_named = bool(raw.get("name", ""))
+    directory = os.path.basename(os.path.dirname(os.path.abspath(path)))
+    name = raw["name"] if is_named else "".join(c for c in directory if c.isalnum() or c in "-_.")[:LONGEST_NAME]
+    return _instance({"service": {}, **raw, "name": name or "prefork", "is_named": is_named}, path)
 
 
 def from_command_line(target: str, service: dict[str, Any], instance: dict[str, Any]) -> Instance:
@@ -38,12 +36,13 @@ def from_command_line(target: str, service: dict[str, Any], instance: dict[str, 
     :param instance: flags of the instance.
     :raises UsageError: a flag is wrong.
     """
-    label = target.partition(":")[0].rpartition(".")[2] or "prefork"
-    services = {label: convert({"target": target, **service}, Service, "command line")}
-    raw = {**instance, "name": instance.get("name") or label}
-    return _instance(raw, services, "command line", is_named=bool(instance.get("name")))
+    place = "command line"
+    checked = convert({"target": target, **service}, Service, place)
+    label = target.partition(":")[0].rpartition(".")[2]
+    name = instance.get("name", "")
+    return _instance({**instance, "service": {label: checked}, "name": name or label, "is_named": bool(name)}, place)
 
 
-def _instance(raw: dict[str, Any], services: dict[str, Service], place: str, *, is_named: bool) -> Instance:
-    instance: Instance = convert({**raw, "service": services, "is_named": is_named}, Instance, place)
+def _instance(raw: dict[str, Any], place: str) -> Instance:
+    instance: Instance = convert(raw, Instance, place)
     return instance

@@ -50,6 +50,8 @@ class LogFile(logging.Handler):
             os.write(self._fd, (self.format(record) + "\n").encode(errors="backslashreplace"))
         except OSError:
             pass  # a full disk or a reader that left is no reason to fail
+        except Exception:  # a record that cannot be formatted: the standard library tells it its own way
+            self.handleError(record)
 
 
 class _Line(logging.Formatter):

@@ -15,10 +15,11 @@ import pwd
 import socket
 import stat
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from prefork.address import Address
 
+KEEP = -1  # an owner or group that chown(2) leaves alone
 _KINDS = {
     "tcp": socket.SOCK_STREAM,
     "udp": socket.SOCK_DGRAM,
@@ -65,9 +66,7 @@ def open_listener(address: Address, backlog: int) -> Listener:
 
 
 def _open_inet(address: Address, backlog: int) -> Listener:
-    family, kind, proto, _, sockaddr = socket.getaddrinfo(
-        address.host, address.port, type=_KINDS[address.scheme], flags=socket.AI_PASSIVE
-    )[0]
+    family, kind, proto, sockaddr = _resolve(address)
     with _closed_on_error(socket.socket(family, kind, proto)) as listener:
         if address.v6only is not None:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address.v6only))
@@ -81,36 +80,67 @@ def _open_inet(address: Address, backlog: int) -> Listener:
         return Listener(address._replace(port=listener.getsockname()[1]), listener)
 
 
+def _resolve(address: Address) -> tuple[int, int, int, Any]:
+    """Family, type, protocol and socket address of the first thing the name means, getaddrinfo(3)."""
+    try:
+        family, kind, proto, _, sockaddr = socket.getaddrinfo(
+            address.host, address.port, type=_KINDS[address.scheme], flags=socket.AI_PASSIVE
+        )[0]
+    except UnicodeError:  # a name that no resolver could be asked for
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known") from None
+    return family, kind, proto, sockaddr
+
+
 def _open_unix(address: Address, backlog: int) -> Listener:
     with _closed_on_error(socket.socket(socket.AF_UNIX, _KINDS[address.scheme])) as listener:
         inode = None
         if address.is_abstract:
             listener.bind("\0" + address.path[1:])
+            _listen(listener, backlog)
         else:
-            inode = _bind_path(listener, address)
-        if address.is_stream:
-            listener.listen(backlog)
+            inode = _bind_path(listener, address, backlog)
         listener.setblocking(False)
         return Listener(address, listener, inode)
 
 
-def _bind_path(listener: socket.socket, address: Address) -> tuple[int, int]:
-    """Bind to a path nobody serves, and give it its mode and owner before anyone but us may use it."""
-    owner = pwd.getpwnam(address.user).pw_uid if address.user and not address.user.isdigit() else address.user
-    group = grp.getgrnam(address.group).gr_gid if address.group and not address.group.isdigit() else address.group
+def _listen(listener: socket.socket, backlog: int) -> None:
+    if listener.type == socket.SOCK_STREAM:
+        listener.listen(backlog)
+
+
+def _bind_path(listener: socket.socket, address: Address, backlog: int) -> tuple[int, int]:
+    """Bind to a path nobody serves, and give it its mode and owner before anyone but us may use it.
+
+    It listens before the directory is unlocked: who probes a path that is bound and not listened on finds it stale.
+    """
+    owner = _uid(address.user)
+    group = _gid(address.group)
     with _locked(os.path.dirname(address.path) or "."):
         _remove_stale(address.path)
         os.fchmod(listener.fileno(), 0o600)  # the mode the path is born with, unix(7); the umask only takes away
         listener.bind(address.path)
         try:
-            if owner != "" or group != "":
-                os.chown(address.path, int(owner or -1), int(group or -1))
+            if (owner, group) != (KEEP, KEEP):
+                os.chown(address.path, owner, group)
             os.chmod(address.path, address.mode)
+            _listen(listener, backlog)
         except OSError:
             os.unlink(address.path)
             raise
         status = os.stat(address.path)
         return status.st_dev, status.st_ino
+
+
+def _uid(name: str) -> int:
+    if not name:
+        return KEEP
+    return int(name) if name.isdigit() else pwd.getpwnam(name).pw_uid
+
+
+def _gid(name: str) -> int:
+    if not name:
+        return KEEP
+    return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
 
 
 @contextlib.contextmanager

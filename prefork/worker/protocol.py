@@ -152,7 +152,7 @@ def protocol_of(packet: bytes) -> int | None:
     """The protocol version of a brief of any version: its second field, for ever."""
     try:
         kind, version, *_ = json.loads(packet)
-    except ValueError:
+    except (TypeError, ValueError):
         return None
     return version if kind == "Brief" and isinstance(version, int) else None
 
