@@ -26,6 +26,7 @@ class Mold:
     pid: int
     pidfd: int
     pair: socket.socket
+    is_loaded: bool = False  # it hears signals; before that each would end it
     how: str = ""  # it ended, once it has
     is_closed: bool = False  # its pair has ended
 
@@ -79,8 +80,8 @@ class Hands:
         return draining.count_handshakes(listener.socket for listener in self.listeners)
 
     def pidfds(self) -> list[int]:
-        """Of every process of ours that was not reaped yet."""
-        molds = [mold.pidfd for mold in self.molds.values() if not mold.how]
+        """Of every process of ours that lives and hears signals."""
+        molds = [mold.pidfd for mold in self.molds.values() if mold.is_loaded and not mold.how]
         return molds + [child.pidfd for child in self.children.values()]
 
     def line(self, slot: int) -> slots.Slot:

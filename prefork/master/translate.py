@@ -91,6 +91,7 @@ def _read_pair(mold: Mold, hands: Hands, machine: Machine) -> Iterator[events.Ev
 def _tell_mold(record: Record, mold: Mold, hands: Hands, machine: Machine) -> Iterator[events.Event]:
     match record:
         case Loaded():
+            mold.is_loaded = True
             yield events.MoldLoaded(at=now(), generation=mold.generation)
         case Failed(why):
             yield events.MoldBroken(at=now(), generation=mold.generation, why=why)
