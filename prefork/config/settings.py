@@ -124,16 +124,16 @@ def convert(raw: Mapping[str, Any], kind: type[Any], place: str) -> Any:
     """
     fields = {field.name: field for field in msgspec.structs.fields(kind) if field.name not in _OURS}
     for name in raw:
-        if name not in fields and name not in _OURS:
+        if name not in fields:
             near = difflib.get_close_matches(name, fields, n=1)
             remedy = f"perhaps {near[0]}" if near else f"there are {', '.join(fields)}"
             raise UsageError(f"{place}: there is no setting {name}; {remedy}")
     for name, field in fields.items():
         if field.required and name not in raw:
             raise UsageError(f"{place}: {name}: it is not given; write it as {_EXAMPLES[name]}")
-    values = {name: _read(name, value, fields[name].type, place) for name, value in raw.items() if name in fields}
+    values = {name: _read(name, value, fields[name].type, place) for name, value in raw.items()}
     try:
-        return kind(**values, **{name: raw[name] for name in _OURS if name in raw})
+        return kind(**values)
     except ValueError as error:
         raise UsageError(f"{place}: {error}") from None
 

@@ -7,6 +7,8 @@ import os
 import tomllib
 from typing import Any
 
+import msgspec
+
 from prefork.config.settings import LONGEST_NAME, Instance, Service, convert
 from prefork.errors import UsageError
 
@@ -26,7 +28,7 @@ def read_file(path: str) -> Instance:
     is_named = bool(raw.get("name", ""))
     directory = os.path.basename(os.path.dirname(os.path.abspath(path)))
     name = raw["name"] if is_named else "".join(c for c in directory if c.isalnum() or c in "-_.")[:LONGEST_NAME]
-    return _instance({"service": {}, **raw, "name": name or "prefork", "is_named": is_named}, path)
+    return _instance({"service": {}, **raw, "name": name or "prefork"}, path, is_named=is_named)
 
 
 def from_command_line(target: str, service: dict[str, Any], instance: dict[str, Any]) -> Instance:
@@ -40,9 +42,10 @@ def from_command_line(target: str, service: dict[str, Any], instance: dict[str, 
     checked = convert({"target": target, **service}, Service, place)
     label = target.partition(":")[0].rpartition(".")[2]
     name = instance.get("name", "")
-    return _instance({**instance, "service": {label: checked}, "name": name or label, "is_named": bool(name)}, place)
+    raw = {**instance, "service": {label: checked}, "name": name or label}
+    return _instance(raw, place, is_named=bool(name))
 
 
-def _instance(raw: dict[str, Any], place: str) -> Instance:
+def _instance(raw: dict[str, Any], place: str, *, is_named: bool) -> Instance:
     instance: Instance = convert(raw, Instance, place)
-    return instance
+    return msgspec.structs.replace(instance, is_named=is_named)

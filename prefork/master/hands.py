@@ -73,7 +73,7 @@ class Hands:
             quick=settings.quick_timeout,
             boot=settings.boot_timeout,
             max_requests=settings.max_requests,
-            request_hard=settings.request_hard,
+            request_hard=settings.request_hard or None,
         )
 
     def _count_handshakes(self) -> int:
@@ -92,7 +92,7 @@ class Hands:
     def read(self, pool: Pool) -> Readings:
         """What the scoreboard and the kernel's tables say now, as far as a setting makes a rule ask for it."""
         readings: Mapping[int, Reading] = {}
-        if self.settings.max_requests or self.settings.request_hard is not None:
+        if self.settings.max_requests or self.settings.request_hard:
             watched = pool.in_state(State.READY, State.RETIRING)
             readings = {worker.slot: self._read_slot(worker.slot) for worker in watched}
         handshakes = self._count_handshakes() if pool.door is Door.REFUSING else 0

@@ -68,7 +68,7 @@ def shown(value: object) -> str:
     return str(value[-1] if isinstance(value, list) and value else value).lower()
 
 
-def refusal(raw: object, kind: type[Any], place: str) -> str:
+def refusal(raw: dict[str, Any], kind: type[Any], place: str) -> str:
     with pytest.raises(UsageError) as raised:
         convert(raw, kind, place)
     line = str(raised.value)

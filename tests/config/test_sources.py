@@ -147,3 +147,8 @@ def test_a_wrong_flag_is_one_line_that_names_it(
     assert len(line.splitlines()) == 1
     assert all(piece in line for piece in pieces), line
     assert descriptors() == before
+
+
+def test_what_we_set_ourselves_nobody_else_can(tmp_path: Path) -> None:
+    """Whether a name is exclusive follows from its being given, and is no setting."""
+    assert "there is no setting is_named" in refusal(write(tmp_path, "is_named = true\n" + SERVICE))

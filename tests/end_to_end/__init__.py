@@ -1,0 +1,1 @@
+"""Whole services apart: real masters, real clients, real signals, real kills."""

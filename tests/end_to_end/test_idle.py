@@ -1,0 +1,60 @@
+"""Idle costs nothing: with no traffic and nothing due, no process of the tree wakes."""
+
+import re
+import select
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.clients import LIMIT, ask
+from tests.end_to_end.harness import STREAM, TCP, Gate, Master, serving
+from tests.end_to_end.load import Load
+
+DEADLINES = ["--max-requests", "1000000", "--request-hard", "3s", "--graceful-timeout", "2s", "--boot-timeout", "4s"]
+
+
+def switches(master: Master) -> dict[str, int]:
+    """Context switches so far of every thread of every process of the tree."""
+    counts = {}
+    for process in master.processes():
+        for task in Path(f"/proc/{process.pid}/task").iterdir():
+            found = re.findall(r"ctxt_switches:\s*(\d+)", (task / "status").read_text())
+            counts[f"{process.title} [{task.name}]"] = sum(map(int, found))
+    return counts
+
+
+def let_time_pass(seconds: float) -> None:
+    """The subject here is what happens while nothing happens: a wait that nothing ends."""
+    select.select([], [], [], seconds)
+
+
+def settled(master: Master) -> dict[str, int]:
+    """Wait until a second has passed without a switch: the last look after the last request is over."""
+    deadline = time.monotonic() + LIMIT
+    before = switches(master)
+    while True:
+        let_time_pass(1.0)
+        now = switches(master)
+        if now == before:
+            return now
+        assert time.monotonic() < deadline, {who: now[who] - before.get(who, 0) for who in now}
+        before = now
+
+
+@pytest.mark.parametrize("seconds", [1.0, pytest.param(10.0, marks=pytest.mark.long)])
+@pytest.mark.parametrize("flags", [[], DEADLINES], ids=["plain", "with deadlines"])
+@pytest.mark.parametrize("balance", ["warm", "even"])
+def test_an_idle_service_does_not_wake(seconds: float, flags: list[str], balance: str, gate: Gate) -> None:
+    """After boot, a request, a death and a load: no context switch in any process, also with limits set."""
+    with serving(STREAM, "-b", TCP, "-b", "tcp://[::1]:0", "-w", "4", "--balance", balance, *flags) as master:
+        assert ask(master.bind(1), "hello") == "HELLO"
+        master.kill(master.workers()[2])
+        master.ready_workers(gate, 4)
+        with Load(master.bind(), clients=16) as load:
+            load.wait_answered(1000)
+            load.finish()
+        before = settled(master)
+        let_time_pass(seconds)
+        after = switches(master)
+        assert {who: after[who] - count for who, count in before.items() if after.get(who) != count} == {}

@@ -1,0 +1,424 @@
+"""A pretend kernel in virtual time: it obeys the orders of the mind, and people, molds and workers misbehave as drawn.
+
+The loop is the master's: news is learnt, one decision is made, its orders are performed, and the clock jumps to what is
+due next.
+Invariant: no two live processes share a slot, and the mind has no more than one mold of a generation.
+Read next: ``test_invariants.py``, which says what must hold at every turn of this loop.
+"""
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from itertools import count
+from random import Random
+from typing import TypeVar
+
+from prefork.pool import events, orders
+from prefork.pool.learn import learn
+from prefork.pool.records import Policy, Pool, Reading, Wanted
+from prefork.pool.rules import RULES, Decision, Readings, decide
+
+Told = TypeVar("Told", bound=events.Event | orders.Order)
+Span = tuple[float, float]  # seconds, from and to
+NEVER = float("inf")
+MOST_TURNS = 50_000  # a limit for failure: a history that long never comes to rest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Code:
+    """What one load of the application does. What is no span and no rate is a chance: of a hundred such, so many."""
+
+    load: Span = (0.0, 0.3)
+    mold_refused: float = 0  # the machine cannot start the mold
+    broken: float = 0  # its mold says that it cannot be loaded
+    dies_loading: float = 0
+    hangs_loading: float = 0
+    dies_loaded: float = 0  # its mold dies some time after it has loaded
+    mold_life: Span = (0.0, 5.0)  # of those
+    is_stubborn: float = 0  # its mold leaves only when killed
+    is_deaf: float = 0  # its mold forgets an order to fork
+
+    boot: Span = (0.0, 0.3)
+    dies_starting: float = 0
+    never_ready: float = 0
+    dies_ready: float = 0
+    leaves: float = 0  # by its own decision
+    sticks: float = 0  # in a request without end
+    life: Span = (0.0, 30.0)  # from ready to any of those
+    requests_a_second: float = 0
+    ignores_retirement: float = 0
+    wears: float = 0  # reaches its ``max_requests`` within a life
+
+
+GOOD = Code()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """The machine, and the code that each generation finds; the last is found by all that follow."""
+
+    codes: tuple[Code, ...] = (GOOD,)
+    seed: int = 0
+    refused: float = 0  # chance of a hundred that the machine refuses a fork
+    fork: Span = (0.0, 0.02)
+    request: Span = (0.0, 0.5)  # what a retiring worker still has to do
+    kill: Span = (0.0, 0.05)  # from SIGKILL to the news of the death
+    overtaking: float = 0  # chance that "ready" is read before "born"
+    handshakes: int = 0  # under way as long as the door is not shut
+    grain: float = 0.001  # news within as many seconds comes in one batch
+
+
+@dataclass(eq=False, slots=True)
+class MoldProcess:
+    generation: int
+    is_alive: bool = True
+    under_way: list["WorkerProcess"] = field(default_factory=list)
+
+
+@dataclass(eq=False, slots=True)
+class WorkerProcess:
+    slot: int
+    order: int
+    generation: int
+    max_requests: int
+    is_alive: bool = False
+    is_known: bool = False  # "born" is told
+    is_stuck: bool = False
+    ready_at: float | None = None
+    requests: int = 0
+
+
+def service(workers: int) -> Pool:
+    """The book of a service that has just been configured."""
+    return Pool("echo", Wanted(workers, workers))
+
+
+@dataclass(eq=False)
+class Simulation:
+    """One service in its world.
+
+    :param calm_at: from then on nothing goes wrong any more.
+    :param watchers: called with each decision before it is performed.
+    :param history: all that was ordered and learnt.
+    """
+
+    pool: Pool
+    policy: Policy
+    world: World
+    now: float = 0.0
+    calm_at: float = NEVER
+    watchers: list[Callable[["Simulation", Decision], None]] = field(default_factory=list)
+    history: list[events.Event | orders.Order] = field(default_factory=list)
+    molds: dict[int, MoldProcess] = field(default_factory=dict)
+    workers: dict[int, WorkerProcess] = field(default_factory=dict)
+    readings: dict[int, Reading] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.random = Random(self.world.seed)
+        self.agenda: list[tuple[float, int, Callable[[], None]]] = []
+        self.numbers = count(1)
+        self.rounds = 0  # of orders since the last news
+        self.turns = 0
+
+    # the loop
+
+    def run(self, until: float = NEVER, has_come: Callable[[Pool], bool] = lambda pool: False) -> "Simulation":
+        """Go on until a moment, until the pool has come to a state, is finished, or nothing will ever happen again."""
+        while True:
+            while self.agenda and self.agenda[0][0] <= self.now:
+                heapq.heappop(self.agenda)[2]()
+            decision = self.turn()
+            if self.pool.is_finished or has_come(self.pool):
+                return self
+            due = min(self.agenda[0][0] if self.agenda else NEVER, NEVER if decision.until is None else decision.until)
+            if due > until or due == NEVER:
+                self.now = self.now if until == NEVER else max(self.now, until)
+                return self
+            self.now = max(self.now, due)
+
+    def turn(self) -> Decision:
+        self.turns += 1
+        assert self.turns <= MOST_TURNS, f"no rest: {self.pool}, after {self.history[-20:]}"
+        handshakes = self.world.handshakes if self.pool.is_stopping else 0
+        decision = decide(self.pool, Readings(self.readings, handshakes), self.policy, self.now)
+        for watch in self.watchers:
+            watch(self, decision)
+        if decision.orders:
+            self.rounds += 1
+            assert self.rounds <= 2 * len(RULES), f"orders without end: {decision}"
+        else:
+            assert decision.until is None or decision.until > self.now, f"a wait that is over: {decision}"
+        for order in decision.orders:
+            self.history.append(order)
+            self.perform(order)
+        return decision
+
+    def settle(self) -> "Simulation":
+        """Go on until what was asked for serves."""
+        self.run(has_come=lambda pool: pool.is_settled)
+        assert self.pool.is_settled
+        return self
+
+    def become(self, *codes: Code) -> "Simulation":
+        """From here on the newest generation so far is as the first of ``codes``, the next ones as the others."""
+        found = self.world.codes
+        kept = [found[min(number, len(found) - 1)] for number in range(self.pool.last_generation - 1)]
+        self.world = replace(self.world, codes=(*kept, *codes))
+        return self
+
+    # what people do
+
+    def ask(self, event: type[events.Event], **fields: object) -> "Simulation":
+        """Something is asked for now."""
+        self.rounds = 0
+        self.tell(event(at=self.now, **fields))
+        return self
+
+    def ask_at(self, at: float, event: type[events.Event], **fields: object) -> None:
+        self._plan(at, lambda: self.ask(event, **fields))
+
+    # what is done with orders
+
+    def perform(self, order: orders.Order) -> None:
+        at = self.now
+        match order:
+            case orders.StartMold(generation):
+                self._start_mold(generation)
+            case orders.DismissMold(generation):
+                self.tell(events.MoldDismissed(at=at, generation=generation))
+                mold = self.molds.get(generation)
+                if mold and not self._happens(self._code(generation).is_stubborn):
+                    self._later(self.world.kill, self._mold_dies, mold, "exited")
+            case orders.KillMold(generation, why):
+                self.tell(events.MoldDismissed(at=at, generation=generation, why=why))
+                if generation in self.molds:
+                    self._later(self.world.kill, self._mold_dies, self.molds[generation], "was killed")
+            case orders.SettleGeneration(generation):
+                self.tell(events.GenerationSettled(at=at, generation=generation))
+            case orders.AbandonGeneration(generation, why):
+                self.tell(events.GenerationAbandoned(at=at, generation=generation, why=why))
+            case orders.FailService(why):
+                self.tell(events.ServiceFailed(at=at, why=why))
+            case orders.SpawnWorker():
+                self._spawn_worker(order)
+            case orders.RetireWorker(slot, number, why):
+                self.tell(events.WorkerRetired(at=at, slot=slot, order=number, why=why))
+                worker = self._worker(slot, number)
+                ignores = worker.is_stuck or self._happens(self._code(worker.generation).ignores_retirement)
+                if not ignores:
+                    self._later(self.world.request, self._exit, worker, "exited")
+            case orders.KillWorker(slot, number, why):
+                worker = self._worker(slot, number)
+                self.tell(events.WorkerKilled(at=at, slot=slot, order=number, why=why, requests=worker.requests))
+                self._later(self.world.kill, self._exit, worker, "was killed")
+            case orders.RefuseNew():
+                self.tell(events.DoorRefused(at=at))
+            case orders.ShutDoor():
+                self.tell(events.DoorShut(at=at))
+            case _:
+                raise AssertionError(f"unknown order {order}")
+
+    def tell(self, event: events.Event) -> None:
+        self.history.append(event)
+        self.pool = learn(self.pool, event)
+
+    # the life of a mold
+
+    def _start_mold(self, generation: int) -> None:
+        assert generation not in self.molds, f"generation {generation} has a mold"
+        code = self._code(generation)
+        if self._happens(code.mold_refused):
+            self.tell(events.MoldNotStarted(at=self.now, generation=generation, why="no processes left"))
+            return
+        mold = self.molds[generation] = MoldProcess(generation)
+        self.tell(events.MoldStarted(at=self.now, generation=generation, pid=next(self.numbers)))
+        if self._happens(code.broken):
+            self._later(code.load, self._mold_breaks, mold)
+        elif self._happens(code.dies_loading):
+            self._later(code.load, self._mold_dies, mold, "was killed by SIGSEGV")
+        elif not self._happens(code.hangs_loading):
+            self._later(code.load, self._mold_loads, mold)
+
+    def _mold_loads(self, mold: MoldProcess) -> None:
+        code = self._code(mold.generation)
+        if mold.is_alive:
+            self.tell(events.MoldLoaded(at=self.now, generation=mold.generation))
+            if self._happens(code.dies_loaded):
+                self._mishap(code.mold_life, self._mold_dies, mold, "was killed by SIGKILL")
+
+    def _mold_breaks(self, mold: MoldProcess) -> None:
+        if mold.is_alive:
+            self.tell(events.MoldBroken(at=self.now, generation=mold.generation, why="ImportError"))
+            if not self._happens(self._code(mold.generation).is_stubborn):
+                self._later(self.world.kill, self._mold_dies, mold, "exited")
+
+    def _mold_dies(self, mold: MoldProcess, how: str) -> None:
+        """Whoever it has just forked may still be born; only then it is gone."""
+        if mold.is_alive:
+            mold.is_alive = False
+            mold.under_way = [worker for worker in mold.under_way if self._happens(50)]
+            self._later(self.world.kill, self._mold_is_gone, mold, how)
+
+    def _mold_is_gone(self, mold: MoldProcess, how: str) -> None:
+        for worker in list(mold.under_way):
+            self._birth(worker)
+        for worker in self.workers.values():
+            if worker.generation == mold.generation:
+                self._tell_born(worker)
+        del self.molds[mold.generation]
+        self.tell(events.MoldGone(at=self.now, generation=mold.generation, how=how))
+
+    # the life of a worker
+
+    def _spawn_worker(self, order: orders.SpawnWorker) -> None:
+        assert order.slot not in self.workers, f"slot {order.slot} is taken"
+        code, slot, number = self._code(order.generation), order.slot, order.order
+        wears = self._happens(code.wears)
+        worker = WorkerProcess(slot, number, order.generation, max_requests=100 if wears else 0)
+        ordered = events.WorkerOrdered(
+            at=self.now,
+            slot=slot,
+            order=number,
+            generation=order.generation,
+            cause=order.cause,
+            max_requests=worker.max_requests,
+        )
+        self.tell(ordered)
+        mold = self.molds.get(order.generation)
+        if mold is None or (not mold.is_alive and self._happens(50)):
+            self.tell(events.WorkerNotForked(at=self.now, slot=slot, order=number, why="its mold is gone"))
+        elif mold.is_alive and self._happens(self.world.refused):
+            self._later(self.world.fork, self._refuse, worker, mold)
+        elif mold.is_alive:
+            mold.under_way.append(worker)
+            if not self._happens(code.is_deaf):
+                self._later(self.world.fork, self._birth, worker)
+
+    def _refuse(self, worker: WorkerProcess, mold: MoldProcess) -> None:
+        if mold.is_alive:
+            why = "resource temporarily unavailable"
+            self.tell(events.WorkerNotForked(at=self.now, slot=worker.slot, order=worker.order, why=why))
+
+    def _birth(self, worker: WorkerProcess) -> None:
+        mold = self.molds.get(worker.generation)
+        if mold is None or worker not in mold.under_way:  # its mold died first
+            return
+        mold.under_way.remove(worker)
+        worker.is_alive = True
+        assert worker.slot not in self.workers, f"two live processes in slot {worker.slot}"
+        self.workers[worker.slot] = worker
+        code = self._code(worker.generation)
+        if self._happens(self.world.overtaking):
+            self._ready(worker)
+            self._later(self.world.fork, self._tell_born, worker)
+            return
+        self._tell_born(worker)
+        if self._happens(code.dies_starting):
+            self._later(code.boot, self._break, worker)
+        elif not self._happens(code.never_ready):
+            self._later(code.boot, self._ready, worker)
+
+    def _tell_born(self, worker: WorkerProcess) -> None:
+        if worker.is_alive and not worker.is_known:
+            worker.is_known = True
+            pid = next(self.numbers)
+            self.tell(events.WorkerBorn(at=self.now, slot=worker.slot, order=worker.order, pid=pid))
+
+    def _break(self, worker: WorkerProcess) -> None:
+        if worker.is_alive and self._happens(50):
+            self.tell(events.WorkerBroken(at=self.now, slot=worker.slot, order=worker.order, why="ValueError"))
+        self._exit(worker, "exited with status 3")
+
+    def _ready(self, worker: WorkerProcess) -> None:
+        if not worker.is_alive:
+            return
+        code = self._code(worker.generation)
+        worker.ready_at = self.now
+        self.tell(events.WorkerReady(at=self.now, slot=worker.slot, order=worker.order))
+        if self._happens(code.dies_ready):
+            self._mishap(code.life, self._exit, worker, "was killed by SIGSEGV")
+        elif self._happens(code.leaves):
+            self._mishap(code.life, self._leave, worker)
+        elif self._happens(code.sticks):
+            self._mishap(code.life, self._stick, worker)
+        elif worker.max_requests:
+            self._mishap(code.life, self._wear_out, worker)
+
+    def _leave(self, worker: WorkerProcess) -> None:
+        if worker.is_alive:
+            self._count_requests(worker)
+            self.tell(
+                events.WorkerLeft(
+                    at=self.now, slot=worker.slot, order=worker.order, why="MemoryError", requests=worker.requests
+                )
+            )
+            self._later(self.world.request, self._exit, worker, "exited")
+
+    def _stick(self, worker: WorkerProcess) -> None:
+        if worker.is_alive:
+            worker.is_stuck = True
+            self.readings[worker.slot] = Reading(busy_since=self.now)
+
+    def _wear_out(self, worker: WorkerProcess) -> None:
+        if worker.is_alive:
+            worker.requests = worker.max_requests
+            self.readings[worker.slot] = Reading(requests=worker.requests)
+
+    def _count_requests(self, worker: WorkerProcess) -> None:
+        if worker.ready_at is not None:
+            rate = self._code(worker.generation).requests_a_second
+            worker.requests = max(worker.requests, int(rate * (self.now - worker.ready_at)))
+
+    def _exit(self, worker: WorkerProcess, how: str) -> None:
+        if worker.is_alive:
+            self._tell_born(worker)
+            self._count_requests(worker)
+            worker.is_alive = False
+            del self.workers[worker.slot]
+            self.readings.pop(worker.slot, None)
+            exited = events.WorkerExited(
+                at=self.now,
+                slot=worker.slot,
+                order=worker.order,
+                how=how,
+                requests=worker.requests,
+                cut_off=int(worker.is_stuck),
+            )
+            self.tell(exited)
+
+    # time and chance
+
+    @property
+    def is_calm(self) -> bool:
+        return self.now >= self.calm_at
+
+    def told(self, kind: type[Told]) -> list[Told]:
+        """What of this kind has happened or was ordered so far."""
+        return [item for item in self.history if isinstance(item, kind)]
+
+    def _worker(self, slot: int, order: int) -> WorkerProcess:
+        worker = self.workers.get(slot)
+        assert worker is not None, f"an order for slot {slot}, where nobody is"
+        assert worker.order == order, f"an order for slot {slot} names another incarnation"
+        return worker
+
+    def _code(self, generation: int) -> Code:
+        return GOOD if self.is_calm else self.world.codes[min(generation, len(self.world.codes)) - 1]
+
+    def _happens(self, chance: float) -> bool:
+        return not self.is_calm and self.random.random() * 100 < chance
+
+    def _later(self, span: Span, happening: Callable[..., None], *args: object) -> None:
+        self._plan(self.now + self.random.uniform(*span), lambda: happening(*args))
+
+    def _mishap(self, span: Span, happening: Callable[..., None], *args: object) -> None:
+        """Like ``_later``, unless all is calm by then."""
+        self._plan(self.now + self.random.uniform(*span), lambda: None if self.is_calm else happening(*args))
+
+    def _plan(self, at: float, happening: Callable[[], object]) -> None:
+        def happen() -> None:
+            self.rounds = 0
+            happening()
+
+        at = max(self.now, -(-at // self.world.grain) * self.world.grain)
+        heapq.heappush(self.agenda, (at, next(self.numbers), happen))
