@@ -5,6 +5,7 @@ unproven deaths cost at most ``max(8, N)`` forks a minute beyond the first ``max
 Invariant: between two moments no more replacements are allowed than the buckets held and gained.
 """
 
+from prefork.pool.orders import Cause
 from prefork.pool.records import Backoff, Bucket
 
 FIRST_DELAY = 0.1  # seconds
@@ -26,6 +27,22 @@ def delay(failures: int) -> float:
 def next_try(backoff: Backoff) -> float:
     """The moment from which replacements for unproven deaths are allowed."""
     return backoff.failed_at + delay(backoff.failures) if backoff.failures else float("-inf")
+
+
+def allowed(owed: Backoff, cause: Cause, asked: int, now: float, count: int) -> tuple[int, float | None]:
+    """How many of the replacements ``asked`` for may be forked now, and when the next one may, if that is not all.
+
+    :param count: workers wanted.
+    """
+    if not asked:
+        return 0, None
+    if cause is Cause.CRASHED and now < next_try(owed):
+        return 0, next_try(owed)
+    bucket, refill = (owed.crash_tokens, CRASHES_PER) if cause is Cause.CRASHED else (owed.death_tokens, DEATHS_PER)
+    whole = affordable(bucket, now, count, refill)
+    if whole >= asked:
+        return asked, None
+    return whole, next_token(bucket, now, count, refill, whole)
 
 
 def capacity(count: int) -> int:

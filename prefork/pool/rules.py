@@ -184,18 +184,11 @@ def spawn_missing(pool: Pool, readings: Readings, policy: Policy, now: float) ->
     crashed = min(owed.crashed, wanted)
     died = min(owed.died, wanted - crashed)
     causes = [Cause.FRESH] * (wanted - crashed - died)
-    if died:
-        affordable = backoff.affordable(owed.death_tokens, now, pool.wanted.count, backoff.DEATHS_PER)
-        causes += [Cause.DIED] * min(died, affordable)
-        if affordable < died:
-            yield Later(backoff.next_token(owed.death_tokens, now, pool.wanted.count, backoff.DEATHS_PER, affordable))
-    if crashed and now < backoff.next_try(owed):
-        yield Later(backoff.next_try(owed))
-    elif crashed:
-        affordable = backoff.affordable(owed.crash_tokens, now, pool.wanted.count, backoff.CRASHES_PER)
-        causes += [Cause.CRASHED] * min(crashed, affordable)
-        if affordable < crashed:
-            yield Later(backoff.next_token(owed.crash_tokens, now, pool.wanted.count, backoff.CRASHES_PER, affordable))
+    for cause, asked in ((Cause.DIED, died), (Cause.CRASHED, crashed)):
+        allowed, next_at = backoff.allowed(owed, cause, asked, now, pool.wanted.count)
+        causes += [cause] * allowed
+        if next_at is not None:
+            yield Later(next_at)
     free = (slot for slot in count_from(1) if slot not in pool.workers)
     for order, cause in enumerate(causes, pool.next_order):
         yield SpawnWorker(next(free), order, target, cause)
