@@ -120,7 +120,10 @@ class _Mold:
                     self._outlive_master()
 
     def _obey(self) -> None:
-        packet = self._pair.recv(PACKET_MAX)
+        try:
+            packet = self._pair.recv(PACKET_MAX)
+        except ConnectionResetError:  # the master died with something of ours unread
+            packet = b""
         if not packet:
             self._outlive_master()
         order = decode(packet)
