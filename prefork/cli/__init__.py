@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from prefork import __version__
+from prefork.cli.check import check
 from prefork.cli.run import run
 from prefork.errors import PreforkError
 
@@ -20,6 +21,7 @@ def cli() -> None:
 
 
 cli.add_command(run)
+cli.add_command(check)
 
 
 def main(**kwargs: Any) -> None:

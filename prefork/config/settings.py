@@ -6,6 +6,7 @@ Invariant: a record of these is valid, so nothing behind it checks again.
 
 import difflib
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -106,6 +107,7 @@ def refuse_twice(addresses: Iterable[Address]) -> None:
             seen.add(address)
 
 
+_NOWHERE: Mapping[str, str] = MappingProxyType({})
 _EXPECTED: dict[Any, str] = {
     str: "is not text; put it in quotes",
     int: "is not a whole number; write it as 4",
@@ -115,11 +117,17 @@ _EXPECTED: dict[Any, str] = {
 _EXAMPLES = {"target": "myapp.handlers:Echo", "bind": '["tcp://127.0.0.1:9000"]', "service": "[service.NAME]"}
 
 
-def convert(raw: Mapping[str, Any], kind: type[Any], place: str) -> Any:
+def setting_names(kind: type[Any]) -> list[str]:
+    """The settings of a ``Service`` or an ``Instance`` that its users may write, without the tables of services."""
+    return [field.name for field in msgspec.structs.fields(kind) if field.name not in ("service", *_OURS)]
+
+
+def convert(raw: Mapping[str, Any], kind: type[Any], place: str, places: Mapping[str, str] = _NOWHERE) -> Any:
     """Check plain values and make a record of them.
 
     :param kind: ``Service`` or ``Instance``.
     :param place: where the values were written, for the error.
+    :param places: the same for single settings, where it is known more exactly.
     :raises UsageError: naming the place, the field, the value and the remedy.
     """
     fields = {field.name: field for field in msgspec.structs.fields(kind) if field.name not in _OURS}
@@ -127,22 +135,23 @@ def convert(raw: Mapping[str, Any], kind: type[Any], place: str) -> Any:
         if name not in fields:
             near = difflib.get_close_matches(name, fields, n=1)
             remedy = f"perhaps {near[0]}" if near else f"there are {', '.join(fields)}"
-            raise UsageError(f"{place}: there is no setting {name}; {remedy}")
+            raise UsageError(f"{places.get(name, place)}: there is no setting {name}; {remedy}")
     for name, field in fields.items():
         if field.required and name not in raw:
             raise UsageError(f"{place}: {name}: it is not given; write it as {_EXAMPLES[name]}")
-    values = {name: _read(name, value, fields[name].type, place) for name, value in raw.items()}
+    values = {name: _read(name, value, fields[name].type, places.get(name, place)) for name, value in raw.items()}
     try:
         return kind(**values)
     except ValueError as error:
-        raise UsageError(f"{place}: {error}") from None
+        name = str(error).partition(":")[0]
+        raise UsageError(f"{places.get(name, place)}: {error}") from None
 
 
 def _read(name: str, value: Any, kind: Any, place: str) -> Any:
     """One value as its field wants it. Text stands for a number or a truth, for so the command line brings them."""
     if kind == dict[str, Service]:
         tables = value if isinstance(value, dict) else {"": value}
-        return {key: convert_service(key, table, place) for key, table in tables.items()}
+        return {key: convert_service(table, f"{place}: [service.{key}]") for key, table in tables.items()}
     try:
         if Seconds in (kind, *get_args(kind)):
             return parse_seconds(value)
@@ -154,7 +163,7 @@ def _read(name: str, value: Any, kind: Any, place: str) -> Any:
         raise UsageError(f"{place}: {name}: {error}") from None
 
 
-def convert_service(name: str, table: Any, place: str) -> Service:
+def convert_service(table: Any, place: str, places: Mapping[str, str] = _NOWHERE) -> Service:
     """The service of a ``[service.NAME]`` table.
 
     :raises UsageError: as ``convert``.
@@ -162,6 +171,6 @@ def convert_service(name: str, table: Any, place: str) -> Service:
     if isinstance(table, Service):
         return table
     if not isinstance(table, dict):
-        raise UsageError(f"{place}: service: {table!r} is no table; write [service.NAME] above a service's settings")
-    service: Service = convert(table, Service, f"{place}: [service.{name}]")
+        raise UsageError(f"{place}: {table!r} is no table; write [service.NAME] above a service's settings")
+    service: Service = convert(table, Service, place, places)
     return service

@@ -217,7 +217,7 @@ def test_a_mold_killed_at_any_moment_costs_nobody(seed: int, gate: Gate) -> None
             lost = [question.is_lost() for question in questions]
             assert sum(lost) <= len(victims)
             assert len(master.ready_workers(gate, 3)) == 3
-            assert sorted(master.workers()) == [1, 2, 3]
+            look_until(lambda: sorted(master.workers()) == [1, 2, 3], "each has the title of its slot")
 
 
 def test_a_birth_outlives_its_mold(application: Application, gate: Gate) -> None:
