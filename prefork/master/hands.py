@@ -114,10 +114,13 @@ class Hands:
             os.close(self.reserved.pop())
 
     def close_listeners(self) -> None:
+        """Close our copies. Paths stay till the end, so that a client waiting for room in a queue is refused by it."""
+        for listener in self.listeners:
+            listener.socket.close()
+
+    def remove_paths(self) -> None:
         for listener in self.listeners:
             sockets.remove_path(listener)
-            listener.socket.close()
-        self.listeners = []
 
     def forget_mold(self, mold: Mold) -> None:
         if self.molds.get(mold.generation) is mold:

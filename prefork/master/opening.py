@@ -56,6 +56,7 @@ def open_all(settings: Instance) -> Iterator[dict[str, Hands]]:
         for name, service in settings.service.items():
             hands = Hands(name, service, listeners=[])
             undo.callback(hands.close_listeners)
+            undo.callback(hands.remove_paths)
             for address in service.addresses:
                 hands.listeners.append(_open(name, address, service))
             all_hands[name] = hands

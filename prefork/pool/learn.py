@@ -225,9 +225,11 @@ def _worker_exited(pool: Pool, event: events.WorkerExited) -> Pool:
     if worker is None:
         return pool
     pool = _without_worker(pool, event.slot)
-    if pool.is_stopping:
-        return replace(pool, cut_off=pool.cut_off + event.cut_off)
-    return _owe(pool, worker, event.requests, event.at) if worker.is_living else pool
+    if not pool.is_stopping:
+        return _owe(pool, worker, event.requests, event.at) if worker.is_living else pool
+    if worker.state is State.KILLED and worker.since < pool.wanted.since:  # not by the stop, which only saw it end
+        return pool
+    return replace(pool, cut_off=pool.cut_off + event.cut_off)
 
 
 def _owe(pool: Pool, worker: Worker, requests: int, at: float) -> Pool:

@@ -77,7 +77,12 @@ def _mold_broken(before: Pool, event: events.MoldBroken, after: Pool) -> Line | 
 def _mold_gone(before: Pool, event: events.MoldGone, after: Pool) -> Line:
     generation = before.generations[event.generation]
     if event.generation in after.generations and not after.is_stopping and not generation.why:
-        return _WARNING, f"mold [{generation.pid}] of generation {event.generation} {event.how}; it is loaded anew"
+        wait = backoff.delay(after.generations[event.generation].losses)
+        when = f" in {wait:.2g} s, after {after.generations[event.generation].losses} losses" if wait else ""
+        return (
+            _WARNING,
+            f"mold [{generation.pid}] of generation {event.generation} {event.how}; it is loaded anew{when}",
+        )
     return _DEBUG, f"mold [{generation.pid}] of generation {event.generation} {event.how}"
 
 

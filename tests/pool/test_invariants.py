@@ -228,6 +228,7 @@ def test_any_history_ends_in_what_was_asked_for(
     assert {worker.generation for worker in pool.workers.values()} <= {pool.serving}
     assert list(pool.generations) == [pool.serving]
     assert pool.wanted.generation == pool.last_generation
+    assert simulation.now <= simulation.calm_at + 600
     assert simulation.turn() == Decision((), None)
 
 

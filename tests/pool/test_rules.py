@@ -631,6 +631,15 @@ def test_a_graceful_stop_refuses_shuts_and_drains_in_this_order() -> None:
     assert pool.is_finished
 
 
+def test_a_stop_answers_for_the_requests_that_it_ended_and_for_no_other() -> None:
+    """Who was killed before the stop was asked for, and is seen to end after it, was not cut off by it."""
+    killed = WorkerKilled(at=40, slot=1, order=1, why="")
+    ended = WorkerExited(at=42, slot=1, order=1, how="", cut_off=1)
+
+    assert after(serving(), killed, stop(Phase.DRAINING, at=41), ended).cut_off == 0
+    assert after(serving(), stop(Phase.DRAINING, at=39), killed, ended).cut_off == 1
+
+
 def test_a_failed_service_is_ended_at_once() -> None:
     """Its workers are killed, its mold sent away, its door shut."""
     pool = after(service(2), loaded(1, at=0), ready(1, 1, at=0), ServiceFailed(at=1, why="…"))
