@@ -9,12 +9,15 @@ Read next: ``worker.py``, what the second fork becomes.
 
 import contextlib
 import gc
+import logging
 import os
 import select
 import signal
 import socket
 import sys
+import threading
 import traceback
+import warnings
 from typing import Any, NoReturn
 
 from prefork.system import lifeline, processes, slots, titles
@@ -36,6 +39,7 @@ from prefork.worker.protocol import (
     tail,
 )
 
+logger = logging.getLogger("prefork.mold")
 _ALL_SIGNALS = signal.valid_signals()
 
 
@@ -69,6 +73,7 @@ def main() -> NoReturn:
         _fail(pair, str(error))
     except BaseException:
         _fail(pair, traceback.format_exc())
+    _warn_of_threads()
     _Mold(brief, pair, handler, log).serve()
 
 
@@ -77,6 +82,19 @@ def _find_application(brief: Brief) -> None:
     if brief.chdir:
         os.chdir(brief.chdir)
     sys.path[:0] = [path for path in (*brief.pythonpath, os.getcwd()) if path not in sys.path]
+
+
+def _warn_of_threads() -> None:
+    """Say once, by name, which threads no worker will have; the interpreter would say of each fork that there are some.
+
+    Python 3.12.1 says it even of a process without threads, for it miscounts the fields of /proc/self/stat where the
+    process has a title with spaces.
+    """
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+    threads = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+    if threads:
+        remedy = "start them in the handler's first request, or run with preload = false"
+        logger.warning("threads started while importing do not survive a fork: %s; %s", ", ".join(threads), remedy)
 
 
 def _fail(pair: socket.socket, why: str) -> NoReturn:

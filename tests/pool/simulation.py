@@ -138,7 +138,7 @@ class Simulation:
 
     def turn(self) -> Decision:
         self.turns += 1
-        assert self.turns <= MOST_TURNS, f"no rest: {self.pool}, after {self.history[-20:]}"
+        assert self.turns <= MOST_TURNS, f"no rest, at {self.now:g} s after {self.history[-10:]}"
         handshakes = self.world.handshakes if self.pool.is_stopping else 0
         decision = decide(self.pool, Readings(self.readings, handshakes), self.policy, self.now)
         for watch in self.watchers:
@@ -176,6 +176,15 @@ class Simulation:
 
     def ask_at(self, at: float, event: type[events.Event], **fields: object) -> None:
         self._plan(at, lambda: self.ask(event, **fields))
+
+    def lose_workers(self) -> None:
+        """Somebody kills them all."""
+        for worker in list(self.workers.values()):
+            self._exit(worker, "was killed by SIGKILL")
+
+    def lose_molds(self) -> None:
+        for mold in self.molds.values():
+            self._mold_dies(mold, "was killed by SIGKILL")
 
     # what is done with orders
 

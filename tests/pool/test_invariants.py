@@ -455,8 +455,7 @@ def test_unproven_deaths_cost_a_bounded_number_of_forks(
     """Never a fork storm: ``max(8, N)`` at first and as many a minute; a reload that failed starts the count anew."""
     simulation = Watched(workers, Policy(request_hard=1.0), World(seed=seed, refused=refused)).settle()
     simulation.become(code, Code(hangs_loading=100))
-    for worker in list(simulation.workers.values()):
-        simulation._exit(worker, "was killed by SIGKILL")
+    simulation.lose_workers()
     begin, minutes = simulation.now, 10
     for number in range(reloads):
         simulation.ask_at(begin + 200 * number, events.ReloadAsked, configured=workers)
@@ -473,8 +472,7 @@ def test_unproven_deaths_cost_a_bounded_number_of_forks(
 def test_new_code_ends_any_crash_loop(code: Code, workers: int, seed: int, delay: float) -> None:
     """The remedy is let in at whatever moment, and the failures of the code before are not held against it."""
     simulation = Watched(workers, Policy(request_hard=1.0), World(seed=seed)).settle().become(code, GOOD)
-    for worker in list(simulation.workers.values()):
-        simulation._exit(worker, "was killed by SIGKILL")
+    simulation.lose_workers()
     simulation.run(simulation.now + delay)
     simulation.ask(events.ReloadAsked, configured=workers).run()
     assert simulation.pool.serving == 2
@@ -490,8 +488,7 @@ def test_proven_deaths_cost_a_bounded_number_of_forks(
     code = Code(dies_ready=0 if leaves else 100, leaves=100, life=life, requests_a_second=1e6, boot=(0.0, 0.1))
     simulation = Watched(workers, Policy(), World(seed=seed)).settle()
     simulation.become(code)
-    for worker in list(simulation.workers.values()):
-        simulation._exit(worker, "was killed by SIGKILL")
+    simulation.lose_workers()
     begin, seconds = simulation.now, 20
     simulation.run(begin + seconds)
     most = max(8, workers)
@@ -540,8 +537,7 @@ def test_molds_that_keep_dying_cost_few_interpreters(
     """Loading is dear: a lost mold is loaded anew ever more slowly, and its workers serve on meanwhile."""
     simulation = Watched(workers, Policy(), World(seed=seed)).settle()
     simulation.become(Code(dies_loaded=100, mold_life=life, dies_loading=deaths, mold_refused=deaths))
-    for mold in list(simulation.molds.values()):
-        simulation._mold_dies(mold, "was killed by SIGKILL")
+    simulation.lose_molds()
     begin, minutes = simulation.now, 10
     simulation.run(begin + 60 * minutes)
     started = simulation.told(orders.StartMold)
