@@ -74,6 +74,7 @@ class Hands:
             boot=settings.boot_timeout,
             max_requests=settings.max_requests,
             request_hard=settings.request_hard or None,
+            slots=SLOTS,
         )
 
     def _count_handshakes(self) -> int:

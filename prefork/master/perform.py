@@ -174,11 +174,12 @@ def _retire_worker(order: orders.RetireWorker, hands: Hands, machine: Machine) -
 
 
 def _kill_worker(order: orders.KillWorker, hands: Hands, machine: Machine) -> Events:
-    why = order.why
-    for request in hands.line(order.slot).requests_under_way():
+    why, line = order.why, hands.line(order.slot)
+    for request in line.requests_under_way():
         why += f"; it was serving {request.peer} #{request.number} for {now() - request.since:.1f} s"
     _tell(order, hands, signal.SIGKILL)
-    return [events.WorkerKilled(at=now(), slot=order.slot, order=order.order, why=why)]
+    requests = line.totals[slots.REQUESTS] if line.totals[slots.ORDER] == order.order else 0
+    return [events.WorkerKilled(at=now(), slot=order.slot, order=order.order, why=why, requests=requests)]
 
 
 def _tell(order: orders.RetireWorker | orders.KillWorker, hands: Hands, signum: int) -> None:

@@ -139,8 +139,8 @@ def _tell_worker(record: Record) -> Iterator[events.Event]:
             yield events.WorkerReady(at=now(), slot=slot, order=order)
         case Broken(slot, order, why):
             yield events.WorkerBroken(at=now(), slot=slot, order=order, why=why)
-        case Left(slot, order, why):
-            yield events.WorkerLeft(at=now(), slot=slot, order=order, why=why)
+        case Left(slot, order, requests, why):
+            yield events.WorkerLeft(at=now(), slot=slot, order=order, why=why, requests=requests)
 
 
 def _read_states(hands: Hands, pool: Pool) -> Iterator[events.Event]:

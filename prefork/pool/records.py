@@ -59,6 +59,7 @@ class Policy:
     :param boot: seconds from the order to ready, for a mold as for a worker.
     :param max_requests: recycle a worker after as many, before jitter; 0 is never.
     :param request_hard: seconds after which a request costs its worker the life; ``None`` is never.
+    :param slots: as many as there are: no worker is forked beyond, whatever lingers.
     """
 
     drain: float = 30.0
@@ -66,6 +67,7 @@ class Policy:
     boot: float = 60.0
     max_requests: int = 0
     request_hard: float | None = None
+    slots: int = 5000
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ and never make more than wanted plus surge.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import count as count_from
 
 from prefork.pool import backoff
 from prefork.pool.orders import (
@@ -57,9 +56,14 @@ def abandon_failed(pool: Pool, readings: Readings, policy: Policy, now: float) -
     """Give up the coming generation if it cannot load, cannot boot or will not become ready."""
     if pool.coming is None or pool.is_stopping:
         return
-    why = _why_failed(pool, pool.generations[pool.coming])
+    coming = pool.generations[pool.coming]
+    why = _why_failed(pool, coming)
     if why is not None:
         yield AbandonGeneration(pool.coming, why) if pool.serving else FailService(why)
+    elif pool.serving and pool.wanted.generation > pool.coming and coming.stage is Stage.LOADED:
+        # it flaps, or its predecessors drain long: a fix must not wait for ever behind what it fixes
+        why = f"not enough of its workers were ready at once within {policy.boot:g} s, and a newer one is asked for"
+        yield from _at(coming.since + policy.boot, now, AbandonGeneration(pool.coming, why))
 
 
 def _why_failed(pool: Pool, generation: Generation) -> str | None:
@@ -189,9 +193,9 @@ def spawn_missing(pool: Pool, readings: Readings, policy: Policy, now: float) ->
         causes += [cause] * allowed
         if next_at is not None:
             yield Later(next_at)
-    free = (slot for slot in count_from(1) if slot not in pool.workers)
-    for order, cause in enumerate(causes, pool.next_order):
-        yield SpawnWorker(next(free), order, target, cause)
+    free = (slot for slot in range(1, policy.slots + 1) if slot not in pool.workers)
+    for order, (slot, cause) in enumerate(zip(free, causes, strict=False), pool.next_order):
+        yield SpawnWorker(slot, order, target, cause)
 
 
 def retire_surplus(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
@@ -217,7 +221,7 @@ def retire_surplus(pool: Pool, readings: Readings, policy: Policy, now: float) -
         elif is_worn_out(worker, readings.slots):
             why = f"it has served {worker.max_requests} requests"
         else:
-            why = f"{pool.wanted.count} workers are wanted"
+            why = f"workers wanted: {pool.wanted.count}"
         yield RetireWorker(worker.slot, worker.order, why)
 
 
@@ -232,9 +236,11 @@ def close_door(pool: Pool, readings: Readings, policy: Policy, now: float) -> It
     """On the final stop: admit nothing new, let handshakes under way finish, then close our own listeners."""
     if not pool.is_stopping or pool.door is Door.SHUT:
         return
+    # a quick stop needs some of its time to serve what the handshakes bring
+    limit = HANDSHAKE_LIMIT if pool.wanted.phase is Phase.DRAINING else min(HANDSHAKE_LIMIT, policy.quick / 2)
     if pool.door is Door.OPEN:
         yield RefuseNew()
-    elif not readings.handshakes or now >= pool.door_since + HANDSHAKE_LIMIT or pool.wanted.phase is Phase.NOW:
+    elif not readings.handshakes or now >= pool.door_since + limit or pool.wanted.phase is Phase.NOW:
         yield ShutDoor()
     else:
         yield Later(now + HANDSHAKE_LIMIT / 100)

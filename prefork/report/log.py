@@ -52,7 +52,7 @@ def _reload_asked(before: Pool, event: events.ReloadAsked, after: Pool) -> Line:
 
 
 def _scale_asked(before: Pool, event: events.ScaleAsked, after: Pool) -> Line:
-    return _INFO, f"{after.wanted.count} workers are wanted instead of {before.wanted.count}"
+    return _INFO, f"workers wanted: {after.wanted.count} instead of {before.wanted.count}"
 
 
 def _mold_started(before: Pool, event: events.MoldStarted, after: Pool) -> Line:

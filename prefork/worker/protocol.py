@@ -117,8 +117,11 @@ class Broken(NamedTuple):
 
 
 class Left(NamedTuple):
+    """:param requests: as many as it served in its life."""
+
     slot: int
     order: int
+    requests: int
     why: str
 
 

@@ -108,7 +108,7 @@ class Worker:
         self._totals[slots.STATE] = State.RETIRING
         set_title(f"{self._who} retiring")
         if self._leaving:
-            self._notices.send(Left(self._order.slot, self._order.order, self._leaving))
+            self._notices.send(Left(self._order.slot, self._order.order, self._served, self._leaving))
         self._wait.leave()
         if self._orders[slots.PHASE] == Phase.DRAIN:
             self._drain()

@@ -341,7 +341,7 @@ def test_a_worker_that_does_not_become_ready_is_killed_at_the_boot_limit() -> No
 
 def test_a_retiring_worker_is_killed_at_the_drain_limit() -> None:
     """What was given time and used it up is killed, and once."""
-    pool = after(serving(3), ScaleAsked(at=5, by=-1), WorkerRetired(at=5, slot=3, order=3, why="2 workers are wanted"))
+    pool = after(serving(3), ScaleAsked(at=5, by=-1), WorkerRetired(at=5, slot=3, order=3, why="workers wanted: 2"))
     assert decided(pool, at=5) == wait(35)
     assert decided(pool, at=35) == now(35, KillWorker(3, 3, "its request was not finished within 30 s"))
     pool = after(pool, WorkerKilled(at=35, slot=3, order=3, why="its request was not finished within 30 s"))
@@ -460,7 +460,7 @@ def test_however_an_unproven_worker_is_lost_its_successor_is_owed_once(end: tupl
 
 def test_a_worker_that_we_retired_is_owed_no_successor() -> None:
     """Whatever becomes of it, it was surplus."""
-    retired = WorkerRetired(at=5, slot=3, order=3, why="2 workers are wanted")
+    retired = WorkerRetired(at=5, slot=3, order=3, why="workers wanted: 2")
     pool = after(serving(3), ScaleAsked(at=5, by=-1), retired, exited(3, 3, at=5))
     assert pool.backoff == serving(3).backoff
     assert decided(pool, at=5) == QUIET
@@ -563,7 +563,7 @@ def test_ready_workers_of_an_abandoned_generation_serve_until_they_are_replaced(
 def test_scaling_down_retires_the_last() -> None:
     """The slots that stay are the first ones."""
     pool = after(serving(4), ScaleAsked(at=5, by=-1), ScaleAsked(at=5, by=-1))
-    why = "2 workers are wanted"
+    why = "workers wanted: 2"
     assert decided(pool, at=5) == now(5, RetireWorker(4, 4, why), RetireWorker(3, 3, why))
 
 
@@ -571,9 +571,9 @@ def test_a_worker_that_is_ready_before_it_is_known_to_be_born_is_not_told() -> N
     """Two channels bring the news, and we can tell only whose pid we know."""
     hasty = (ordered(2, 2, at=5), WorkerReady(at=5, slot=2, order=2))
     pool = after(serving(1), hasty)
-    assert decided(pool, at=5) == now(5, RetireWorker(1, 1, "1 workers are wanted"))
+    assert decided(pool, at=5) == now(5, RetireWorker(1, 1, "workers wanted: 1"))
     pool = after(pool, WorkerBorn(at=5, slot=2, order=2, pid=102))
-    assert decided(pool, at=5) == now(5, RetireWorker(2, 2, "1 workers are wanted"))
+    assert decided(pool, at=5) == now(5, RetireWorker(2, 2, "workers wanted: 1"))
 
 
 # dismiss_molds
@@ -744,3 +744,31 @@ def test_the_moment_of_the_next_token_brings_a_token(now: float, count: int) -> 
         assert due > now
         assert backoff.affordable(bucket, due, count, refill=1.0) == 1
         bucket, now = backoff.take(bucket, due, count, refill=1.0), due
+
+
+# limits of what may take long
+
+
+def test_a_fix_does_not_wait_for_ever_behind_what_it_fixes() -> None:
+    """A coming generation that never has enough workers ready gives way to a newer one after the boot limit."""
+    pool = after(serving(2), reload(at=5), MoldStarted(at=5, generation=2, pid=2000), MoldLoaded(at=6, generation=2))
+    pool = after(pool, starting(3, 3, at=6, generation=2), reload(at=7))
+    assert decided(pool, at=65.9) == wait(66)
+    (order,) = decided(pool, at=66).orders
+    assert isinstance(order, AbandonGeneration)
+    pool = after(pool, GenerationAbandoned(at=66, generation=2, why=order.why))
+    assert decided(pool, at=66) == now(66, StartMold(3))
+
+
+def test_no_worker_is_forked_beyond_the_slots() -> None:
+    """However many linger, there is no slot without its line of memory."""
+    pool = after(service(2), loaded(1, at=0))
+    assert decided(pool, at=0, policy=replace(POLICY, slots=1)) == now(0, SpawnWorker(1, 1, 1, Cause.FRESH))
+
+
+def test_a_quick_stop_leaves_time_for_what_handshakes_bring() -> None:
+    """It waits for them half its time at most."""
+    pool = after(serving(1), stop(Phase.QUICK, at=5), MoldDismissed(at=5, generation=1), lost(1, at=5))
+    pool = after(pool, DoorRefused(at=5))
+    assert decided(pool, at=5.4, handshakes=1).orders == ()
+    assert decided(pool, at=5.5, handshakes=1) == now(5.5, ShutDoor())
