@@ -6,15 +6,15 @@ Invariant: getting a request never blocks; where nothing waits it raises Blockin
 
 import os
 import socket
-import socketserver
 from typing import Any
 
 from prefork.servers.base import BaseServer
+from prefork.servers.inet import TCPServer, UDPServer
 
 SEND_LIMIT = 10.0  # seconds a reply waits for room in the peer's queue
 
 
-class StreamServer(BaseServer, socketserver.TCPServer):
+class StreamServer(TCPServer):
     """A stream server, TCP or Unix.
 
     :param listener: bound, listening and non-blocking.
@@ -22,12 +22,12 @@ class StreamServer(BaseServer, socketserver.TCPServer):
     """
 
     def __init__(self, listener: socket.socket, handler: Any) -> None:
-        socketserver.BaseServer.__init__(self, listener.getsockname(), handler)
+        BaseServer.__init__(self, listener.getsockname(), handler)
         self.socket = listener
         self.address_family = listener.family
 
 
-class DatagramServer(BaseServer, socketserver.UDPServer):
+class DatagramServer(UDPServer):
     """A datagram server, UDP or Unix.
 
     A handler replies through a second Python object for the same socket. Its timeout lives on Python's side alone: with
@@ -38,14 +38,14 @@ class DatagramServer(BaseServer, socketserver.UDPServer):
     """
 
     def __init__(self, listener: socket.socket, handler: Any) -> None:
-        socketserver.BaseServer.__init__(self, listener.getsockname(), handler)
+        BaseServer.__init__(self, listener.getsockname(), handler)
         self.socket = listener
         self.address_family = listener.family
         self._replies = socket.socket(fileno=os.dup(listener.fileno()))
         self._replies.settimeout(SEND_LIMIT)
 
     def get_request(self) -> Any:
-        data, client_address = self.socket.recvfrom(self.max_packet_size)
+        data, client_address = self._receive()
         return (data, self._replies), client_address
 
     def server_close(self) -> None:

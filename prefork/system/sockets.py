@@ -87,29 +87,38 @@ def _open_unix(address: Address, backlog: int) -> Listener:
         if address.is_abstract:
             listener.bind("\0" + address.path[1:])
         else:
-            inode = _bind_path(listener, address)
+            inode = bind_path(listener, address.path, address.mode, address.user, address.group)
         if address.is_stream:
             listener.listen(backlog)
         listener.setblocking(False)
         return Listener(address, listener, inode)
 
 
-def _bind_path(listener: socket.socket, address: Address) -> tuple[int, int]:
-    """Bind to a path nobody serves, and give it its mode and owner before anyone but us may use it."""
-    owner = pwd.getpwnam(address.user).pw_uid if address.user and not address.user.isdigit() else address.user
-    group = grp.getgrnam(address.group).gr_gid if address.group and not address.group.isdigit() else address.group
-    with _locked(os.path.dirname(address.path) or "."):
-        _remove_stale(address.path)
-        os.fchmod(listener.fileno(), 0o600)  # the mode the path is born with, unix(7); the umask only takes away
-        listener.bind(address.path)
+def bind_path(listener: socket.socket, path: str, mode: int | None, user: str = "", group: str = "") -> tuple[int, int]:
+    """Bind to a path nobody serves, and give it its mode and owner before anyone but us may use it.
+
+    :param mode: permission bits; ``None`` leaves them to the umask.
+    :param user: by name or number; empty leaves the owner alone. ``group`` likewise.
+    :returns: device and inode of the path.
+    :raises OSError: EADDRINUSE where somebody serves it, EEXIST where it is no socket, and those of bind(2), chown(2).
+    :raises LookupError: no such user or group.
+    """
+    owner = pwd.getpwnam(user).pw_uid if user and not user.isdigit() else user
+    owners = grp.getgrnam(group).gr_gid if group and not group.isdigit() else group
+    with _locked(os.path.dirname(path) or "."):
+        _remove_stale(path)
+        if mode is not None:
+            os.fchmod(listener.fileno(), 0o600)  # the mode the path is born with, unix(7); the umask only takes away
+        listener.bind(path)
         try:
-            if owner != "" or group != "":
-                os.chown(address.path, int(owner or -1), int(group or -1))
-            os.chmod(address.path, address.mode)
+            if owner != "" or owners != "":
+                os.chown(path, int(owner or -1), int(owners or -1))
+            if mode is not None:
+                os.chmod(path, mode)
         except OSError:
-            os.unlink(address.path)
+            os.unlink(path)
             raise
-        status = os.stat(address.path)
+        status = os.stat(path)
         return status.st_dev, status.st_ino
 
 
