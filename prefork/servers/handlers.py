@@ -16,6 +16,8 @@ T = TypeVar("T")
 class BaseRequestHandler(socketserver.BaseRequestHandler):
     """Subclass it and define ``handle``; the request is ``self.request``."""
 
+    server: Any
+
     def __init__(self, request: Any, client_address: Any, server: Any) -> None:
         self.request = request
         self.client_address = client_address
