@@ -58,6 +58,10 @@ class Children:
         self._nameless -= ended
         return ended
 
+    def __del__(self) -> None:
+        for pidfd in self._pids:
+            os.close(pidfd)
+
     def wait(self) -> set[int]:
         """Collect at least one, however long it takes; none where there is none."""
         if not self._pids and self._nameless:
