@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "prefork"
 FLOORS = (
     {"__main__"},
     {"cli"},
+    {"socketserver"},
     {"master"},
     {"report"},
     {"worker"},

@@ -7,17 +7,17 @@ Invariant: getting a request never blocks; where nothing waits it raises Blockin
 import errno
 import os
 import socket
-import socketserver
 import time
 from typing import Any
 
 from prefork.servers.base import BaseServer
+from prefork.servers.inet import TCPServer, UDPServer
 
 SEND_LIMIT = 10.0  # seconds a reply waits for room in the peer's queue
 FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.05  # seconds between two tries, doubled each time
 
 
-class StreamServer(BaseServer, socketserver.TCPServer):
+class StreamServer(TCPServer):
     """A stream server, TCP or Unix.
 
     :param listener: bound, listening and non-blocking.
@@ -25,7 +25,7 @@ class StreamServer(BaseServer, socketserver.TCPServer):
     """
 
     def __init__(self, listener: socket.socket, handler: Any) -> None:
-        socketserver.BaseServer.__init__(self, listener.getsockname(), handler)
+        BaseServer.__init__(self, listener.getsockname(), handler)
         self.socket = listener
         self.address_family = listener.family
 
@@ -62,7 +62,7 @@ class Replies(socket.socket):
             pause = min(2 * pause, LONGEST_PAUSE)
 
 
-class DatagramServer(BaseServer, socketserver.UDPServer):
+class DatagramServer(UDPServer):
     """A datagram server, UDP or Unix.
 
     :param listener: bound and non-blocking.
@@ -70,13 +70,13 @@ class DatagramServer(BaseServer, socketserver.UDPServer):
     """
 
     def __init__(self, listener: socket.socket, handler: Any) -> None:
-        socketserver.BaseServer.__init__(self, listener.getsockname(), handler)
+        BaseServer.__init__(self, listener.getsockname(), handler)
         self.socket = listener
         self.address_family = listener.family
         self._replies = Replies(fileno=os.dup(listener.fileno()))
 
     def get_request(self) -> Any:
-        data, client_address = self.socket.recvfrom(self.max_packet_size)
+        data, client_address = self._receive()
         return (data, self._replies), client_address
 
     def server_close(self) -> None:

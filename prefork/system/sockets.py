@@ -98,36 +98,52 @@ def _open_unix(address: Address, backlog: int) -> Listener:
             listener.bind("\0" + address.path[1:])
             _listen(listener, backlog)
         else:
-            inode = _bind_path(listener, address, backlog)
+            inode = bind_path(listener, address.path, address.mode, address.user, address.group, backlog=backlog)
         listener.setblocking(False)
         return Listener(address, listener, inode)
 
 
 def _listen(listener: socket.socket, backlog: int) -> None:
-    if listener.type == socket.SOCK_STREAM:
+    if listener.type != socket.SOCK_DGRAM:
         listener.listen(backlog)
 
 
-def _bind_path(listener: socket.socket, address: Address, backlog: int) -> tuple[int, int]:
+def bind_path(
+    listener: socket.socket,
+    path: str,
+    mode: int | None,
+    user: str = "",
+    group: str = "",
+    *,
+    backlog: int | None = None,
+) -> tuple[int, int]:
     """Bind to a path nobody serves, and give it its mode and owner before anyone but us may use it.
 
-    It listens before the directory is unlocked: who probes a path that is bound and not listened on finds it stale.
+    :param mode: permission bits; ``None`` leaves them to the umask.
+    :param user: by name or number; empty leaves the owner alone. ``group`` likewise.
+    :param backlog: listen as well, before another starter may look: who finds a path that is bound and not listened on
+        takes it for stale. ``None`` leaves that to the caller.
+    :returns: device and inode of the path.
+    :raises OSError: EADDRINUSE where somebody serves it, EEXIST where it is no socket, and those of bind(2), chown(2).
+    :raises LookupError: no such user or group.
     """
-    owner = _uid(address.user)
-    group = _gid(address.group)
-    with _locked(os.path.dirname(address.path) or "."):
-        _remove_stale(address.path)
-        os.fchmod(listener.fileno(), 0o600)  # the mode the path is born with, unix(7); the umask only takes away
-        listener.bind(address.path)
+    owners = _uid(user), _gid(group)
+    with _locked(os.path.dirname(path) or "."):
+        _remove_stale(path)
+        if mode is not None:
+            os.fchmod(listener.fileno(), 0o600)  # the mode the path is born with, unix(7); the umask only takes away
+        listener.bind(path)
         try:
-            if (owner, group) != (KEEP, KEEP):
-                os.chown(address.path, owner, group)
-            os.chmod(address.path, address.mode)
-            _listen(listener, backlog)
+            if owners != (KEEP, KEEP):
+                os.chown(path, *owners)
+            if mode is not None:
+                os.chmod(path, mode)
+            if backlog is not None:
+                _listen(listener, backlog)
         except OSError:
-            os.unlink(address.path)
+            os.unlink(path)
             raise
-        status = os.stat(address.path)
+        status = os.stat(path)
         return status.st_dev, status.st_ino
 
 

@@ -101,7 +101,7 @@ def serve_by_theirs(server: TheirServer) -> None:
 
 
 def serve_by_ours(server: OurServer) -> BaseException | None:
-    with socket.create_connection(server.server_address[:2], timeout=LIMIT) as client:  # type: ignore[arg-type]
+    with socket.create_connection(server.server_address[:2], timeout=LIMIT) as client:
         wait_readable(server.socket)
         raised = serve_one(server, *server.get_request())
         assert client.recv(1) == b""
@@ -202,7 +202,7 @@ def test_an_error_while_shutting_down_is_logged(ours: OurServer, caplog: pytest.
     """What verify_request refused may fail to close, which harms nobody else."""
     ours.is_welcome = False
     ours.raises["shutdown_request"] = OSError("cannot")
-    with socket.create_connection(ours.server_address[:2], timeout=LIMIT):  # type: ignore[arg-type]
+    with socket.create_connection(ours.server_address[:2], timeout=LIMIT):
         wait_readable(ours.socket)
         request, client_address = ours.get_request()
         assert serve_one(ours, request, client_address) is None
