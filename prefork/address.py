@@ -4,6 +4,7 @@ It must not know sockets: opening one is ``system/sockets.py``.
 Invariant: ``parse(str(address)) == address`` for every address that ``parse`` returns.
 """
 
+import os
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
@@ -11,6 +12,7 @@ SCHEMES = ("tcp", "udp", "unix", "unixgram")
 LATER = ("fd", "systemd", "tls")
 UNIX_PATH_MAX = 107  # bytes: sockaddr_un.sun_path holds 108 with its final zero, unix(7)
 DEFAULT_MODE = 0o660
+LARGEST_ID = 2**32 - 2  # uid_t and gid_t; the last value means "leave it alone", chown(2)
 
 
 class Address(NamedTuple):
@@ -96,7 +98,11 @@ def _parse_unix(text: str, scheme: str, rest: str) -> Address:
         raise ValueError(
             f"{text!r}: mode={options['mode']!r} is not permission bits; write them in octal, as mode=0660"
         )
-    return Address(scheme, path=path, mode=mode, user=options.get("user", ""), group=options.get("group", ""))
+    user, group = options.get("user", ""), options.get("group", "")
+    for key, value in (("user", user), ("group", group)):
+        if value.isdecimal() and int(value) > LARGEST_ID:
+            raise ValueError(f"{text!r}: {key}={value} is no {key}'s number; write its name, or one up to {LARGEST_ID}")
+    return Address(scheme, path=path, mode=mode, user=user, group=group)
 
 
 def _parse_inet(text: str, scheme: str) -> Address:
@@ -135,6 +141,7 @@ def describe_peer(peer: object) -> str:
     if isinstance(peer, tuple) and len(peer) >= 2:
         host, port = peer[0], peer[1]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    if isinstance(peer, bytes):
-        peer = peer.decode(errors="backslashreplace").replace("\0", "@")
-    return str(peer) if peer else "unix"
+    name = os.fsencode(peer) if isinstance(peer, str | bytes) else b""
+    text = name.replace(b"\0", b"@").decode(errors="backslashreplace") or "unix"
+    # a client chooses its path: no byte of it may break a title or a log line
+    return text if text.isprintable() else text.encode("unicode_escape").decode()

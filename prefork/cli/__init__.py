@@ -12,6 +12,7 @@ from prefork import __version__
 from prefork.cli.check import check
 from prefork.cli.run import run
 from prefork.errors import PreforkError
+from prefork.system.stdio import hold_numbers
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -26,6 +27,7 @@ cli.add_command(check)
 
 def main(**kwargs: Any) -> None:
     """The entry point. Errors of a user's making become one line and their exit code."""
+    hold_numbers()
     try:
         cli(**kwargs)
     except PreforkError as error:

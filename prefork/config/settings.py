@@ -17,8 +17,9 @@ from prefork.errors import UsageError
 from prefork.system.sockets import DEFAULT_BACKLOG
 
 DEFAULT_WORKERS = 4
+LARGEST = 2**31 - 1  # what an int of the kernel holds
 MOST_WORKERS = 4000
-LONGEST_NAME = 60  # characters; with the uid it must fit into an abstract socket's name
+LONGEST_NAME = 60  # bytes; with the uid it must fit into an abstract socket's name
 _OURS = ("is_named",)  # fields that no user sets
 
 
@@ -53,8 +54,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         if not 0 <= self.workers <= MOST_WORKERS:
             raise ValueError(f"workers: {self.workers} is not between 0 and {MOST_WORKERS}")
         for name in ("backlog", "max_requests", "max_requests_jitter"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: {getattr(self, name)} is negative; write 0 or more")
+            if not 0 <= getattr(self, name) <= LARGEST:
+                raise ValueError(f"{name}: {getattr(self, name)} is out of range; write 0 or more, at most {LARGEST}")
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -93,8 +94,8 @@ def _refuse_odd_name(field: str, name: str) -> None:
     """
     if not name or not all(c.isalnum() or c in "-_." for c in name):
         raise ValueError(f"{field}: {name!r} is no name; use letters, digits, '-', '_' and '.'")
-    if len(name) > LONGEST_NAME:
-        raise ValueError(f"{field}: {name!r} is too long; write a shorter one, of at most {LONGEST_NAME} characters")
+    if len(name.encode()) > LONGEST_NAME:
+        raise ValueError(f"{field}: {name!r} is too long; write a shorter one, of at most {LONGEST_NAME} bytes")
 
 
 def refuse_twice(addresses: Iterable[Address]) -> None:

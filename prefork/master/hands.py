@@ -26,9 +26,17 @@ class Mold:
     pid: int
     pidfd: int
     pair: socket.socket
+    unborn: dict[int, int] = field(default_factory=dict)  # a descriptor kept free for the pidfd of each open order
     is_loaded: bool = False  # it hears signals; before that each would end it
     how: str = ""  # it ended, once it has
     is_closed: bool = False  # its pair has ended
+
+    def end_order(self, order: int) -> bool:
+        """Close an order to fork and give its descriptor free. False if it was closed before: that is old news."""
+        reserved = self.unborn.pop(order, None)
+        if reserved is not None:
+            os.close(reserved)
+        return reserved is not None
 
 
 @dataclass(eq=False)
@@ -62,16 +70,17 @@ class Hands:
     pipes: set[NoticePipe] = field(default_factory=set)
     children: dict[int, Child] = field(default_factory=dict)  # by slot
     loads: dict[int, Service] = field(default_factory=dict)  # the settings each generation was loaded with
-    reserved: list[int] = field(default_factory=list)  # descriptors kept free for the pidfds of the unborn
+    settled: int = 0  # the generation that serves; 0 until one does
     lines: dict[int, slots.Slot] = field(default_factory=dict)  # of the scoreboard, by slot
 
     @property
     def policy(self) -> Policy:
-        settings = self.settings
+        """What the generation that serves was loaded with; a generation to come has its own time to boot."""
+        settings = self.loads.get(self.settled, self.settings)
         return Policy(
             drain=settings.graceful_timeout,
             quick=settings.quick_timeout,
-            boot=settings.boot_timeout,
+            boot=self.settings.boot_timeout,
             max_requests=settings.max_requests,
             request_hard=settings.request_hard or None,
             slots=SLOTS,
@@ -93,7 +102,8 @@ class Hands:
     def read(self, pool: Pool) -> Readings:
         """What the scoreboard and the kernel's tables say now, as far as a setting makes a rule ask for it."""
         readings: Mapping[int, Reading] = {}
-        if self.settings.max_requests or self.settings.request_hard:
+        policy = self.policy
+        if any(settings.max_requests for settings in self.loads.values()) or policy.request_hard is not None:
             watched = pool.in_state(State.READY, State.RETIRING)
             readings = {worker.slot: self._read_slot(worker.slot) for worker in watched}
         handshakes = self._count_handshakes() if pool.door is Door.REFUSING else 0
@@ -103,16 +113,10 @@ class Hands:
         line = self.line(slot)
         return Reading(requests=line.totals[slots.REQUESTS], busy_since=line.busy_since())
 
-    def reserve_descriptor(self) -> None:
-        """Make sure that a worker about to be forked can be watched.
-
-        :raises OSError: EMFILE, ENFILE.
-        """
-        self.reserved.append(os.dup(self.kick))
-
-    def release_descriptor(self) -> None:
-        if self.reserved:
-            os.close(self.reserved.pop())
+    def settle(self, generation: int) -> None:
+        """The generation serves: its settings hold from now on, and those before it are forgotten."""
+        self.settled = generation
+        self.loads = {number: settings for number, settings in self.loads.items() if number >= generation}
 
     def close_listeners(self) -> None:
         """Close our copies. Paths stay till the end, so that a client waiting for room in a queue is refused by it."""
@@ -126,6 +130,8 @@ class Hands:
     def forget_mold(self, mold: Mold) -> None:
         if self.molds.get(mold.generation) is mold:
             del self.molds[mold.generation]
+        for order in list(mold.unborn):
+            mold.end_order(order)
         mold.pair.close()
 
     def forget_pipe(self, pipe: NoticePipe) -> None:

@@ -23,7 +23,6 @@ from prefork.pool.records import Phase, Pool, Wanted
 from prefork.pool.rules import decide
 from prefork.report import log
 from prefork.system import lifeline, limits, processes, titles
-from prefork.system.logfile import set_up
 from prefork.system.wakeup import Wakeup
 
 _HEARD = (
@@ -52,7 +51,7 @@ def run(settings: Instance, reread: Callable[[], Instance]) -> Exit:
     wakeup = Wakeup(_HEARD)
     name, holder = opening.hold_name(settings)
     with holder:
-        log_file = set_up(settings.log_file, settings.log_level, name)
+        log_file = opening.open_log(settings, name)
         titles.set_title(f"master {name}")
         processes.become_subreaper()
         with opening.open_all(settings) as all_hands:
@@ -135,9 +134,8 @@ class Master:
                     self._learn(name, event)
             deadlines += [moment] if decision.orders else []
             deadlines += [] if decision.until is None else [decision.until]
-            if hands.policy.request_hard is not None:
-                look_again = self._watches[name].look(readings, hands.policy.request_hard, moment)
-                deadlines += [] if look_again is None else [look_again]
+            look_again = self._watches[name].look(readings, hands.policy.request_hard, moment)
+            deadlines += [] if look_again is None else [look_again]
         return min(deadlines, default=None)
 
     def _obey_signals(self, heard: set[int]) -> None:

@@ -16,6 +16,7 @@ from prefork.config.settings import Instance, Service
 from prefork.errors import BindError, NameTakenError, UsageError
 from prefork.master.hands import Hands
 from prefork.system import sockets
+from prefork.system.logfile import LogFile, set_up
 
 logger = logging.getLogger("prefork.master")
 
@@ -43,6 +44,18 @@ def hold_name(settings: Instance) -> tuple[str, socket.socket]:
                 f"an instance named {name!r} runs already for this user; choose another name, or stop it"
             )
     raise AssertionError("unreachable")
+
+
+def open_log(settings: Instance, name: str) -> LogFile:
+    """Send the log where the settings say, signed by the instance's name.
+
+    :raises UsageError: the file cannot be opened.
+    """
+    try:
+        return set_up(settings.log_file, settings.log_level, name)
+    except OSError as error:
+        remedy = "give a path that this user may write, or none for standard error"
+        raise UsageError(f"log_file: cannot open {settings.log_file}: {error.strerror}; {remedy}") from None
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ descriptors is news for the pool, not the end of the master.
 Invariant: performing an order twice does no more than performing it once.
 """
 
+import contextlib
 import os
 import random
 import signal
@@ -17,9 +18,8 @@ from typing import Any
 from prefork.master.hands import Child, Hands, Machine, Mold, NoticePipe
 from prefork.pool import events, orders
 from prefork.system import draining, processes, slots
-from prefork.worker.protocol import PROTOCOL, Brief, Fork, Leave, Phase, Record, encode
+from prefork.worker.protocol import PROTOCOL, READ_YOUR_ORDERS, Brief, Fork, Leave, Phase, Record, encode
 
-READ_YOUR_ORDERS = signal.SIGURG
 now = time.monotonic
 Events = list[events.Event]
 
@@ -42,31 +42,31 @@ def _start_mold(order: orders.StartMold, hands: Hands, machine: Machine) -> Even
 
 def _spawn_mold(generation: int, hands: Hands, machine: Machine) -> Mold:
     """Exec a fresh interpreter and hand it our descriptors and its brief."""
-    hands.reserve_descriptor()
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    pipe = NoticePipe(reader)
-    hands.pipes.add(pipe)
-    try:
+    with contextlib.ExitStack() as on_error, contextlib.ExitStack() as always:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        on_error.callback(ours.close)
+        always.callback(theirs.close)
+        ours.setblocking(False)
+        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        on_error.callback(os.close, reader)
+        always.callback(os.close, writer)
         brief = _brief(generation, writer, hands, machine)
         keep = [theirs.fileno(), writer, machine.lifeline, hands.board.fd, hands.kick, *(fd for _, fd in brief.binds)]
-        pid = processes.spawn([sys.executable, "-m", "prefork.worker.mold", str(theirs.fileno())], os.environ, keep)
-    except OSError:
-        ours.close()
-        hands.forget_pipe(pipe)
-        raise
-    finally:
-        theirs.close()
-        os.close(writer)
-    ours.setblocking(False)
-    hands.release_descriptor()
-    pidfd = processes.open_pidfd(pid)
-    assert pidfd is not None, "an uncollected child has a pidfd"
-    mold = Mold(generation, pid, pidfd, ours)
+        reserved = os.dup(hands.kick)  # for the pidfd: a process that could not be watched must not be started
+        try:
+            pid = processes.spawn([sys.executable, "-m", "prefork.worker.mold", str(theirs.fileno())], os.environ, keep)
+        finally:
+            os.close(reserved)
+        pidfd = processes.open_pidfd(pid)
+        assert pidfd is not None, "an uncollected child has a pidfd"
+        on_error.callback(os.close, pidfd)
+        mold, pipe = Mold(generation, pid, pidfd, ours), NoticePipe(reader)
+        machine.poller.add(reader, pipe)
+        machine.poller.add(ours.fileno(), ours)
+        machine.poller.add(pidfd, mold)
+        on_error.pop_all()
     hands.molds[generation] = mold
-    machine.poller.add(reader, pipe)
-    machine.poller.add(ours.fileno(), ours)
-    machine.poller.add(pidfd, mold)
+    hands.pipes.add(pipe)
     _send(mold, brief)
     return mold
 
@@ -120,6 +120,7 @@ def _kill_mold(order: orders.KillMold, hands: Hands, machine: Machine) -> Events
 
 
 def _settle(order: orders.SettleGeneration, hands: Hands, machine: Machine) -> Events:
+    hands.settle(order.generation)
     return [events.GenerationSettled(at=now(), generation=order.generation)]
 
 
@@ -135,7 +136,7 @@ def _fail(order: orders.FailService, hands: Hands, machine: Machine) -> Events:
 
 
 def _spawn_worker(order: orders.SpawnWorker, hands: Hands, machine: Machine) -> Events:
-    settings = hands.settings
+    settings = hands.loads[order.generation]
     jitter = random.randint(0, settings.max_requests_jitter)
     max_requests = settings.max_requests + jitter if settings.max_requests else 0
     ordered = events.WorkerOrdered(
@@ -158,12 +159,12 @@ def _order_fork(fork: Fork, mold: Mold | None, hands: Hands) -> str:
     if mold is None:
         return "its mold is gone"
     try:
-        hands.reserve_descriptor()
+        mold.unborn[fork.order] = os.dup(hands.kick)
     except OSError as error:
         return error.strerror or str(error)
     why = _send(mold, fork)
     if why:
-        hands.release_descriptor()
+        mold.end_order(fork.order)
     return why
 
 

@@ -5,6 +5,7 @@ scoreboard, then deaths, then signals: otherwise "boot failed, with this traceba
 Invariant: a death is news only when the kernel says so, never because of a message.
 """
 
+import logging
 import os
 import signal
 import time
@@ -13,10 +14,11 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from prefork.master.hands import Child, Hands, Machine, Mold, NoticePipe, known_pids
 from prefork.pool import events
 from prefork.pool.records import Phase, Pool, State
-from prefork.system import processes, slots
+from prefork.system import kick, processes, slots
 from prefork.system.wakeup import Wakeup
 from prefork.worker.protocol import (
     PACKET_MAX,
+    PIPE_BUF,
     Born,
     Broken,
     Failed,
@@ -29,6 +31,7 @@ from prefork.worker.protocol import (
 )
 from prefork.worker.protocol import State as CellState
 
+logger = logging.getLogger("prefork.master")
 now = time.monotonic
 News = tuple[str, events.Event]  # the service's name, and what happened there
 
@@ -81,7 +84,8 @@ def _read_pair(mold: Mold, hands: Hands, machine: Machine) -> Iterator[events.Ev
         except ConnectionError:
             packet = b""
         if packet:
-            yield from _tell_mold(decode(packet), mold, hands, machine)
+            record = _understand(packet, hands)
+            yield from () if record is None else _tell_mold(record, mold, hands, machine)
         else:
             mold.is_closed = True
             machine.poller.remove(mold.pair.fileno())
@@ -95,20 +99,14 @@ def _tell_mold(record: Record, mold: Mold, hands: Hands, machine: Machine) -> It
             yield events.MoldLoaded(at=now(), generation=mold.generation)
         case Failed(why):
             yield events.MoldBroken(at=now(), generation=mold.generation, why=why)
-        case NotForked(slot, order, why):
-            hands.release_descriptor()
+        case NotForked(slot, order, why) if mold.end_order(order):
             yield events.WorkerNotForked(at=now(), slot=slot, order=order, why=why)
-        case Born(slot, order, pid):
+        case Born(slot, order, pid) if mold.end_order(order):  # both the newborn and its mold say so
             yield from _born(Child(slot, order, pid, -1), hands, machine)
 
 
 def _born(child: Child, hands: Hands, machine: Machine) -> Iterator[events.Event]:
-    """Both the newborn and its mold say so; the second time changes nothing."""
-    known = hands.children.get(child.slot)
-    if known is not None and known.order == child.order:
-        return
     yield events.WorkerBorn(at=now(), slot=child.slot, order=child.order, pid=child.pid)
-    hands.release_descriptor()
     pidfd = processes.open_pidfd(child.pid)
     if pidfd is None:
         yield events.WorkerExited(at=now(), slot=child.slot, order=child.order, how="is gone")
@@ -129,8 +127,21 @@ def _read_pipe(pipe: NoticePipe, hands: Hands, machine: Machine) -> Iterator[eve
             hands.forget_pipe(pipe)
             return
         *lines, pipe.remainder = (pipe.remainder + chunk).split(b"\n")
+        pipe.remainder = pipe.remainder[-PIPE_BUF:]  # no record is longer, whatever else somebody writes there
         for line in lines:
-            yield from _tell_worker(decode(line))
+            record = _understand(line, hands)
+            yield from () if record is None else _tell_worker(record)
+
+
+def _understand(packet: bytes, hands: Hands) -> Record | None:
+    """A record, or ``None``: the application runs beside our descriptors, and a stray write must not end the master."""
+    try:
+        return decode(packet)
+    except ValueError as error:
+        logger.warning(
+            "%s: something unreadable came from a process of ours, and is passed over: %s", hands.name, error
+        )
+        return None
 
 
 def _tell_worker(record: Record) -> Iterator[events.Event]:
@@ -181,6 +192,7 @@ def _reap_child(child: Child, hands: Hands, machine: Machine) -> Iterator[events
     machine.poller.remove(child.pidfd)
     machine.unadopted.discard(child)
     hands.forget_child(child)
+    kick.kick(hands.kick)  # the kernel may have woken it alone for a client that it never accepted
     line = hands.line(child.slot)
     is_its_own = line.totals[slots.ORDER] == child.order
     yield events.WorkerExited(
@@ -224,7 +236,9 @@ def stops_asked(heard: Iterable[int], pools: Mapping[str, Pool]) -> Iterator[New
 def scaling_asked(heard: Iterable[int], pools: Mapping[str, Pool]) -> Iterator[News]:
     """TTIN and TTOU: one worker more or less, unless the terminal sent them to a process in its background."""
     by = (signal.SIGTTIN in heard) - (signal.SIGTTOU in heard)
-    if by and not _is_in_background():
+    if by and _is_in_background():
+        logger.warning("TTIN and TTOU are passed over in the background of a terminal, which sends them itself")
+    elif by:
         for name in pools:
             yield name, events.ScaleAsked(at=now(), by=by)
 

@@ -22,11 +22,15 @@ class Watch:
         self._served = -1
         self._asleep_at: float | None = None
 
-    def look(self, readings: Readings, limit: float, now: float) -> float | None:
-        """When to look again; ``None``: somebody will say so.
+    def look(self, readings: Readings, limit: float | None, now: float) -> float | None:
+        """When to look again; ``None``: somebody will say so, or nobody needs to.
 
-        :param limit: the shortest deadline a request has, in seconds.
+        :param limit: the shortest deadline a request has, in seconds; ``None`` where it has none.
         """
+        if limit is None:
+            self._asleep_at = None
+            self._header[ASLEEP] = 0
+            return None
         served = sum(reading.requests for reading in readings.slots.values())
         is_busy = any(reading.busy_since is not None for reading in readings.slots.values())
         if is_busy or served != self._served:

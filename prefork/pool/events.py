@@ -5,6 +5,7 @@ Whatever names a worker carries slot and order, so that news of an incarnation l
 
 from dataclasses import dataclass
 
+from prefork.pool.orders import Cause
 from prefork.pool.records import Phase
 
 
@@ -109,7 +110,7 @@ class WorkerOrdered(WorkerEvent):
     :param cause: what the order was for, see ``orders.Cause``."""
 
     generation: int
-    cause: str
+    cause: Cause
     max_requests: int = 0
 
 

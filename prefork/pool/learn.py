@@ -32,10 +32,7 @@ def _reload_asked(pool: Pool, event: events.ReloadAsked) -> Pool:
     """Reloads merge: however many are asked for while one is under way, one more follows it, with the latest code."""
     if pool.is_stopping:
         return pool
-    wanted = replace(pool.wanted, generation=pool.last_generation + 1)
-    if event.configured != wanted.configured:
-        wanted = replace(wanted, count=event.configured, configured=event.configured)
-    return _want(pool, wanted)
+    return _want(pool, replace(pool.wanted, generation=pool.last_generation + 1, asked=event.configured))
 
 
 def _scale_asked(pool: Pool, event: events.ScaleAsked) -> Pool:
@@ -122,7 +119,11 @@ def _lose(pool: Pool, number: int, why: str, at: float) -> Pool:
 
 
 def _generation_settled(pool: Pool, event: events.GenerationSettled) -> Pool:
-    return _want(replace(pool, serving=event.generation, coming=None), pool.wanted)
+    """Its configuration holds from now on: a broken deploy changes not even the number of workers."""
+    wanted = pool.wanted
+    if wanted.asked not in (None, wanted.configured):
+        wanted = replace(wanted, count=wanted.asked, configured=wanted.asked)
+    return _want(replace(pool, serving=event.generation, coming=None), wanted)
 
 
 def _generation_abandoned(pool: Pool, event: events.GenerationAbandoned) -> Pool:

@@ -76,6 +76,7 @@ class Wanted:
 
     count: int
     configured: int  # the count as configured: a change at run time lasts until this one changes
+    asked: int | None = None  # as configured for the generation asked for; holds once that one serves
     generation: int = 1
     phase: Phase = Phase.SERVING
     since: float = 0.0  # when the phase began

@@ -243,7 +243,7 @@ def close_door(pool: Pool, readings: Readings, policy: Policy, now: float) -> It
     elif not readings.handshakes or now >= pool.door_since + limit or pool.wanted.phase is Phase.NOW:
         yield ShutDoor()
     else:
-        yield Later(now + HANDSHAKE_LIMIT / 100)
+        yield Later(now + limit / 10)
 
 
 def drain_workers(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:

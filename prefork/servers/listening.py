@@ -74,6 +74,7 @@ class DatagramServer(UDPServer):
         self.socket = listener
         self.address_family = listener.family
         self._replies = Replies(fileno=os.dup(listener.fileno()))
+        socket.socket.setblocking(self._replies, False)  # whatever setdefaulttimeout() the application chose
 
     def get_request(self) -> Any:
         data, client_address = self._receive()

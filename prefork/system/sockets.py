@@ -14,11 +14,13 @@ import os
 import pwd
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from prefork.address import Address
 
+LOCK_LIMIT = 2.0  # seconds another starter may hold the directory
 KEEP = -1  # an owner or group that chown(2) leaves alone
 _KINDS = {
     "tcp": socket.SOCK_STREAM,
@@ -150,24 +152,39 @@ def bind_path(
 def _uid(name: str) -> int:
     if not name:
         return KEEP
-    return int(name) if name.isdigit() else pwd.getpwnam(name).pw_uid
+    return int(name) if name.isdecimal() else pwd.getpwnam(name).pw_uid
 
 
 def _gid(name: str) -> int:
     if not name:
         return KEEP
-    return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
+    return int(name) if name.isdecimal() else grp.getgrnam(name).gr_gid
 
 
 @contextlib.contextmanager
 def _locked(directory: str) -> Iterator[None]:
-    """Hold the directory's own lock, so that two starters do not both find the same path stale. Leaves no file."""
+    """Hold the directory's own lock, so that two starters do not both find the same path stale. Leaves no file.
+
+    :raises OSError: EAGAIN where another program holds it for longer than a start takes.
+    """
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        deadline = time.monotonic() + LOCK_LIMIT
+        while not _try_lock(fd):
+            if time.monotonic() >= deadline:
+                raise OSError(errno.EAGAIN, "another program holds the lock of its directory", directory)
+            time.sleep(LOCK_LIMIT / 100)
         yield
     finally:
         os.close(fd)
+
+
+def _try_lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _remove_stale(path: str) -> None:

@@ -52,6 +52,9 @@ def forget_inherited_handlers() -> None:
             signal.signal(signum, signal.SIG_DFL)
 
 
+LONGEST_WAIT = 86400.0  # seconds: epoll_wait(2) counts milliseconds in an int; who waits longer asks again
+
+
 class Poller:
     """An epoll set whose members carry a key, so that the reader of news never handles bare numbers."""
 
@@ -70,5 +73,5 @@ class Poller:
 
     def wait(self, seconds: float | None) -> list[Hashable]:
         """The keys of what is readable, at most ``seconds`` from now; ``None`` waits without limit."""
-        ready = self._epoll.poll(None if seconds is None else max(0.0, seconds))
+        ready = self._epoll.poll(None if seconds is None else min(max(0.0, seconds), LONGEST_WAIT))
         return [self._keys[fd] for fd, _ in ready if fd in self._keys]

@@ -18,9 +18,10 @@ import sys
 import threading
 import traceback
 import warnings
+from collections.abc import Callable
 from typing import Any, NoReturn
 
-from prefork.system import lifeline, processes, slots, titles
+from prefork.system import lifeline, processes, slots, stdio, titles
 from prefork.system.logfile import LogFile, set_up
 from prefork.worker import application, worker
 from prefork.worker.protocol import (
@@ -59,11 +60,12 @@ def main() -> NoReturn:
     brief = brief._replace(lifeline=lifeline.arm(brief.lifeline))
     if lifeline.is_cut(brief.lifeline):
         os._exit(0)
-    for fd in (pair.fileno(), brief.notices, brief.scoreboard, brief.kick, *(fd for _, fd in brief.binds)):
+    for fd in (pair.fileno(), *_descriptors(brief)):
         os.set_inheritable(fd, False)  # programs the application starts get none of ours
     titles.set_title(f"mold {brief.label} g{brief.generation} loading")
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # nothing to reopen yet
     handler: Any = None
+    show = _hide_while_loading([pair.fileno(), *_descriptors(brief)])
     try:
         log = set_up(brief.log_file, brief.log_level, f"{brief.label} mold")
         _find_application(brief)
@@ -73,8 +75,33 @@ def main() -> NoReturn:
         _fail(pair, str(error))
     except BaseException:
         _fail(pair, traceback.format_exc())
+    show()
     _warn_of_threads()
     _Mold(brief, pair, handler, log).serve()
+
+
+def _descriptors(brief: Brief) -> list[int]:
+    return [brief.lifeline, brief.notices, brief.scoreboard, brief.kick, *(fd for _, fd in brief.binds)]
+
+
+def _hide_while_loading(fds: list[int]) -> Callable[[], None]:
+    """Processes that the application forks while it is imported get none of ours either.
+
+    One that lived on with our pair would say for ever that somebody is under way, and with a listener, that it serves.
+
+    :returns: what to call when loading is over.
+    """
+    hidden = list(fds)
+
+    def hide() -> None:
+        if hidden:
+            null = os.open(os.devnull, os.O_RDWR)
+            for fd in hidden:
+                os.dup2(null, fd, inheritable=False)
+            os.close(null)
+
+    os.register_at_fork(after_in_child=hide)
+    return hidden.clear
 
 
 def _find_application(brief: Brief) -> None:
@@ -152,8 +179,7 @@ class _Mold:
 
     def _fork(self, order: Fork) -> None:
         """Fork twice. The process between tells the worker's pid through a pipe and ends at once."""
-        sys.stdout.flush()
-        sys.stderr.flush()
+        stdio.flush()
         signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
         try:
             between = os.fork()
@@ -221,7 +247,7 @@ class _Mold:
 def _open_if_same(pid: int, started: int) -> int | None:
     """A pidfd, if the pid still names the process that wrote it."""
     pidfd = processes.open_pidfd(pid)
-    if pidfd is not None and processes.started(pid) != started:
+    if pidfd is not None and (not started or processes.started(pid) != started):
         os.close(pidfd)
         return None
     return pidfd

@@ -7,10 +7,12 @@ Read next: ``mold.py``, who hears ``Fork`` and ``Leave``; ``worker.py``, who say
 """
 
 import json
+import signal
 from enum import IntEnum
 from typing import Any, NamedTuple
 
 PROTOCOL = 1  # raised whenever a record changes its meaning: a mold of another version refuses to serve
+READ_YOUR_ORDERS = signal.SIGURG  # to a worker; ignored by default, so it harms nobody who does not listen yet
 PIPE_BUF = 4096  # bytes, limits.h
 PACKET_MAX = 65536  # bytes of a record on the socket pair
 TEXT_MAX = 3000  # characters of a reason on the notice pipe

@@ -6,14 +6,13 @@ Invariant: a connection this process accepted is handed to the handler before an
 Read next: ``wait.py``, where it waits; ``prefork/servers/base.py``, what it does with a request.
 """
 
-import contextlib
 import errno
 import logging
 import os
+import select
 import signal
 import socket
 import socketserver
-import sys
 import time
 import traceback
 from enum import Enum, auto
@@ -22,18 +21,17 @@ from typing import Any, NoReturn
 
 from prefork.address import describe_peer
 from prefork.servers.base import serve_one
-from prefork.system import kick, lifeline, limits, processes, slots
+from prefork.system import kick, lifeline, limits, processes, slots, stdio
 from prefork.system.logfile import LogFile
 from prefork.system.titles import set_title
 from prefork.system.wakeup import Wakeup, forget_inherited_handlers
 from prefork.worker import application
 from prefork.worker.notices import Notices
-from prefork.worker.protocol import Brief, Broken, Fork, Left, Phase, Ready, State, Wake, tail
+from prefork.worker.protocol import READ_YOUR_ORDERS, Brief, Broken, Fork, Left, Phase, Ready, State, Wake, tail
 from prefork.worker.wait import PAUSE, Wait
 
 _WARN_EVERY = 10.0  # seconds
 _REMIND_EVERY = 100  # requests after which a worn-out worker says so again
-READ_YOUR_ORDERS = signal.SIGURG  # ignored by default, so it harms nobody who is not listening yet
 ORPHAN_GRACE = 1.0  # seconds a mold leaves its workers beyond their own alarm
 _HEARD = (signal.SIGTERM, signal.SIGUSR1, READ_YOUR_ORDERS)
 # accept(2): errors of this machine or process; the client still waits, and somebody else may have room
@@ -68,6 +66,8 @@ def live(brief: Brief, order: Fork, handler: Any, log: LogFile) -> NoReturn:
     os.setpgid(0, 0)
     signal.signal(signal.SIGIO, lambda signum, frame: _die_within(brief.drain))
     brief = brief._replace(lifeline=lifeline.arm(brief.lifeline))
+    if lifeline.is_cut(brief.lifeline):  # before it was armed: no signal comes for that
+        _die_within(brief.drain)
     limits.limit_descriptors(brief.descriptors)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
     log.sign(f"{brief.label} worker {order.slot}")
@@ -78,7 +78,7 @@ def live(brief: Brief, order: Fork, handler: Any, log: LogFile) -> NoReturn:
 def _die_within(seconds: float) -> None:
     """The master is gone: finish what is under way, or die of an alarm."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))  # 0 would disarm it
 
 
 class Worker:
@@ -124,7 +124,7 @@ class Worker:
         try:
             if self._handler is None:
                 self._handler = application.load(self._brief.target)
-            listeners = [socket.socket(fileno=fd) for _, fd in self._brief.binds]
+            listeners = [_listener(fd) for _, fd in self._brief.binds]
             servers = application.build(self._handler, listeners)
             self._servers = {listener.fileno(): server for listener, server in zip(listeners, servers, strict=True)}
         except application.TargetError as error:
@@ -143,8 +143,17 @@ class Worker:
         self._notices.send(Ready(self._order.slot, self._order.order))
 
     def _leave_unless_wanted(self, signum: int = 0, frame: FrameType | None = None) -> None:
-        if self._orders[slots.PHASE] != Phase.SERVE:
+        """While booting: leave if told so; on the final stop only if no client waits, for nobody else may be there."""
+        phase = self._orders[slots.PHASE]
+        if phase == Phase.RETIRE or (phase == Phase.DRAIN and not self._has_waiting_clients()):
             self._exit(0)
+
+    def _has_waiting_clients(self) -> bool:
+        poll = select.poll()
+        for _, fd in self._brief.binds:
+            poll.register(fd, select.POLLIN)
+        # a Unix listener that refuses is readable for ever, and says so by POLLHUP: there nobody can tell
+        return any(event == select.POLLIN for _, event in poll.poll(0))
 
     def _break(self, why: str) -> NoReturn:
         self._notices.send(Broken(self._order.slot, self._order.order, tail(why)))
@@ -237,10 +246,15 @@ class Worker:
 
     def _exit(self, code: int) -> NoReturn:
         """End at once: threads a handler left behind do not keep the process."""
-        with contextlib.suppress(OSError, ValueError):
-            sys.stdout.flush()
-            sys.stderr.flush()
+        stdio.flush()
         os._exit(code)
+
+
+def _listener(fd: int) -> socket.socket:
+    """The inherited socket; non-blocking on Python's side too, whatever ``setdefaulttimeout`` the application chose."""
+    listener = socket.socket(fileno=fd)
+    listener.setblocking(False)
+    return listener
 
 
 def _heard(signum: int, frame: FrameType | None) -> None:

@@ -622,8 +622,8 @@ def test_a_graceful_stop_refuses_shuts_and_drains_in_this_order() -> None:
     pool = after(serving(1), stop(Phase.DRAINING, at=5), MoldDismissed(at=5, generation=1), lost(1, at=5))
     assert decided(pool, at=5, handshakes=3) == now(5, RefuseNew())
     pool = after(pool, DoorRefused(at=5))
-    assert decided(pool, at=5, handshakes=3) == wait(5.01)
-    assert decided(pool, at=5.01, handshakes=0) == now(5.01, ShutDoor())
+    assert decided(pool, at=5, handshakes=3) == wait(5.1)
+    assert decided(pool, at=5.1, handshakes=0) == now(5.1, ShutDoor())
     assert decided(pool, at=6, handshakes=1) == now(6, ShutDoor())
     pool = after(pool, DoorShut(at=6))
     assert decided(pool, at=6) == now(6, RetireWorker(1, 1, "the service stops", drain=True))
@@ -657,10 +657,18 @@ def test_a_failed_service_is_ended_at_once() -> None:
 
 def test_a_scale_command_lasts_until_the_configured_value_itself_changes() -> None:
     """A change at run time survives a reload."""
-    pool = after(serving(2), ScaleAsked(at=5, by=3), reload(at=6, configured=2))
+    pool = after(serving(2), ScaleAsked(at=5, by=3), reload(at=6, configured=2), loaded(2, at=6), settled(2, at=7))
     assert (pool.wanted.count, pool.wanted.configured) == (5, 2)
-    pool = after(pool, reload(at=7, configured=4))
+    pool = after(pool, reload(at=8, configured=4), loaded(3, at=8), settled(3, at=9))
     assert (pool.wanted.count, pool.wanted.configured) == (4, 4)
+
+
+def test_a_broken_deploy_does_not_change_the_number_of_workers() -> None:
+    """What it configures holds once it serves, and not before."""
+    pool = after(serving(2), reload(at=6, configured=1), loaded(2, at=6))
+    assert pool.wanted.count == 2
+    pool = after(pool, GenerationAbandoned(at=7, generation=2, why="…"), reload(at=8), loaded(3, at=8))
+    assert after(pool, settled(3, at=9)).wanted.count == 2
 
 
 def test_a_stop_only_grows_more_urgent() -> None:

@@ -27,7 +27,6 @@ from tests.children import (
     descriptors,
     is_readable,
     said_by,
-    wait_until,
 )
 
 BACKLOG = 8
@@ -352,7 +351,7 @@ def test_of_many_that_start_at_once_exactly_one_wins(street: Street, bind: str, 
 
 
 def test_a_starter_that_has_bound_but_does_not_listen_yet_keeps_its_path(street: Street) -> None:
-    """Between bind and listen a socket refuses clients as a stale one does; nobody else asks it meanwhile."""
+    """Between bind and listen a socket refuses clients as a stale one does; nobody else may look meanwhile."""
 
     def start_and_wait_before_listening(parent: Link) -> None:
         class Slow(socket.socket):
@@ -366,19 +365,13 @@ def test_a_starter_that_has_bound_but_does_not_listen_yet_keeps_its_path(street:
         parent.say("won" if listener.inode == identity(street.path) else "lost its path")
         parent.hear()  # keeps it open
 
-    def start(parent: Link) -> str:
-        return errno_of_opening(street, "unix:{}")
-
-    def is_waiting_for_the_lock(pid: int) -> bool:
-        return any(f" {pid} " in line for line in Path("/proc/locks").read_text().splitlines() if "->" in line)
-
-    with Child(start_and_wait_before_listening) as first:
+    with Child(start_and_wait_before_listening) as first, pytest.MonkeyPatch.context() as patch:
         assert first.hear() == "bound"
-        with Child(start) as second:
-            wait_until(lambda: is_readable(second) or is_waiting_for_the_lock(second.pid))
-            first.say("listen")
-            assert first.hear() == "won"
-            assert second.hear() == "EADDRINUSE"
+        patch.setattr(sockets, "LOCK_LIMIT", 0.01)
+        assert errno_of_opening(street, "unix:{}") == "EAGAIN"
+        first.say("listen")
+        assert first.hear() == "won"
+        assert errno_of_opening(street, "unix:{}") == "EADDRINUSE"
 
 
 # Modes and owners
