@@ -124,23 +124,33 @@ class Worker:
         try:
             if self._handler is None:
                 self._handler = application.load(self._brief.target)
-            listeners = [_listener(fd) for _, fd in self._brief.binds]
-            servers = application.build(self._handler, listeners)
-            self._servers = {listener.fileno(): server for listener, server in zip(listeners, servers, strict=True)}
+            self._listeners = [_listener(fd) for _, fd in self._brief.binds]
+            servers = application.build(self._handler, self._listeners)
+            self._servers = dict(zip((fd for _, fd in self._brief.binds), servers, strict=True))
         except application.TargetError as error:
             self._break(str(error))
         except BaseException:
             self._break(traceback.format_exc())
         self._wait = Wait(
-            listeners, self._brief.kick, self._wakeup, self._brief.lifeline, is_even=self._brief.balance == "even"
+            self._listeners, self._brief.kick, self._wakeup, self._brief.lifeline, is_even=self._brief.balance == "even"
         )
         self._idle_title = f"{self._who} idle"
         set_title(self._idle_title)
+        signal.signal(signal.SIGIO, self._outlive_master)
         # an order to leave that comes from here on is read between requests
         signal.signal(READ_YOUR_ORDERS, _heard)
         self._leave_unless_wanted()
         self._totals[slots.STATE] = State.READY
         self._notices.send(Ready(self._order.slot, self._order.order))
+
+    def _outlive_master(self, signum: int, frame: FrameType | None) -> None:
+        """Finish what is under way, but listen no more meanwhile: the next master may want the address."""
+        _die_within(self._brief.drain)
+        self._wait.is_orphaned = True
+        if self._lane.cells[slots.SINCE_NS]:  # else the loop is about to leave by itself
+            for listener in self._listeners:
+                if listener.type == socket.SOCK_STREAM:  # datagrams are answered through theirs
+                    listener.close()
 
     def _leave_unless_wanted(self, signum: int = 0, frame: FrameType | None = None) -> None:
         """While booting: leave if told so; on the final stop only if no client waits, for nobody else may be there."""
@@ -174,7 +184,8 @@ class Worker:
             for fd in ready:
                 taken = self._take(self._servers[fd], others_may_wait)
                 if taken is Taken.SERVED:
-                    self._wait.queue_up_again(fd)
+                    if not self._wait.is_orphaned:
+                        self._wait.queue_up_again(fd)
                     break
                 if taken is Taken.EXHAUSTED:
                     self._wait.pause()
