@@ -18,7 +18,7 @@ from typing import Any
 from prefork.master.hands import Child, Hands, Machine, Mold, NoticePipe
 from prefork.pool import events, orders
 from prefork.system import draining, processes, slots
-from prefork.worker.protocol import PROTOCOL, READ_YOUR_ORDERS, Brief, Fork, Leave, Phase, Record, encode
+from prefork.worker.protocol import PROTOCOL, READ_YOUR_ORDERS, Brief, Fork, Leave, OrderCell, Record, encode
 
 now = time.monotonic
 Events = list[events.Event]
@@ -147,7 +147,7 @@ def _spawn_worker(order: orders.SpawnWorker, hands: Hands, machine: Machine) -> 
         cause=order.cause,
         max_requests=max_requests,
     )
-    hands.line(order.slot).orders[slots.PHASE] = Phase.SERVE
+    hands.line(order.slot).orders[slots.PHASE] = OrderCell.SERVE
     why = _order_fork(Fork(order.slot, order.order, max_requests), hands.molds.get(order.generation), hands)
     if why:
         return [ordered, events.WorkerNotForked(at=now(), slot=order.slot, order=order.order, why=why)]
@@ -169,7 +169,7 @@ def _order_fork(fork: Fork, mold: Mold | None, hands: Hands) -> str:
 
 
 def _retire_worker(order: orders.RetireWorker, hands: Hands, machine: Machine) -> Events:
-    hands.line(order.slot).orders[slots.PHASE] = Phase.DRAIN if order.drain else Phase.RETIRE
+    hands.line(order.slot).orders[slots.PHASE] = OrderCell.DRAIN if order.drain else OrderCell.RETIRE
     _tell(order, hands, READ_YOUR_ORDERS)
     return [events.WorkerRetired(at=now(), slot=order.slot, order=order.order, why=order.why)]
 

@@ -27,9 +27,9 @@ from prefork.worker.protocol import (
     NotForked,
     Ready,
     Record,
+    StateCell,
     decode,
 )
-from prefork.worker.protocol import State as CellState
 
 logger = logging.getLogger("prefork.master")
 now = time.monotonic
@@ -158,7 +158,7 @@ def _read_states(hands: Hands, pool: Pool) -> Iterator[events.Event]:
     """Workers whose notice did not fit into the pipe have it in their slot as well."""
     for worker in pool.in_state(State.STARTING):
         totals = hands.line(worker.slot).totals
-        if worker.pid is not None and totals[slots.ORDER] == worker.order and totals[slots.STATE] == CellState.READY:
+        if worker.pid is not None and totals[slots.ORDER] == worker.order and totals[slots.STATE] == StateCell.READY:
             yield events.WorkerReady(at=now(), slot=worker.slot, order=worker.order)
 
 

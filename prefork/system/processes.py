@@ -13,7 +13,7 @@ from typing import NamedTuple
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
-class Exit(NamedTuple):
+class Ending(NamedTuple):
     """How a process ended: by ``exit(code)`` or by a signal; the other is ``None``."""
 
     code: int | None = None
@@ -89,7 +89,7 @@ def tell(pidfd: int, signum: int) -> bool:
     return True
 
 
-def reap(pidfd: int) -> Exit | None:
+def reap(pidfd: int) -> Ending | None:
     """Collect the end of our child named by ``pidfd``.
 
     :returns: how it ended, or ``None`` while it lives.
@@ -98,7 +98,7 @@ def reap(pidfd: int) -> Exit | None:
     return _exit(os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG))
 
 
-def reap_pid(pid: int) -> Exit | None:
+def reap_pid(pid: int) -> Ending | None:
     """Collect the end of our child ``pid``; ``None`` while it lives or where it is not ours."""
     try:
         return _exit(os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG))
@@ -115,9 +115,9 @@ def peek_dead_child() -> int | None:
     return result.si_pid if result else None
 
 
-def _exit(result: os.waitid_result | None) -> Exit | None:
+def _exit(result: os.waitid_result | None) -> Ending | None:
     if result is None:
         return None
     if result.si_code == os.CLD_EXITED:
-        return Exit(code=result.si_status)
-    return Exit(signal=result.si_status)
+        return Ending(code=result.si_status)
+    return Ending(signal=result.si_status)

@@ -18,7 +18,7 @@ PACKET_MAX = 65536  # bytes of a record on the socket pair
 TEXT_MAX = 3000  # characters of a reason on the notice pipe
 
 
-class Phase(IntEnum):
+class OrderCell(IntEnum):
     """The order cell of a slot: what the master wants of the worker in it."""
 
     SERVE = 0
@@ -26,7 +26,7 @@ class Phase(IntEnum):
     DRAIN = 2  # serve what is queued, close, leave
 
 
-class State(IntEnum):
+class StateCell(IntEnum):
     """The state cell of a slot: what its worker is."""
 
     STARTING = 1

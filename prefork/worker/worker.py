@@ -27,7 +27,7 @@ from prefork.system.titles import set_title
 from prefork.system.wakeup import Wakeup, forget_inherited_handlers
 from prefork.worker import application
 from prefork.worker.notices import Notices
-from prefork.worker.protocol import READ_YOUR_ORDERS, Brief, Broken, Fork, Left, Phase, Ready, State, Wake, tail
+from prefork.worker.protocol import READ_YOUR_ORDERS, Brief, Broken, Fork, Left, OrderCell, Ready, StateCell, Wake, tail
 from prefork.worker.wait import PAUSE, Wait
 
 _WARN_EVERY = 10.0  # seconds
@@ -94,7 +94,7 @@ class Worker:
         self._board = slots.Scoreboard(brief.scoreboard, brief.lanes)
         self._header = self._board.header
         slot = self._board.slot(order.slot)
-        slot.take(order.order, State.STARTING, os.getpid(), processes.started(os.getpid()))
+        slot.take(order.order, StateCell.STARTING, os.getpid(), processes.started(os.getpid()))
         self._orders, self._totals, self._lane = slot.orders, slot.totals, slot.lanes[0]
         self._notices = Notices(brief.notices)
         self._served = 0
@@ -105,12 +105,12 @@ class Worker:
         set_title(f"{self._who} starting")
         self._boot()
         self._serve()
-        self._totals[slots.STATE] = State.RETIRING
+        self._totals[slots.STATE] = StateCell.RETIRING
         set_title(f"{self._who} retiring")
         if self._leaving:
             self._notices.send(Left(self._order.slot, self._order.order, self._served, self._leaving))
         self._wait.leave()
-        if self._orders[slots.PHASE] == Phase.DRAIN:
+        if self._orders[slots.PHASE] == OrderCell.DRAIN:
             self._drain()
         self._exit(0)
 
@@ -140,7 +140,7 @@ class Worker:
         # an order to leave that comes from here on is read between requests
         signal.signal(READ_YOUR_ORDERS, _heard)
         self._leave_unless_wanted()
-        self._totals[slots.STATE] = State.READY
+        self._totals[slots.STATE] = StateCell.READY
         self._notices.send(Ready(self._order.slot, self._order.order))
 
     def _outlive_master(self, signum: int, frame: FrameType | None) -> None:
@@ -155,7 +155,7 @@ class Worker:
     def _leave_unless_wanted(self, signum: int = 0, frame: FrameType | None = None) -> None:
         """While booting: leave if told so; on the final stop only if no client waits, for nobody else may be there."""
         phase = self._orders[slots.PHASE]
-        if phase == Phase.RETIRE or (phase == Phase.DRAIN and not self._has_waiting_clients()):
+        if phase == OrderCell.RETIRE or (phase == OrderCell.DRAIN and not self._has_waiting_clients()):
             self._exit(0)
 
     def _has_waiting_clients(self) -> bool:
@@ -170,11 +170,11 @@ class Worker:
         self._exit(1)
 
     def _serve(self) -> None:
-        while self._orders[slots.PHASE] == Phase.SERVE and not self._leaving:
+        while self._orders[slots.PHASE] == OrderCell.SERVE and not self._leaving:
             ready = self._wait.for_news()
             if self._wait.heard:
                 self._hear()
-                if self._orders[slots.PHASE] != Phase.SERVE or self._leaving:
+                if self._orders[slots.PHASE] != OrderCell.SERVE or self._leaving:
                     return  # whoever was woken for these clients besides us is kicked
             if self._wait.is_orphaned:
                 self._leaving = "the master is gone"

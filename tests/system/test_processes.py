@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pytest
 
 from prefork.system import processes
-from prefork.system.processes import Exit
+from prefork.system.processes import Ending
 from tests.children import Child, Link, become_nobody, descriptors, said_by, wait_readable
 
 CAT = shutil.which("cat") or "/bin/cat"
@@ -196,14 +196,14 @@ def test_a_machine_without_room_for_a_process_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("end", "text"),
     [
-        (Exit(code=0), "exited with 0"),
-        (Exit(code=3), "exited with 3"),
-        (Exit(signal=signal.SIGKILL), "was killed by SIGKILL"),
-        (Exit(signal=signal.SIGRTMIN + 1), f"was killed by signal {signal.SIGRTMIN + 1}"),
-        (Exit(), "is gone"),
+        (Ending(code=0), "exited with 0"),
+        (Ending(code=3), "exited with 3"),
+        (Ending(signal=signal.SIGKILL), "was killed by SIGKILL"),
+        (Ending(signal=signal.SIGRTMIN + 1), f"was killed by signal {signal.SIGRTMIN + 1}"),
+        (Ending(), "is gone"),
     ],
 )
-def test_an_end_reads_as_half_a_sentence(end: Exit, text: str) -> None:
+def test_an_end_reads_as_half_a_sentence(end: Ending, text: str) -> None:
     """The log says how a process ended in words."""
     assert str(end) == text
 
@@ -220,7 +220,7 @@ def test_a_living_child_is_not_reaped() -> None:
 def test_a_child_that_exited_is_reaped_once_with_its_code(code: int) -> None:
     """The first to ask collects the exit code, and nothing is left for a second."""
     with a_child_that_exits(code) as (pid, pidfd):
-        assert processes.reap(pidfd) == Exit(code=code)
+        assert processes.reap(pidfd) == Ending(code=code)
         with pytest.raises(ChildProcessError):
             processes.reap(pidfd)
         assert processes.reap_pid(pid) is None
@@ -236,7 +236,7 @@ def test_a_child_that_was_killed_is_reaped_with_its_signal() -> None:
 
     assert processes.tell(pidfd, signal.SIGKILL) is True
     wait_readable(pidfd)
-    assert processes.reap(pidfd) == Exit(signal=signal.SIGKILL)
+    assert processes.reap(pidfd) == Ending(signal=signal.SIGKILL)
 
     os.close(pidfd)
 
@@ -244,7 +244,7 @@ def test_a_child_that_was_killed_is_reaped_with_its_signal() -> None:
 def test_a_child_is_reaped_by_its_number() -> None:
     """Who has only a pid collects by that."""
     with a_child_that_exits(4) as (pid, _):
-        assert processes.reap_pid(pid) == Exit(code=4)
+        assert processes.reap_pid(pid) == Ending(code=4)
 
 
 def test_a_stranger_is_not_reaped() -> None:
@@ -292,7 +292,7 @@ def reap_before_and_after_adoption(parent: Link) -> list[object]:
 
 def test_a_dead_grandchild_can_be_reaped_only_once_the_process_between_is_gone() -> None:
     """A readable pidfd with ECHILD means the process between still lives; after its end the dead one is ours."""
-    assert said_by(reap_before_and_after_adoption) == ["not ours yet", Exit(signal=signal.SIGKILL), None]
+    assert said_by(reap_before_and_after_adoption) == ["not ours yet", Ending(signal=signal.SIGKILL), None]
 
 
 def adopt(parent: Link) -> bool:
@@ -323,7 +323,7 @@ def test_an_ended_child_that_was_looked_at_is_still_there_to_reap() -> None:
             peeked = processes.peek_dead_child(), processes.peek_dead_child()
             return [peeked == (pid, pid), processes.reap_pid(pid), processes.peek_dead_child()]
 
-    assert said_by(peek) == [True, Exit(code=5), None]
+    assert said_by(peek) == [True, Ending(code=5), None]
 
 
 def test_a_living_child_is_not_seen_among_the_dead() -> None:
