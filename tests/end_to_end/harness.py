@@ -116,10 +116,13 @@ def is_asleep(pid: int) -> bool:
 
 
 class Watched:
-    """Processes whose ends can be waited for, whoever their parent is."""
+    """Processes whose ends can be waited for, whoever their parent is. Those that are gone already are none of them."""
 
     def __init__(self, pids: Iterable[int]) -> None:
-        self.pidfds = {pid: os.pidfd_open(pid) for pid in pids}
+        self.pidfds: dict[int, int] = {}
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                self.pidfds[pid] = os.pidfd_open(pid)
 
     def wait_one(self) -> int:
         """Wait until one has ended; its pid."""

@@ -142,7 +142,7 @@ try:
     client.connect(sys.argv[1])
     client.send(b"blocked\\n")
     print("answered" if client.recv(64) == b"BLOCKED\\n" else "lost")
-except ConnectionRefusedError:
+except (ConnectionRefusedError, FileNotFoundError):  # woken late, it looks up a path that is no more
     print("refused")
 """
 
