@@ -87,8 +87,9 @@ def _mold_gone(before: Pool, event: events.MoldGone, after: Pool) -> Line:
 
 
 def _settled(before: Pool, event: events.GenerationSettled, after: Pool) -> Line:
-    workers = f"{after.wanted.count} worker{'s' * (after.wanted.count != 1)}"
-    return _INFO, f"generation {event.generation} serves with {workers}"
+    count, next_count = before.wanted.count, after.wanted.count
+    change = f", and {next_count} are wanted from now on" if next_count != count else ""
+    return _INFO, f"generation {event.generation} serves with {count} worker{'s' * (count != 1)}{change}"
 
 
 def _abandoned(before: Pool, event: events.GenerationAbandoned, after: Pool) -> Line:
