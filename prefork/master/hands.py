@@ -113,10 +113,22 @@ class Hands:
         line = self.line(slot)
         return Reading(requests=line.totals[slots.REQUESTS], busy_since=line.busy_since())
 
+    def account(self, slot: int, order: int) -> tuple[int, list[slots.Request]]:
+        """Requests this incarnation has served, and those under way; none if the slot holds another's figures."""
+        line = self.line(slot)
+        if line.totals[slots.ORDER] != order:
+            return 0, []
+        return line.totals[slots.REQUESTS], line.requests_under_way()
+
     def settle(self, generation: int) -> None:
         """The generation serves: its settings hold from now on, and those before it are forgotten."""
         self.settled = generation
         self.loads = {number: settings for number, settings in self.loads.items() if number >= generation}
+
+    def abandon(self, generation: int) -> None:
+        """The generation failed: nothing it was loaded with holds, unless something newer is asked for already."""
+        if self.settings is self.loads.pop(generation, None):
+            self.settings = self.loads[self.settled]
 
     def close_listeners(self) -> None:
         """Close our copies. Paths stay till the end, so that a client waiting for room in a queue is refused by it."""

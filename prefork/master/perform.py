@@ -33,6 +33,7 @@ def perform(order: orders.Order, hands: Hands, machine: Machine) -> Events:
 
 
 def _start_mold(order: orders.StartMold, hands: Hands, machine: Machine) -> Events:
+    hands.loads.setdefault(order.generation, hands.settings)
     try:
         mold = _spawn_mold(order.generation, hands, machine)
     except OSError as error:
@@ -72,7 +73,7 @@ def _spawn_mold(generation: int, hands: Hands, machine: Machine) -> Mold:
 
 
 def _brief(generation: int, notices: int, hands: Hands, machine: Machine) -> Brief:
-    settings = hands.loads.setdefault(generation, hands.settings)
+    settings = hands.loads[generation]
     return Brief(
         protocol=PROTOCOL,
         instance=machine.instance,
@@ -125,6 +126,7 @@ def _settle(order: orders.SettleGeneration, hands: Hands, machine: Machine) -> E
 
 
 def _abandon(order: orders.AbandonGeneration, hands: Hands, machine: Machine) -> Events:
+    hands.abandon(order.generation)
     return [events.GenerationAbandoned(at=now(), generation=order.generation, why=order.why)]
 
 
@@ -175,11 +177,11 @@ def _retire_worker(order: orders.RetireWorker, hands: Hands, machine: Machine) -
 
 
 def _kill_worker(order: orders.KillWorker, hands: Hands, machine: Machine) -> Events:
-    why, line = order.why, hands.line(order.slot)
-    for request in line.requests_under_way():
+    requests, under_way = hands.account(order.slot, order.order)
+    why = order.why
+    for request in under_way:
         why += f"; it was serving {request.peer} #{request.number} for {now() - request.since:.1f} s"
     _tell(order, hands, signal.SIGKILL)
-    requests = line.totals[slots.REQUESTS] if line.totals[slots.ORDER] == order.order else 0
     return [events.WorkerKilled(at=now(), slot=order.slot, order=order.order, why=why, requests=requests)]
 
 

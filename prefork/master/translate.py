@@ -193,15 +193,14 @@ def _reap_child(child: Child, hands: Hands, machine: Machine) -> Iterator[events
     machine.unadopted.discard(child)
     hands.forget_child(child)
     kick.kick(hands.kick)  # the kernel may have woken it alone for a client that it never accepted
-    line = hands.line(child.slot)
-    is_its_own = line.totals[slots.ORDER] == child.order
+    requests, under_way = hands.account(child.slot, child.order)
     yield events.WorkerExited(
         at=now(),
         slot=child.slot,
         order=child.order,
         how=str(ended),
-        requests=line.totals[slots.REQUESTS] if is_its_own else 0,
-        cut_off=len(line.requests_under_way()) if is_its_own else 0,
+        requests=requests,
+        cut_off=len(under_way),
     )
 
 

@@ -141,12 +141,14 @@ def test_a_broken_deploy_changes_no_setting(tmp_path: Path, application: Applica
         held = Question(master.bind(), f"hold {gate.path}")
         visitor = gate.visitor()
         application.write("2", "raise RuntimeError('broken')")
-        write("workers = 1", 'request_hard = "1ms"')
+        write("workers = 1", 'request_hard = "1ms"', 'boot_timeout = "1ms"')
         master.signal(signal.SIGHUP)
         master.wait_for("generation 2 is given up")
         assert len(master.workers()) == 2
         visitor.let_pass()
         assert held.answer() == str(visitor.pid)
+        master.kill(visitor.pid)
+        assert len(master.ready_workers(gate, 2)) == 2
 
 
 def test_the_next_master_can_have_the_address_while_an_orphan_is_busy(gate: Gate) -> None:
