@@ -8,19 +8,21 @@ import os
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
-SCHEMES = ("tcp", "udp", "unix", "unixgram")
-LATER = ("fd", "systemd", "tls")
+SCHEMES = ("tcp", "udp", "unix", "unixgram", "fd")
+LATER = ("systemd", "tls")
 UNIX_PATH_MAX = 107  # bytes: sockaddr_un.sun_path holds 108 with its final zero, unix(7)
 DEFAULT_MODE = 0o660
+FIRST_FD, LARGEST_FD = 3, 2**31 - 1  # 0 to 2 are standard input, output and error
 LARGEST_ID = 2**32 - 2  # uid_t and gid_t; the last value means "leave it alone", chown(2)
 
 
 class Address(NamedTuple):
     """One bind.
 
-    :param scheme: ``tcp``, ``udp``, ``unix`` or ``unixgram``.
+    :param scheme: ``tcp``, ``udp``, ``unix``, ``unixgram``, or ``fd`` for a listener that was inherited.
     :param host: a name or an address, without brackets; empty for Unix sockets.
     :param port: 0 lets the kernel choose.
+    :param fd: number of the inherited descriptor; -1 where there is none.
     :param path: of a Unix socket; one that begins with ``@`` lives in the abstract namespace.
     :param v6only: whether ``[::]`` refuses IPv4 clients; ``None`` leaves it to the kernel.
     :param mode: permission bits of a Unix socket's path.
@@ -36,6 +38,7 @@ class Address(NamedTuple):
     mode: int = DEFAULT_MODE
     user: str = ""
     group: str = ""
+    fd: int = -1
 
     @property
     def is_unix(self) -> bool:
@@ -49,7 +52,14 @@ class Address(NamedTuple):
     def is_abstract(self) -> bool:
         return self.path.startswith("@")
 
+    @property
+    def is_inherited(self) -> bool:
+        """Whether somebody else may hold the socket too: it is never shut for new clients, merely left alone."""
+        return self.scheme == "fd"
+
     def __str__(self) -> str:
+        if self.is_inherited:
+            return f"fd:{self.fd}"
         if self.is_unix:
             options = [f"mode={self.mode:04o}"] if self.mode != DEFAULT_MODE else []
             options += [f"{key}={value}" for key, value in (("user", self.user), ("group", self.group)) if value]
@@ -66,6 +76,8 @@ def parse(text: str) -> Address:
     scheme, colon, rest = text.partition(":")
     if not colon or scheme not in SCHEMES:
         raise ValueError(_advice(text, scheme))
+    if scheme == "fd":
+        return _parse_fd(text, rest)
     if scheme in ("unix", "unixgram"):
         return _parse_unix(text, scheme, rest)
     return _parse_inet(text, scheme)
@@ -77,6 +89,12 @@ def _advice(text: str, scheme: str) -> str:
     likely = f"tcp://{text.lstrip('/')}" if ":" in text and "//" not in text else f"unix:{text}"
     perhaps = f"; perhaps {likely}" if likely.isprintable() else ""
     return f"{text!r} is not a bind: begin with {', '.join(f'{s}:' for s in SCHEMES)}{perhaps}"
+
+
+def _parse_fd(text: str, rest: str) -> Address:
+    if not (rest.isascii() and rest.isdecimal()) or not FIRST_FD <= int(rest) <= LARGEST_FD:
+        raise ValueError(f"{text!r} names no descriptor: write the number of a listening socket, from {FIRST_FD}: fd:3")
+    return Address("fd", fd=int(rest))
 
 
 def _parse_unix(text: str, scheme: str, rest: str) -> Address:

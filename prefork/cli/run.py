@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from prefork.config.settings import DEFAULT_WORKERS, Instance
+from prefork.config.settings import DEFAULT_CHILDREN, DEFAULT_THREADS, DEFAULT_WORKERS, MODES, Instance
 from prefork.config.sources import Read, read
 from prefork.master.loop import run as run_master
 from prefork.system.logfile import LEVELS
@@ -26,10 +26,15 @@ _SOURCES = (
         "-b",
         "--bind",
         metavar="URL",
-        text="Listen here: tcp://, udp://, unix: or unixgram:; repeatable.",
+        text="Listen here: tcp://, udp://, unix:, unixgram: or fd:; repeatable. none: the server brings its work.",
         multiple=True,
     ),
+    _flag("--handler", metavar="MODULE:CLASS", text="The request handler of a server class that wants one."),
+    _flag("--mode", metavar="MODE", text=f"One of {', '.join(MODES)}.", default="as the target's class says"),
     _flag("-w", "--workers", metavar="N", text="Worker processes.", default=str(DEFAULT_WORKERS)),
+    _flag("--concurrency", metavar="WAY", text="How a worker handles requests: sync, thread or fork."),
+    _flag("--threads", metavar="N", text="Requests at a time in a worker with threads.", default=str(DEFAULT_THREADS)),
+    _flag("--children", metavar="N", text="Requests at a time in a worker that forks.", default=str(DEFAULT_CHILDREN)),
     _flag("-n", "--name", metavar="NAME", text="Name of the instance; a second one of that name is refused."),
     _flag("--balance", metavar="WAY", text="Idle workers get clients the warmest first, or even.", default="warm"),
     _flag("--backlog", metavar="N", text="Connections the kernel may queue.", default=str(DEFAULT_BACKLOG)),
@@ -42,6 +47,8 @@ _SOURCES = (
     _flag("--max-requests-jitter", metavar="N", text="Add up to as many to that, at random for each worker."),
     _flag("--chdir", metavar="DIR", text="Change to this directory before loading."),
     _flag("--pythonpath", metavar="DIRS", text="Directories to import from first, separated by commas."),
+    _flag("--worker-start", metavar="MODULE:FUNCTION", text="Call this in each worker before its first request."),
+    _flag("--worker-stop", metavar="MODULE:FUNCTION", text="Call this in each worker after its last request."),
     _flag("--log-file", metavar="FILE", text="Append the log to this file.", default="standard error"),
     _flag("--log-level", metavar="LEVEL", text=f"One of {', '.join(LEVELS)}.", default="info"),
 )
@@ -66,7 +73,9 @@ def read_sources(target: str | None, config: str | None, flags: Mapping[str, Any
 @click.command()
 @sources
 def run(target: str | None, config: str | None, **flags: Any) -> None:
-    """Serve TARGET, the MODULE:CLASS of a request handler, by a master and its preforked workers.
+    """Serve TARGET by a master and its preforked workers.
+
+    TARGET is the MODULE:NAME of a request handler class, of a server class, or of a function that returns a server.
 
     \b
     prefork run mymodule:Handler --bind tcp://0.0.0.0:9000 --workers 8

@@ -7,7 +7,7 @@ Invariant: a record of these is valid, so nothing behind it checks again.
 import difflib
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -19,16 +19,49 @@ from prefork.system.sockets import DEFAULT_BACKLOG
 DEFAULT_WORKERS = 4
 LARGEST = 2**31 - 1  # what an int of the kernel holds
 MOST_WORKERS = 4000
+DEFAULT_THREADS = 64
+DEFAULT_CHILDREN = 40  # socketserver.ForkingMixIn.max_children
+MOST_AT_ONCE = 1000  # requests in one worker
+NO_BIND = ("none",)  # the server brings its own work
 LONGEST_NAME = 60  # bytes; with the uid it must fit into an abstract socket's name
 _OURS = ("is_named",)  # fields that no user sets
 
 
+class Mode(NamedTuple):
+    """A usual pair of how many workers there are, and how each handles its requests.
+
+    :param workers: ``None`` leaves them to the setting.
+    """
+
+    workers: int | None
+    concurrency: Literal["sync", "thread", "fork"]
+
+
+MODES = {
+    "sync": Mode(1, "sync"),
+    "thread": Mode(1, "thread"),
+    "fork": Mode(1, "fork"),
+    "prefork": Mode(None, "sync"),
+    "hybrid": Mode(None, "thread"),
+}
+
+
 class Service(msgspec.Struct, frozen=True, kw_only=True):
-    """One service: what to run, where, how many. ``docs/configuration.md`` describes each field for its users."""
+    """One service: what to run, where, how many. ``docs/configuration.md`` describes each field for its users.
+
+    ``workers``, ``threads`` and ``children`` are numbers once the record is made, whatever was left out.
+
+    :param concurrency: how a worker handles its requests; ``None`` as the target's class says, by its mix-in.
+    """
 
     target: str
     bind: tuple[str, ...]
-    workers: int = DEFAULT_WORKERS
+    handler: str = ""
+    mode: Literal["sync", "thread", "fork", "prefork", "hybrid"] | None = None
+    workers: int | None = None
+    concurrency: Literal["sync", "thread", "fork"] | None = None
+    threads: int | None = None
+    children: int | None = None
     balance: Literal["warm", "even"] = "warm"
     backlog: int = DEFAULT_BACKLOG
     preload: bool = True
@@ -40,26 +73,91 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     max_requests_jitter: int = 0
     chdir: str = ""
     pythonpath: tuple[str, ...] = ()
+    worker_start: str = ""
+    worker_stop: str = ""
 
     def __post_init__(self) -> None:
-        module, colon, name = self.target.partition(":")
-        if not (colon and all(part.isidentifier() for part in (module + "." + name).split("."))):
-            raise ValueError(f"target: {self.target!r} is not MODULE:CLASS, as myapp.handlers:Echo")
+        for setting, example in _TARGETS.items():
+            text = getattr(self, setting)
+            if (text or setting == "target") and not _is_target(text):
+                raise ValueError(f"{setting}: {text!r} is not MODULE:NAME, as {example}")
+        self._settle_mode()
+        self._settle_bind()
+        for name, most in (("workers", MOST_WORKERS), ("threads", MOST_AT_ONCE), ("children", MOST_AT_ONCE)):
+            least = 0 if name == "workers" else 1
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"{name}: {getattr(self, name)} is not between {least} and {most}")
+        for name in ("backlog", "max_requests", "max_requests_jitter"):
+            if not 0 <= getattr(self, name) <= LARGEST:
+                raise ValueError(f"{name}: {getattr(self, name)} is out of range; write 0 or more, at most {LARGEST}")
+
+    def _settle_mode(self) -> None:
+        """Fill in what a mode says, and what nobody says.
+
+        :raises ValueError: a setting contradicts the mode.
+        """
+        mode = MODES[self.mode] if self.mode else None
+        if mode is not None:
+            for setting in ("workers", "concurrency"):
+                meant, said = getattr(mode, setting), getattr(self, setting)
+                if meant is not None and said not in (None, meant):
+                    remedy = f"leave one of them out; the modes are {', '.join(MODES)}"
+                    raise ValueError(f"mode: {self.mode} means {setting} = {meant}, and {setting} is {said}; {remedy}")
+        concurrency = mode.concurrency if mode else self.concurrency or ("thread" if self.threads else None)
+        _settle(self, "concurrency", concurrency)
+        _settle(self, "workers", mode.workers if mode and mode.workers else DEFAULT_WORKERS)
+        _settle(self, "threads", DEFAULT_THREADS)
+        _settle(self, "children", DEFAULT_CHILDREN)
+
+    def _settle_bind(self) -> None:
+        if self.bind == NO_BIND:
+            msgspec.structs.force_setattr(self, "bind", ())
+            return
+        if NO_BIND[0] in self.bind:
+            addresses = ", ".join(bind for bind in self.bind if bind not in NO_BIND)
+            raise ValueError(f"bind: none and {addresses}; leave out none, which says that the server needs no address")
         if not self.bind:
             raise ValueError("bind: no address to listen on; give at least one, as tcp://127.0.0.1:9000")
         try:
             refuse_twice(self.addresses)
         except ValueError as error:
             raise ValueError(f"bind: {error}") from None
-        if not 0 <= self.workers <= MOST_WORKERS:
-            raise ValueError(f"workers: {self.workers} is not between 0 and {MOST_WORKERS}")
-        for name in ("backlog", "max_requests", "max_requests_jitter"):
-            if not 0 <= getattr(self, name) <= LARGEST:
-                raise ValueError(f"{name}: {getattr(self, name)} is out of range; write 0 or more, at most {LARGEST}")
+
+    @property
+    def count(self) -> int:
+        """How many workers are configured."""
+        assert self.workers is not None, "settled when the record was made"
+        return self.workers
+
+    @property
+    def at_once(self) -> tuple[int, int]:
+        """How many threads, and how many children, a worker may have."""
+        assert self.threads is not None
+        assert self.children is not None
+        return self.threads, self.children
 
     @property
     def addresses(self) -> tuple[Address, ...]:
         return tuple(parse(bind) for bind in self.bind)
+
+
+_TARGETS = {
+    "target": "myapp.handlers:Echo",
+    "handler": "myapp.handlers:Echo",
+    "worker_start": "myapp.hooks:connect",
+    "worker_stop": "myapp.hooks:disconnect",
+}
+
+
+def _is_target(text: str) -> bool:
+    module, colon, name = text.partition(":")
+    return bool(colon) and all(part.isidentifier() for part in f"{module}.{name}".split("."))
+
+
+def _settle(service: Service, setting: str, default: Any) -> None:
+    """Give a setting that was left out its value: a record is frozen once it is made."""
+    if getattr(service, setting) is None:
+        msgspec.structs.force_setattr(service, setting, default)
 
 
 class Instance(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +202,7 @@ def refuse_twice(addresses: Iterable[Address]) -> None:
     for address in addresses:
         if address in seen:
             raise ValueError(f"{address} is given twice; every bind has an address of its own")
-        if address.is_unix or address.port:
+        if address.is_unix or address.is_inherited or address.port:
             seen.add(address)
 
 
@@ -112,9 +210,11 @@ _NOWHERE: Mapping[str, str] = MappingProxyType({})
 _EXPECTED: dict[Any, str] = {
     str: "is not text; put it in quotes",
     int: "is not a whole number; write it as 4",
+    int | None: "is not a whole number; write it as 4",
     bool: "is neither true nor false; write true or false",
     tuple[str, ...]: 'is not a list of texts; write it as ["…", "…"]',
 }
+_LATER = {"mode": ("select",), "concurrency": ("select",)}
 _EXAMPLES = {"target": "myapp.handlers:Echo", "bind": '["tcp://127.0.0.1:9000"]', "service": "[service.NAME]"}
 
 
@@ -158,10 +258,18 @@ def _read(name: str, value: Any, kind: Any, place: str) -> Any:
             return parse_seconds(value)
         return msgspec.convert(value, kind, strict=not isinstance(value, str))
     except msgspec.ValidationError:
-        expected = _EXPECTED.get(kind) or f"is not one of {', '.join(get_args(kind))}; choose one of them"
+        if value in _LATER.get(name, ()):
+            raise UsageError(f"{place}: {name}: {value!r} is not in this version; leave it out") from None
+        expected = _EXPECTED.get(kind) or f"is not one of {', '.join(_choices(kind))}; choose one of them"
         raise UsageError(f"{place}: {name}: {value!r} {expected}") from None
     except ValueError as error:
         raise UsageError(f"{place}: {name}: {error}") from None
+
+
+def _choices(kind: Any) -> tuple[str, ...]:
+    """What a ``Literal``, or one that may be left out, allows."""
+    literal = next((part for part in get_args(kind) if get_args(part)), kind)
+    return get_args(literal)
 
 
 def convert_service(table: Any, place: str, places: Mapping[str, str] = _NOWHERE) -> Service:

@@ -87,7 +87,8 @@ class Hands:
         )
 
     def _count_handshakes(self) -> int:
-        return draining.count_handshakes(listener.socket for listener in self.listeners)
+        ours = (listener for listener in self.listeners if not listener.address.is_inherited)
+        return draining.count_handshakes(listener.socket for listener in ours)
 
     def pidfds(self) -> list[int]:
         """Of every process of ours that lives and hears signals."""

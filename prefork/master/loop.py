@@ -74,7 +74,7 @@ def run(settings: Instance, reread: Callable[[], Instance]) -> Exit:
 
 def _descriptors(settings: Instance) -> int:
     """As many as the master may come to hold: one a worker, surge and all that is open besides, and room to scale."""
-    return 256 + 2 * sum(service.workers + len(service.bind) for service in settings.service.values())
+    return 256 + 2 * sum(service.count + len(service.bind) for service in settings.service.values())
 
 
 class Master:
@@ -95,7 +95,7 @@ class Master:
         self._reopen_log = reopen_log
         self._watches = {name: Watch(hands.board) for name, hands in all_hands.items()}
         self._pools = {
-            name: Pool(name, Wanted(service.workers, service.workers, since=now()))
+            name: Pool(name, Wanted(service.count, service.count, since=now()))
             for name, service in settings.service.items()
         }
 
@@ -159,7 +159,7 @@ class Master:
         self._settings = settings
         for name, service in settings.service.items():
             self._hands[name].settings = service
-            self._learn(name, events.ReloadAsked(at=now(), configured=service.workers))
+            self._learn(name, events.ReloadAsked(at=now(), configured=service.count))
 
     def _reopen_logs(self) -> None:
         self._reopen_log()

@@ -7,11 +7,10 @@ import contextlib
 import errno
 import itertools
 import logging
-import os
 import socket
 from collections.abc import Iterator
 
-from prefork.address import Address
+from prefork.address import Address, describe_peer
 from prefork.config.settings import Instance, Service
 from prefork.errors import BindError, NameTakenError, UsageError
 from prefork.master.hands import Hands
@@ -26,6 +25,9 @@ _REMEDIES = {
     errno.EADDRNOTAVAIL: "choose an address this machine has",
     errno.ENOENT: "make its directory first",
     errno.EEXIST: "choose another path, or remove it",
+    errno.EBADF: "let whoever starts us leave it open under that number, as a shell does by 3<&0",
+    errno.ENOTSOCK: "give the number of a listening socket",
+    errno.EINVAL: "let whoever starts us bind it, and listen",
 }
 
 
@@ -81,14 +83,15 @@ def _open(name: str, address: Address, service: Service) -> sockets.Listener:
         listener = sockets.open_listener(address, service.backlog)
     except (OSError, LookupError) as error:
         number = error.errno if isinstance(error, OSError) else None
-        why = os.strerror(number) if number and number > 0 else str(error)
+        why = (error.strerror if isinstance(error, OSError) else "") or str(error)
         remedy = _REMEDIES.get(number or 0, "choose another address")
         raise BindError(f"{name}: cannot listen on {address}: {why.lower()}; {remedy}") from None
     highest = sockets.highest_backlog()
     if address.is_stream and service.backlog > highest:
         text = "%s: backlog %d is cut to %d by net.core.somaxconn; raise that, or lower backlog"
         logger.warning(text, name, service.backlog, highest)
-    logger.info("%s: listening on %s", name, listener.address)
+    name_of_it = f", which is {describe_peer(listener.socket.getsockname())}" if address.is_inherited else ""
+    logger.info("%s: listening on %s%s", name, listener.address, name_of_it)
     return listener
 
 

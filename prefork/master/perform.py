@@ -74,12 +74,19 @@ def _spawn_mold(generation: int, hands: Hands, machine: Machine) -> Mold:
 
 def _brief(generation: int, notices: int, hands: Hands, machine: Machine) -> Brief:
     settings = hands.loads[generation]
+    threads, children = settings.at_once
     return Brief(
         protocol=PROTOCOL,
         instance=machine.instance,
         service=hands.name,
         generation=generation,
         target=settings.target,
+        handler=settings.handler,
+        concurrency=settings.concurrency or "",
+        threads=threads,
+        children=children,
+        worker_start=settings.worker_start,
+        worker_stop=settings.worker_stop,
         preload=settings.preload,
         binds=[(str(listener.address), listener.socket.fileno()) for listener in hands.listeners],
         lifeline=machine.lifeline,
@@ -196,7 +203,8 @@ def _tell(order: orders.RetireWorker | orders.KillWorker, hands: Hands, signum: 
 
 def _refuse_new(order: orders.RefuseNew, hands: Hands, machine: Machine) -> Events:
     for listener in hands.listeners:
-        draining.refuse_new(listener.socket)
+        if not listener.address.is_inherited:  # it would be refused for everybody who holds it, and for ever
+            draining.refuse_new(listener.socket)
     return [events.DoorRefused(at=now())]
 
 

@@ -62,9 +62,33 @@ def open_listener(address: Address, backlog: int) -> Listener:
     :raises OSError: EADDRINUSE, EACCES and the other reasons of bind(2); EEXIST for a path that is no socket.
     :raises LookupError: no such user or group.
     """
+    if address.is_inherited:
+        return _inherit(address)
     if address.is_unix:
         return _open_unix(address, backlog)
     return _open_inet(address, backlog)
+
+
+def _inherit(address: Address) -> Listener:
+    """Take over a listener that whoever started us left open, under its own number.
+
+    :raises OSError: EBADF, ENOTSOCK; EINVAL where it is bound to nothing, or a stream that does not listen.
+    """
+    listener = socket.socket(fileno=address.fd)
+    try:
+        is_bound = listener.family == socket.AF_UNIX or listener.getsockname()[1]
+        if not is_bound or (listener.type == socket.SOCK_STREAM and not _is_listening(listener)):
+            raise OSError(errno.EINVAL, "it is a socket, but it does not listen")
+    except BaseException:
+        listener.detach()  # it is not ours
+        raise
+    os.set_inheritable(address.fd, False)
+    listener.setblocking(False)
+    return Listener(address, listener)
+
+
+def _is_listening(listener: socket.socket) -> bool:
+    return bool(listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
 
 def _open_inet(address: Address, backlog: int) -> Listener:

@@ -40,6 +40,10 @@ class StateCell(IntEnum):
 class Brief(NamedTuple):
     """The first packet: everything a mold must know. Descriptors are numbers it inherited.
 
+    :param handler: of a server class that wants one, else empty.
+    :param concurrency: ``sync``, ``thread`` or ``fork``; empty is what the application's class says.
+    :param threads: requests at a time in a worker with threads; ``children`` in one that forks.
+    :param worker_start: called in each worker before its first request, ``worker_stop`` after its last; or empty.
     :param binds: pairs of a bind's URL and its listener.
     :param drain: seconds an orphan may use to finish its request.
     :param descriptors: the soft limit of open descriptors that workers get.
@@ -50,6 +54,12 @@ class Brief(NamedTuple):
     service: str
     generation: int
     target: str
+    handler: str
+    concurrency: str
+    threads: int
+    children: int
+    worker_start: str
+    worker_stop: str
     preload: bool
     binds: list[tuple[str, int]]
     lifeline: int

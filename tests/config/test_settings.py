@@ -17,11 +17,11 @@ GOOD: dict[str, Any] = {"target": "app:Echo", "bind": ["tcp://127.0.0.1:0"]}
 
 # field, wrong value, a piece of what would be right
 WRONG_SERVICE: list[tuple[str, object, str]] = [
-    ("target", "app", "MODULE:CLASS"),
-    ("target", "app:", "MODULE:CLASS"),
-    ("target", ":Echo", "MODULE:CLASS"),
-    ("target", "my app:Echo", "MODULE:CLASS"),
-    ("target", "app:Echo()", "MODULE:CLASS"),
+    ("target", "app", "MODULE:NAME"),
+    ("target", "app:", "MODULE:NAME"),
+    ("target", ":Echo", "MODULE:NAME"),
+    ("target", "my app:Echo", "MODULE:NAME"),
+    ("target", "app:Echo()", "MODULE:NAME"),
     ("target", 3, "text"),
     ("bind", [], "at least one"),
     ("bind", "tcp://127.0.0.1:9000", "list"),
@@ -38,6 +38,18 @@ WRONG_SERVICE: list[tuple[str, object, str]] = [
     ("balance", "cold", "even"),
     ("backlog", -1, "0 or more"),
     ("backlog", "deep", "whole number"),
+    ("bind", ["none", "unix:/a"], "leave out none"),
+    ("bind", ["fd:3", "fd:3"], "given twice"),
+    ("handler", "app", "MODULE:NAME"),
+    ("worker_start", "connect", "MODULE:NAME"),
+    ("worker_stop", "app:", "MODULE:NAME"),
+    ("mode", "threads", "sync, thread, fork, prefork, hybrid"),
+    ("mode", "select", "not in this version"),
+    ("concurrency", "process", "sync, thread, fork"),
+    ("concurrency", "select", "not in this version"),
+    ("threads", 0, "between 1 and 1000"),
+    ("threads", "many", "whole number"),
+    ("children", 5000, "between 1 and 1000"),
     ("preload", "perhaps", "true or false"),
     ("preload", 3, "true or false"),
     ("graceful_timeout", "soon", "30s"),
@@ -182,3 +194,46 @@ def test_whatever_is_read_as_a_duration_is_finite_and_not_negative(value: object
         return
     assert repr(value) in refused
     assert len(refused.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "workers", "concurrency"),
+    [
+        ({}, 4, None),
+        ({"mode": "sync"}, 1, "sync"),
+        ({"mode": "thread"}, 1, "thread"),
+        ({"mode": "fork"}, 1, "fork"),
+        ({"mode": "prefork"}, 4, "sync"),
+        ({"mode": "prefork", "workers": 8}, 8, "sync"),
+        ({"mode": "hybrid", "threads": 16}, 4, "thread"),
+        ({"mode": "sync", "workers": 1, "concurrency": "sync"}, 1, "sync"),
+        ({"threads": 16}, 4, "thread"),
+        ({"concurrency": "fork", "workers": 2}, 2, "fork"),
+    ],
+)
+def test_a_mode_is_a_pair_of_workers_and_concurrency(
+    given: dict[str, Any], workers: int, concurrency: str | None
+) -> None:
+    """The usual pairs have names; what neither name nor setting says is left to the target's class."""
+    service = convert({**GOOD, **given}, Service, PLACE)
+
+    assert (service.count, service.concurrency) == (workers, concurrency)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"mode": "sync", "workers": 4}, ["mode", "workers = 1", "workers is 4", "leave one of them out"]),
+        ({"mode": "hybrid", "concurrency": "fork"}, ["mode", "concurrency = thread", "concurrency is fork"]),
+    ],
+)
+def test_a_mode_that_is_contradicted_is_refused(given: dict[str, Any], words: list[str]) -> None:
+    """One of two settings would be silently ignored; neither is."""
+    line = refusal({**GOOD, **given}, Service, PLACE)
+
+    assert all(word in line for word in words)
+
+
+def test_work_without_a_network_needs_no_address() -> None:
+    """``none`` says that nobody forgot the bind."""
+    assert convert({**GOOD, "bind": ["none"]}, Service, PLACE).addresses == ()

@@ -125,8 +125,8 @@ def test_a_name_that_was_given_is_exclusive() -> None:
 @pytest.mark.parametrize(
     ("target", "service", "instance", "pieces"),
     [
-        ("app", {"bind": ["tcp://127.0.0.1:0"]}, {}, ["target", "'app'", "MODULE:CLASS"]),
-        ("", {"bind": ["tcp://127.0.0.1:0"]}, {}, ["target", "''", "MODULE:CLASS"]),
+        ("app", {"bind": ["tcp://127.0.0.1:0"]}, {}, ["target", "'app'", "MODULE:NAME"]),
+        ("", {"bind": ["tcp://127.0.0.1:0"]}, {}, ["target", "''", "MODULE:NAME"]),
         ("app:Echo", {}, {}, ["bind", "tcp://127.0.0.1:9000"]),
         ("app:Echo", {"bind": ["9000"]}, {}, ["bind", "'9000'", "begin with tcp:"]),
         ("app:Echo", {"bind": ["udp://:9"], "workers": "many"}, {}, ["workers", "'many'", "whole number"]),

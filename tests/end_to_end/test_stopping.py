@@ -300,7 +300,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         ([STREAM, "-b", TCP, "--balance", "cold"], ["balance", "cold"]),
         ([STREAM, "-b", TCP, "--flavour", "mint"], ["--flavour"]),
         ([STREAM, "-b", "unix:/tmp/a.sock", "-b", "unix:/tmp/a.sock"], ["/tmp/a.sock", "twice"]),
-        (["not a target", "-b", TCP], ["not a target", "MODULE:CLASS"]),
+        (["not a target", "-b", TCP], ["not a target", "MODULE:NAME"]),
         (["-c", "/nonexistent/prefork.toml"], ["/nonexistent/prefork.toml"]),
     ],
 )
