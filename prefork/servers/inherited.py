@@ -43,7 +43,9 @@ class InheritedSocket(socket.socket):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        super().setblocking(False)  # on Python's side too, whatever setdefaulttimeout() the application chose
+        _socket.socket.setblocking(
+            self, False
+        )  # on Python's side too, whatever setdefaulttimeout() the application chose
 
     def bind(self, address: Any, /) -> None:
         """Nothing, if it is the address it has."""
@@ -133,7 +135,7 @@ def inherit(listener: socket.socket) -> socket.socket:
     """The same object, from here on an ``InheritedSocket``; one of a foreign class keeps its class and never waits."""
     if type(listener) is socket.socket:
         listener.__class__ = InheritedSocket
-    socket.socket.setblocking(listener, False)
+    _socket.socket.setblocking(listener, False)
     return listener
 
 
