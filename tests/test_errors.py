@@ -2,10 +2,10 @@
 
 import pytest
 
-from prefork.errors import BindError, Exit, NameTakenError, PreforkError, UsageError
+from prefork.errors import BindError, Exit, NameTakenError, PreforkError, TargetError, UsageError
 
 
-@pytest.mark.parametrize("kind", [PreforkError, UsageError, BindError, NameTakenError])
+@pytest.mark.parametrize("kind", [PreforkError, UsageError, BindError, NameTakenError, TargetError])
 def test_an_error_is_one_line_whatever_its_reason(kind: type[PreforkError]) -> None:
     """A reason of several lines, as a library may give it, is joined."""
     assert (
@@ -21,6 +21,7 @@ def test_an_error_is_one_line_whatever_its_reason(kind: type[PreforkError]) -> N
         (UsageError, Exit.USAGE),
         (BindError, Exit.NOT_BOUND),
         (NameTakenError, Exit.NAME_TAKEN),
+        (TargetError, Exit.NOT_LOADED),
     ],
 )
 def test_every_error_has_its_exit_code(kind: type[PreforkError], code: Exit) -> None:

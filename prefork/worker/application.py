@@ -1,46 +1,175 @@
-"""The user's code: found by its target, imported, and built into servers.
+"""The user's code: found by its target, imported, checked against its binds, and built into servers.
 
 It must not know processes.
 Invariant: what it raises says which target and what to try; the application's own errors pass with their tracebacks.
+Read next: ``recipe.py``, how a server class or a factory is called; ``adopting.py``, how its server gets the listener.
 """
 
 import importlib
 import socket
 import socketserver
 from collections.abc import Sequence
-from typing import Any
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from prefork.address import parse
+from prefork.errors import TargetError as TargetError
 from prefork.servers.listening import serve_on
 
+if TYPE_CHECKING:  # it costs an import that a handler class does not need
+    from prefork.worker.recipe import Recipe
 
-class TargetError(Exception):
-    """The target names nothing that could be served."""
+
+class Kind(Enum):
+    """What a target can be."""
+
+    HANDLER = auto()
+    SERVER = auto()
+    FACTORY = auto()
 
 
-def load(target: str) -> Any:
-    """Import ``MODULE:NAME`` and return the request handler class of that name.
+class Application(NamedTuple):
+    """What a target named.
 
-    :raises TargetError: there is no such name, or it is no request handler class.
-    :raises BaseException: whatever importing the module raises.
+    :param made_by: the request handler class, the server class or the factory.
+    :param handler: the class of ``--handler``, for a server class or a factory that wants one.
+    :param recipe: how the server class or the factory is called.
     """
-    module_name, _, name = target.partition(":")
+
+    target: str
+    kind: Kind
+    made_by: Any
+    handler: Any = None
+    recipe: "Recipe | None" = None
+
+
+def load(target: str, handler: str = "") -> Application:
+    """Import ``MODULE:NAME`` and find out what it is.
+
+    :param target: a request handler class, a server class, or a function that returns a server.
+    :param handler: a request handler class for such a server, likewise; empty for none.
+    :raises TargetError: there is no such name, it is nothing that could be served, or nobody knows how to call it.
+    :raises BaseException: whatever importing a module raises.
+    """
+    made_by = _find("target", target)
+    kind = _kind(target, made_by)
+    if kind is Kind.HANDLER:
+        if handler:
+            raise TargetError(f"target {target!r} is itself a request handler class; leave --handler {handler} out")
+        return Application(target, kind, made_by)
+    from prefork.worker.recipe import read
+
+    handler_class = _find("handler", handler) if handler else None
+    if handler and not isinstance(handler_class, type):
+        raise TargetError(f"handler {handler!r} is not a class; give a request handler class, as MODULE:CLASS")
+    recipe = read(target, made_by, has_handler=bool(handler))
+    return Application(target, kind, made_by, handler_class, recipe)
+
+
+def _find(what: str, text: str) -> Any:
+    module_name, _, name = text.partition(":")
     try:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is not None and (module_name == error.name or module_name.startswith(error.name + ".")):
             remedy = "install it, or give its directory by pythonpath"
-            raise TargetError(f"no module named {error.name!r} for target {target!r}; {remedy}") from None
+            raise TargetError(f"no module named {error.name!r} for {what} {text!r}; {remedy}") from None
         raise
     for part in name.split("."):
         try:
             found = getattr(found, part)
         except AttributeError:
-            raise TargetError(f"module {module_name!r} has no {name!r} for target {target!r}") from None
-    if not (isinstance(found, type) and issubclass(found, socketserver.BaseRequestHandler)):
-        raise TargetError(f"target {target!r} is not a request handler class, a subclass of BaseRequestHandler")
+            raise TargetError(f"module {module_name!r} has no {name!r} for {what} {text!r}") from None
     return found
 
 
-def build(handler: Any, listeners: Sequence[socket.socket]) -> list[socketserver.BaseServer]:
-    """One server a listener, built in the worker, so that its address and socket mean what they say."""
-    return [serve_on(listener, handler) for listener in listeners]
+def _kind(target: str, found: Any) -> Kind:
+    if isinstance(found, type):
+        if issubclass(found, socketserver.BaseRequestHandler):
+            return Kind.HANDLER
+        if _is_server(found):
+            return Kind.SERVER
+    elif _is_server(found):
+        remedy = "give its class, or a function that returns one"
+        raise TargetError(f"target {target!r} is a server instance, built before its worker was born; {remedy}")
+    elif callable(found):
+        return Kind.FACTORY
+    raise TargetError(
+        f"target {target!r} is nothing to serve: give a request handler class, a subclass of BaseRequestHandler,"
+        " or a server class, or a function that returns a server"
+    )
+
+
+def _is_server(found: Any) -> bool:
+    """Whether it is a server or a server class, also one that never heard of ``socketserver``."""
+    return hasattr(found, "serve_forever") or hasattr(found, "get_request")
+
+
+def refuse_unfit(application: Application, binds: Sequence[str]) -> None:
+    """Say before anything forks that an application and its binds do not go together.
+
+    :param binds: their URLs.
+    :raises TargetError: streams where datagrams are served, or the other way round; an address that is wanted and not
+        there, or cannot be told as it is wanted.
+    """
+    target, recipe = application.target, application.recipe
+    if not binds and (application.kind is Kind.HANDLER or (recipe and recipe.wants_an_address)):
+        raise TargetError(f"target {target!r} needs an address to serve on; give a bind, such as tcp://127.0.0.1:9000")
+    for bind in binds:
+        address = parse(bind)
+        if address.is_unix and recipe and recipe.wants_host_and_port:
+            remedy = "bind it to tcp: or udp:, or pass a function that takes a path"
+            raise TargetError(f"target {target!r} wants a host and a port, and {bind} has a path; {remedy}")
+        for part in (application.made_by, application.handler):
+            if _serves_streams(part) not in (None, address.is_stream):
+                wrong, right = (
+                    ("datagrams", "tcp: or unix:") if not address.is_stream else ("streams", "udp: or unixgram:")
+                )
+                raise TargetError(
+                    f"target {target!r} cannot serve {wrong} with {part.__name__}, as {bind} brings; bind it to {right}"
+                )
+
+
+def _serves_streams(part: Any) -> bool | None:
+    """Whether a handler or server class is for streams, or else for datagrams; ``None`` where it does not say."""
+    if not isinstance(part, type):
+        return None
+    if issubclass(part, socketserver.BaseRequestHandler):
+        if issubclass(part, socketserver.StreamRequestHandler):
+            return True
+        return False if issubclass(part, socketserver.DatagramRequestHandler) else None
+    kind = getattr(part, "socket_type", None)
+    return None if kind is None else bool(kind == socket.SOCK_STREAM)
+
+
+def build(application: Application, listeners: Sequence[socket.socket]) -> list[Any]:
+    """One server a listener, in their order, or one without any; in the worker, so that each has the real address.
+
+    A listener then belongs to its server: it has been made its socket, or been detached in favour of its socket.
+
+    :raises TargetError: the factory returned no server, or one that does not use the listener.
+    :raises BaseException: whatever the application raises.
+    """
+    if application.kind is Kind.HANDLER:
+        return [serve_on(listener, application.made_by) for listener in listeners]
+    if not listeners:
+        return [_make(application, None)]
+    from prefork.worker.adopting import Adoption
+
+    with Adoption(application.target) as adoption:
+        return [
+            adoption.make(listener, lambda listener=listener: _make(application, listener.getsockname()))  # type: ignore[misc]
+            for listener in listeners
+        ]
+
+
+def _make(application: Application, address: Any) -> Any:
+    """Call the server class or the factory. An IPv6 address is told as a pair, as users of the constructors do."""
+    assert application.recipe is not None
+    if isinstance(address, tuple):
+        address = address[:2]
+    positional, named = application.recipe.arguments(address, application.handler)
+    server = application.made_by(*positional, **named)
+    if not _is_server(server) or isinstance(server, type):
+        raise TargetError(f"target {application.target!r} returned {server!r}; let it return a server")
+    return server

@@ -126,6 +126,7 @@ class Worker:
                 self._handler = application.load(self._brief.target)
             self._listeners = [_listener(fd) for _, fd in self._brief.binds]
             servers = application.build(self._handler, self._listeners)
+            self._listeners = [server.socket for server in servers]
             self._servers = dict(zip((fd for _, fd in self._brief.binds), servers, strict=True))
         except application.TargetError as error:
             self._break(str(error))
