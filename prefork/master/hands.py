@@ -16,6 +16,7 @@ from prefork.system import draining, kick, slots, sockets
 from prefork.system.wakeup import Poller
 
 SLOTS = MOST_WORKERS + MOST_WORKERS // 4 + 1  # the ceiling and its surge; pages nobody touches cost nothing
+LANES = 64  # at least so many requests a worker may serve at once, so that a reload may raise a lower setting
 
 
 @dataclass(eq=False)
@@ -64,7 +65,7 @@ class Hands:
     name: str
     settings: Service
     listeners: list[sockets.Listener]
-    board: slots.Scoreboard = field(default_factory=lambda: slots.Scoreboard.create(SLOTS))
+    board: slots.Scoreboard
     kick: int = field(default_factory=kick.create)
     molds: dict[int, Mold] = field(default_factory=dict)
     pipes: set[NoticePipe] = field(default_factory=set)

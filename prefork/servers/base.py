@@ -272,17 +272,41 @@ def serve_one(server: socketserver.BaseServer, request: Any, client_address: Any
         if server.verify_request(request, client_address):
             server.process_request(request, client_address)
             return None
-    except Exception as error:
-        raised = error
-        try:
-            server.handle_error(request, client_address)
-        except Exception:
-            logger.exception("handle_error itself failed serving %s", describe_peer(client_address))
     except BaseException as error:
         raised = error
+        _tell(server, request, client_address, error)
+    _shut_down(server, request, client_address)
+    return raised
+
+
+def finish_one(server: socketserver.BaseServer, request: Any, client_address: Any) -> BaseException | None:
+    """What is left of ``serve_one`` for a request that is verified: what ``process_request`` lets a thread or child do.
+
+    :returns: what the handler raised, if anything.
+    """
+    raised: BaseException | None = None
+    try:
+        server.finish_request(request, client_address)
+    except BaseException as error:
+        raised = error
+        _tell(server, request, client_address, error)
+    _shut_down(server, request, client_address)
+    return raised
+
+
+def _tell(server: socketserver.BaseServer, request: Any, client_address: Any, error: BaseException) -> None:
+    """Let the server tell the error being handled; one that would end a program is told here."""
+    if not isinstance(error, Exception):
         logger.exception("the handler left by %s serving %s", type(error).__name__, describe_peer(client_address))
+        return
+    try:
+        server.handle_error(request, client_address)
+    except Exception:
+        logger.exception("handle_error itself failed serving %s", describe_peer(client_address))
+
+
+def _shut_down(server: socketserver.BaseServer, request: Any, client_address: Any) -> None:
     try:
         server.shutdown_request(request)
     except Exception:
         logger.exception("shutdown_request failed serving %s", describe_peer(client_address))
-    return raised

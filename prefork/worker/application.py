@@ -6,18 +6,26 @@ Read next: ``recipe.py``, how a server class or a factory is called; ``adopting.
 """
 
 import importlib
+import logging
 import socket
 import socketserver
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prefork.address import parse
 from prefork.errors import TargetError as TargetError
 from prefork.servers.listening import serve_on
+from prefork.worker.badge import Badge
+from prefork.worker.protocol import Brief
 
 if TYPE_CHECKING:  # it costs an import that a handler class does not need
     from prefork.worker.recipe import Recipe
+
+
+Hook = Callable[[Badge], object]
+
+logger = logging.getLogger("prefork.worker")
 
 
 class Kind(Enum):
@@ -34,6 +42,7 @@ class Application(NamedTuple):
     :param made_by: the request handler class, the server class or the factory.
     :param handler: the class of ``--handler``, for a server class or a factory that wants one.
     :param recipe: how the server class or the factory is called.
+    :param on_start: called in each worker before its first request, ``on_stop`` after its last; or ``None``.
     """
 
     target: str
@@ -41,6 +50,30 @@ class Application(NamedTuple):
     made_by: Any
     handler: Any = None
     recipe: "Recipe | None" = None
+    on_start: Hook | None = None
+    on_stop: Hook | None = None
+
+
+def load_for(brief: Brief) -> Application:
+    """All that the brief names, fit for its binds.
+
+    :raises TargetError: a name that is not there, or does not fit.
+    :raises BaseException: whatever importing a module raises.
+    """
+    application = load(brief.target, brief.handler)
+    refuse_unfit(application, [bind for bind, _ in brief.binds])
+    on_start, on_stop = (_find_hook(what, getattr(brief, what)) for what in ("worker_start", "worker_stop"))
+    return application._replace(on_start=on_start, on_stop=on_stop)
+
+
+def _find_hook(what: str, text: str) -> Hook | None:
+    if not text:
+        return None
+    found = _find(what, text)
+    if not callable(found):
+        raise TargetError(f"{what} {text!r} is not a function; give one that takes the worker as its argument")
+    hook: Hook = found
+    return hook
 
 
 def load(target: str, handler: str = "") -> Application:
@@ -120,7 +153,7 @@ def refuse_unfit(application: Application, binds: Sequence[str]) -> None:
         if address.is_unix and recipe and recipe.wants_host_and_port:
             remedy = "bind it to tcp: or udp:, or pass a function that takes a path"
             raise TargetError(f"target {target!r} wants a host and a port, and {bind} has a path; {remedy}")
-        for part in (application.made_by, application.handler):
+        for part in (application.made_by, application.handler) if not address.is_inherited else ():
             if _serves_streams(part) not in (None, address.is_stream):
                 wrong, right = (
                     ("datagrams", "tcp: or unix:") if not address.is_stream else ("streams", "udp: or unixgram:")
@@ -173,3 +206,30 @@ def _make(application: Application, address: Any) -> Any:
     if not _is_server(server) or isinstance(server, type):
         raise TargetError(f"target {application.target!r} returned {server!r}; let it return a server")
     return server
+
+
+def start(application: Application, servers: Sequence[Any], badge: Badge) -> None:
+    """Let the application prepare in a worker that is about to serve: the hook configured, then the servers' own.
+
+    :raises BaseException: whatever they raise.
+    """
+    if application.on_start is not None:
+        application.on_start(badge)
+    for server in servers:
+        if hasattr(server, "worker_start"):
+            server.worker_start()
+
+
+def stop(application: Application, servers: Sequence[Any], badge: Badge) -> None:
+    """Let it clean up after the worker's last request, in the opposite order. Its errors are logged."""
+    calls: list[Callable[[], object]] = []
+    for server in reversed(servers):
+        calls += [server.worker_stop] if hasattr(server, "worker_stop") else []
+        calls += [server.server_close] if hasattr(server, "server_close") else []
+    on_stop = application.on_stop
+    calls += [] if on_stop is None else [lambda: on_stop(badge)]
+    for call in calls:
+        try:
+            call()
+        except Exception:
+            logger.exception("cleaning up failed; the worker leaves without it")
