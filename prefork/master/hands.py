@@ -6,14 +6,17 @@ Read next: ``translate.py`` (facts become events) and ``perform.py`` (orders bec
 
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from prefork.config.settings import MOST_WORKERS, Service
+from prefork.pool import events
 from prefork.pool.records import Door, Policy, Pool, Reading, State
 from prefork.pool.rules import Readings
 from prefork.system import draining, kick, slots, sockets
 from prefork.system.wakeup import Poller
+from prefork.worker.protocol import Fork
 
 SLOTS = MOST_WORKERS + MOST_WORKERS // 4 + 1  # the ceiling and its surge; pages nobody touches cost nothing
 LANES = 64  # at least so many requests a worker may serve at once, so that a reload may raise a lower setting
@@ -158,6 +161,40 @@ class Hands:
         os.close(child.pidfd)
 
 
+Events = list[events.Event]
+
+
+class Molding(Protocol):
+    """How generations are loaded and workers forked: ``molding.py`` by fresh interpreters.
+
+    What cannot be done is an event, never an exception. Whatever is asked for twice is done once.
+    """
+
+    def start(self, generation: int, hands: Hands, machine: "Machine") -> Events:
+        """Begin to load a generation. News of it follows, or is among the events already."""
+
+    def dismiss(self, generation: int, hands: Hands) -> Events:
+        """Nobody will be forked from the generation any more."""
+
+    def kill(self, generation: int, why: str, hands: Hands) -> Events:
+        """The same, at once."""
+
+    def fork(self, generation: int, fork: Fork, hands: Hands, machine: "Machine") -> Events:
+        """Fork a worker of the generation. News of it follows, or is among the events already."""
+
+    def read_messages(
+        self, ready: Set[Hashable], has_messages: bool, hands: Hands, machine: "Machine"
+    ) -> Iterator[events.Event]:
+        """What molds and newborn workers say.
+
+        :param ready: keys of the poller whose descriptors are readable.
+        :param has_messages: some may have written without being in ``ready`` yet.
+        """
+
+    def reap(self, ready: Set[Hashable], hands: Hands, machine: "Machine") -> Iterator[events.Event]:
+        """The molds that ended."""
+
+
 @dataclass(eq=False)
 class Machine:
     """What all services of the master share.
@@ -169,6 +206,7 @@ class Machine:
     instance: str
     lifeline: int
     descriptors: int
+    molding: Molding
     poller: Poller = field(default_factory=Poller)
     log_file: str = ""
     log_level: str = "info"

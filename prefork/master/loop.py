@@ -15,6 +15,7 @@ from prefork.config.settings import Instance
 from prefork.errors import Exit, PreforkError
 from prefork.master import opening, translate
 from prefork.master.hands import Hands, Machine
+from prefork.master.molding import FreshInterpreters
 from prefork.master.perform import perform
 from prefork.master.watch import Watch
 from prefork.pool import events
@@ -60,6 +61,7 @@ def run(settings: Instance, reread: Callable[[], Instance]) -> Exit:
                 name,
                 reader,
                 limits.raise_descriptors(_descriptors(settings)),
+                FreshInterpreters(),
                 log_file=os.path.abspath(settings.log_file) if settings.log_file else "",
                 log_level=settings.log_level,
             )

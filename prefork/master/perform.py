@@ -3,25 +3,21 @@
 It must not decide. What cannot be done is an event as well, never an exception: a machine out of processes or
 descriptors is news for the pool, not the end of the master.
 Invariant: performing an order twice does no more than performing it once.
+Read next: ``molding.py``, where workers are forked.
 """
 
-import contextlib
-import os
 import random
 import signal
-import socket
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
-from prefork.master.hands import Child, Hands, Machine, Mold, NoticePipe
+from prefork.master.hands import Child, Events, Hands, Machine
 from prefork.pool import events, orders
 from prefork.system import draining, processes, slots
-from prefork.worker.protocol import PROTOCOL, READ_YOUR_ORDERS, Brief, Fork, Leave, OrderCell, Record, encode
+from prefork.worker.protocol import READ_YOUR_ORDERS, Fork, OrderCell
 
 now = time.monotonic
-Events = list[events.Event]
 
 
 def perform(order: orders.Order, hands: Hands, machine: Machine) -> Events:
@@ -34,97 +30,15 @@ def perform(order: orders.Order, hands: Hands, machine: Machine) -> Events:
 
 def _start_mold(order: orders.StartMold, hands: Hands, machine: Machine) -> Events:
     hands.loads.setdefault(order.generation, hands.settings)
-    try:
-        mold = _spawn_mold(order.generation, hands, machine)
-    except OSError as error:
-        return [events.MoldNotStarted(at=now(), generation=order.generation, why=f"cannot start a mold: {error}")]
-    return [events.MoldStarted(at=now(), generation=order.generation, pid=mold.pid)]
-
-
-def _spawn_mold(generation: int, hands: Hands, machine: Machine) -> Mold:
-    """Exec a fresh interpreter and hand it our descriptors and its brief."""
-    with contextlib.ExitStack() as on_error, contextlib.ExitStack() as always:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        on_error.callback(ours.close)
-        always.callback(theirs.close)
-        ours.setblocking(False)
-        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        on_error.callback(os.close, reader)
-        always.callback(os.close, writer)
-        brief = _brief(generation, writer, hands, machine)
-        keep = [theirs.fileno(), writer, machine.lifeline, hands.board.fd, hands.kick, *(fd for _, fd in brief.binds)]
-        reserved = os.dup(hands.kick)  # for the pidfd: a process that could not be watched must not be started
-        try:
-            pid = processes.spawn([sys.executable, "-m", "prefork.worker.mold", str(theirs.fileno())], os.environ, keep)
-        finally:
-            os.close(reserved)
-        pidfd = processes.open_pidfd(pid)
-        assert pidfd is not None, "an uncollected child has a pidfd"
-        on_error.callback(os.close, pidfd)
-        mold, pipe = Mold(generation, pid, pidfd, ours), NoticePipe(reader)
-        machine.poller.add(reader, pipe)
-        machine.poller.add(ours.fileno(), ours)
-        machine.poller.add(pidfd, mold)
-        on_error.pop_all()
-    hands.molds[generation] = mold
-    hands.pipes.add(pipe)
-    _send(mold, brief)
-    return mold
-
-
-def _brief(generation: int, notices: int, hands: Hands, machine: Machine) -> Brief:
-    settings = hands.loads[generation]
-    threads, children = settings.at_once
-    return Brief(
-        protocol=PROTOCOL,
-        instance=machine.instance,
-        service=hands.name,
-        generation=generation,
-        target=settings.target,
-        handler=settings.handler,
-        concurrency=settings.concurrency or "",
-        threads=threads,
-        children=children,
-        worker_start=settings.worker_start,
-        worker_stop=settings.worker_stop,
-        preload=settings.preload,
-        binds=[(str(listener.address), listener.socket.fileno()) for listener in hands.listeners],
-        lifeline=machine.lifeline,
-        notices=notices,
-        scoreboard=hands.board.fd,
-        lanes=hands.board.lanes,
-        kick=hands.kick,
-        balance=settings.balance,
-        drain=settings.graceful_timeout,
-        descriptors=machine.descriptors,
-        chdir=settings.chdir,
-        pythonpath=list(settings.pythonpath),
-        log_file=machine.log_file,
-        log_level=machine.log_level,
-    )
-
-
-def _send(mold: Mold, record: Record) -> str:
-    """:returns: why it could not be sent, or nothing."""
-    try:
-        mold.pair.send(encode(record))
-    except OSError as error:
-        return error.strerror or str(error)
-    return ""
+    return machine.molding.start(order.generation, hands, machine)
 
 
 def _dismiss_mold(order: orders.DismissMold, hands: Hands, machine: Machine) -> Events:
-    mold = hands.molds.get(order.generation)
-    if mold is not None:
-        _send(mold, Leave())
-    return [events.MoldDismissed(at=now(), generation=order.generation)]
+    return machine.molding.dismiss(order.generation, hands)
 
 
 def _kill_mold(order: orders.KillMold, hands: Hands, machine: Machine) -> Events:
-    mold = hands.molds.get(order.generation)
-    if mold is not None and not mold.how:
-        processes.tell(mold.pidfd, signal.SIGKILL)
-    return [events.MoldDismissed(at=now(), generation=order.generation, why=order.why)]
+    return machine.molding.kill(order.generation, order.why, hands)
 
 
 def _settle(order: orders.SettleGeneration, hands: Hands, machine: Machine) -> Events:
@@ -157,24 +71,8 @@ def _spawn_worker(order: orders.SpawnWorker, hands: Hands, machine: Machine) -> 
         max_requests=max_requests,
     )
     hands.line(order.slot).orders[slots.PHASE] = OrderCell.SERVE
-    why = _order_fork(Fork(order.slot, order.order, max_requests), hands.molds.get(order.generation), hands)
-    if why:
-        return [ordered, events.WorkerNotForked(at=now(), slot=order.slot, order=order.order, why=why)]
-    return [ordered]
-
-
-def _order_fork(fork: Fork, mold: Mold | None, hands: Hands) -> str:
-    """:returns: why it cannot be, or nothing."""
-    if mold is None:
-        return "its mold is gone"
-    try:
-        mold.unborn[fork.order] = os.dup(hands.kick)
-    except OSError as error:
-        return error.strerror or str(error)
-    why = _send(mold, fork)
-    if why:
-        mold.end_order(fork.order)
-    return why
+    fork = Fork(order.slot, order.order, max_requests)
+    return [ordered, *machine.molding.fork(order.generation, fork, hands, machine)]
 
 
 def _retire_worker(order: orders.RetireWorker, hands: Hands, machine: Machine) -> Events:

@@ -16,20 +16,7 @@ from prefork.pool import events
 from prefork.pool.records import Phase, Pool, State
 from prefork.system import kick, processes, slots
 from prefork.system.wakeup import Wakeup
-from prefork.worker.protocol import (
-    PACKET_MAX,
-    PIPE_BUF,
-    Born,
-    Broken,
-    Failed,
-    Left,
-    Loaded,
-    NotForked,
-    Ready,
-    Record,
-    StateCell,
-    decode,
-)
+from prefork.worker.protocol import PACKET_MAX, PIPE_BUF, Broken, Left, Ready, Record, StateCell, decode
 
 logger = logging.getLogger("prefork.master")
 now = time.monotonic
@@ -57,16 +44,12 @@ def translate(
 def _translate_one(
     ready: set[Hashable], has_messages: bool, hands: Hands, pool: Pool, machine: Machine, heard: set[int]
 ) -> Iterator[events.Event]:
-    for mold in list(hands.molds.values()):
-        if has_messages or mold.pair in ready:
-            yield from _read_pair(mold, hands, machine)
+    yield from machine.molding.read_messages(ready, has_messages, hands, machine)
     for pipe in list(hands.pipes):
         if has_messages:
             yield from _read_pipe(pipe, hands, machine)
     yield from _read_states(hands, pool)
-    for mold in list(hands.molds.values()):
-        if mold in ready:
-            yield from _reap_mold(mold, hands, machine)
+    yield from machine.molding.reap(ready, hands, machine)
     for child in list(hands.children.values()):
         if child in ready or (child in machine.unadopted and signal.SIGCHLD in heard):
             yield from _reap_child(child, hands, machine)
@@ -75,37 +58,8 @@ def _translate_one(
 # messages
 
 
-def _read_pair(mold: Mold, hands: Hands, machine: Machine) -> Iterator[events.Event]:
-    while not mold.is_closed:
-        try:
-            packet = mold.pair.recv(PACKET_MAX)
-        except BlockingIOError:
-            return
-        except ConnectionError:
-            packet = b""
-        if packet:
-            record = _understand(packet, hands)
-            yield from () if record is None else _tell_mold(record, mold, hands, machine)
-        else:
-            mold.is_closed = True
-            machine.poller.remove(mold.pair.fileno())
-            yield from _mold_gone(mold, hands)
-
-
-def _tell_mold(record: Record, mold: Mold, hands: Hands, machine: Machine) -> Iterator[events.Event]:
-    match record:
-        case Loaded():
-            mold.is_loaded = True
-            yield events.MoldLoaded(at=now(), generation=mold.generation)
-        case Failed(why):
-            yield events.MoldBroken(at=now(), generation=mold.generation, why=why)
-        case NotForked(slot, order, why) if mold.end_order(order):
-            yield events.WorkerNotForked(at=now(), slot=slot, order=order, why=why)
-        case Born(slot, order, pid) if mold.end_order(order):  # both the newborn and its mold say so
-            yield from _born(Child(slot, order, pid, -1), hands, machine)
-
-
-def _born(child: Child, hands: Hands, machine: Machine) -> Iterator[events.Event]:
+def born(child: Child, hands: Hands, machine: Machine) -> Iterator[events.Event]:
+    """A worker has its pid: from here on the kernel tells of its end."""
     yield events.WorkerBorn(at=now(), slot=child.slot, order=child.order, pid=child.pid)
     pidfd = processes.open_pidfd(child.pid)
     if pidfd is None:
@@ -129,11 +83,11 @@ def _read_pipe(pipe: NoticePipe, hands: Hands, machine: Machine) -> Iterator[eve
         *lines, pipe.remainder = (pipe.remainder + chunk).split(b"\n")
         pipe.remainder = pipe.remainder[-PIPE_BUF:]  # no record is longer, whatever else somebody writes there
         for line in lines:
-            record = _understand(line, hands)
+            record = understand(line, hands)
             yield from () if record is None else _tell_worker(record)
 
 
-def _understand(packet: bytes, hands: Hands) -> Record | None:
+def understand(packet: bytes, hands: Hands) -> Record | None:
     """A record, or ``None``: the application runs beside our descriptors, and a stray write must not end the master."""
     try:
         return decode(packet)
@@ -163,21 +117,6 @@ def _read_states(hands: Hands, pool: Pool) -> Iterator[events.Event]:
 
 
 # deaths
-
-
-def _reap_mold(mold: Mold, hands: Hands, machine: Machine) -> Iterator[events.Event]:
-    ended = processes.reap(mold.pidfd)
-    if ended is not None:
-        mold.how = str(ended)
-        machine.poller.remove(mold.pidfd)
-        os.close(mold.pidfd)
-        yield from _mold_gone(mold, hands)
-
-
-def _mold_gone(mold: Mold, hands: Hands) -> Iterator[events.Event]:
-    if mold.is_closed and mold.how:
-        hands.forget_mold(mold)
-        yield events.MoldGone(at=now(), generation=mold.generation, how=mold.how)
 
 
 def _reap_child(child: Child, hands: Hands, machine: Machine) -> Iterator[events.Event]:
