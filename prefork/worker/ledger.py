@@ -13,7 +13,7 @@ from typing import Any
 from prefork.address import describe_peer
 from prefork.system import processes, slots
 from prefork.system.slots import Lane
-from prefork.system.titles import set_title
+from prefork.system.titles import set_title, show
 from prefork.worker.notices import Notices
 from prefork.worker.protocol import Brief, Fork, OrderCell, StateCell, Wake
 
@@ -36,7 +36,8 @@ class Ledger:
         self._notices = notices
         self._max_requests = order.max_requests
         self._who = f"worker {brief.label} {order.slot} g{brief.generation}"
-        self._idle = f"{self._who} idle"
+        self._busy = f"{self._who} busy ".encode()
+        self._idle = f"{self._who} idle".encode()
         self._lane = self.use_lanes(1)[0]
         self.begun = 0
         self.ended = 0
@@ -64,16 +65,16 @@ class Ledger:
     def enter(self, state: StateCell) -> None:
         """The worker is ready now, or retiring."""
         self._totals[slots.STATE] = state
-        set_title(self._idle if state is StateCell.READY else f"{self._who} retiring")
+        set_title(f"{self._who} {'idle' if state is StateCell.READY else 'retiring'}")
 
     def begin(self, client_address: Any) -> Lane:
         """A request was taken."""
         self.begun += 1
-        peer = describe_peer(client_address)
-        self._lane.begin(self.begun, time.monotonic_ns(), peer.encode(errors="replace"))
+        peer = describe_peer(client_address).encode(errors="replace")
+        self._lane.begin(self.begun, time.monotonic_ns(), peer)
         if self._header[slots.ASLEEP]:
             self._notices.send(Wake())
-        set_title(f"{self._who} busy {peer} #{self.begun}")
+        show(b"%b%b #%d" % (self._busy, peer, self.begun))
         return self._lane
 
     def end(self, lane: Lane, raised: object) -> None:
@@ -82,12 +83,13 @@ class Ledger:
         :param raised: what its handler raised; ``None`` where it did not.
         """
         self._close(lane, raised)
-        set_title(self._idle)
+        show(self._idle)
 
     def label(self, text: str) -> None:
         """Say what the request under way is about, in the scoreboard and the title."""
-        self._lane.label(text.encode(errors="replace"))
-        set_title(f"{self._who} busy {' '.join(text.split())} #{self.begun}")
+        label = " ".join(text.split()).encode(errors="replace")
+        self._lane.label(label)
+        show(b"%b%b #%d" % (self._busy, label, self.begun))
 
     def belong_to_child(self, lane: Lane) -> None:
         """In a child that handles the request in ``lane``: the rest of the books is its parent's."""
@@ -149,7 +151,7 @@ class SharedLedger(Ledger):
 
     def label(self, text: str) -> None:
         lane = self._by_thread.get(threading.get_ident(), self._lane)
-        lane.label(text.encode(errors="replace"))
+        lane.label(" ".join(text.split()).encode(errors="replace"))
 
     def _show(self) -> None:
-        set_title(f"{self._who} busy {self.under_way} of {self._size}" if self.under_way else self._idle)
+        show(b"%b%d of %d" % (self._busy, self.under_way, self._size) if self.under_way else self._idle)
