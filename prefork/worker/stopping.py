@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from prefork.servers.inherited import InheritedSocket
 from prefork.servers.traits import overrides, runs_its_own_loop
 
 logger = logging.getLogger("prefork.worker")
@@ -24,16 +23,25 @@ class Stopping:
             if not runs_its_own_loop(server):
                 _let_return(server)
         self._calls: list[Callable[[], None]] = [server.shutdown for server in told if hasattr(server, "shutdown")]
+        self._wake: Callable[[], None] | None = None
         self.has_begun = False
+
+    def when_begun(self, wake: Callable[[], None]) -> None:
+        """Call this as well, at once if it has begun already."""
+        self._wake = wake
+        if self.has_begun:
+            wake()
 
     def begin(self) -> None:
         """Tell them, if they have not been told yet."""
+        if self.has_begun:
+            return
         self.has_begun = True
-        if InheritedSocket.bell is not None:
-            InheritedSocket.bell.ring()
         calls, self._calls = self._calls, []
         for call in calls:
             _thread.start_new_thread(_call, (call,))  # threading would take its lock, which we may have interrupted
+        if self._wake is not None:
+            self._wake()
 
 
 def _let_return(server: Any) -> None:
