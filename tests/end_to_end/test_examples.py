@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,28 @@ def test_a_stream_is_echoed_before_its_line_ends() -> None:
         client.shutdown(socket.SHUT_WR)
         with client.makefile("rb") as reply:
             assert reply.read() == b" a line"
+
+
+def test_the_time_is_said_over_a_stream_and_that_ends() -> None:
+    """A client that says nothing hears the time, and then the end of file."""
+    with serving("examples.daytime:Stream", "-b", TCP, "-w", "2") as master:
+        with endpoint(master.bind()).connect() as client, client.makefile("rb") as reply:
+            expect_time(reply.read().decode())
+        expect_time(say(master.bind(), ""))
+
+
+def test_the_time_is_said_in_a_datagram() -> None:
+    """For any datagram, be it empty."""
+    with serving("examples.daytime:Datagram", "-b", UDP, "-w", "2") as master:
+        with endpoint(master.bind()).connect() as client:
+            client.send(b"")
+            expect_time(client.recv(1024).decode())
+        expect_time(say(master.bind(), ""))
+
+
+def expect_time(line: str) -> None:
+    """:raises ValueError: the line says no time."""
+    datetime.strptime(line.rstrip("\r\n"), "%A, %B %d, %Y %H:%M:%S-UTC")
 
 
 def test_the_standard_library_s_files_are_served_unchanged() -> None:
