@@ -1,20 +1,24 @@
 """The examples do what their first lines say."""
 
 import functools
+import re
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
-from http.client import HTTPConnection, HTTPResponse
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from click.testing import CliRunner
 
 from prefork.cli import cli
-from tests.end_to_end.clients import endpoint
+from tests.end_to_end.clients import LIMIT, endpoint
 from tests.end_to_end.harness import ROOT, TCP, UDP, serving
 
 Program = subprocess.Popen[str]
@@ -171,6 +175,122 @@ def test_what_is_hidden_outside_or_not_there_is_not_found(site: Path) -> None:
         answers = {path: http(master.bind(), "GET", path) for path in paths}
         assert {path: response.status for path, (response, _) in answers.items()} == dict.fromkeys(paths, 404)
         assert not any(b"secret" in body for _, body in answers.values())
+
+
+# guestbook
+
+
+@pytest.fixture
+def guestbook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "guestbook.sqlite"
+    monkeypatch.setenv("GUESTBOOK", str(path))
+    return path
+
+
+def form(name: str, text: str) -> str:
+    return urlencode({"name": name, "text": text})
+
+
+def write(url: str, name: str, text: str) -> str:
+    """Write an entry; the process that answered."""
+    response, _ = http(url, "POST", "/", form(name, text))
+    assert (response.status, response.headers["Location"]) == (303, "/")
+    return response.headers["Server"]
+
+
+def entries(url: str) -> list[str]:
+    response, page = http(url, "GET", "/")
+    assert response.status == 200
+    return re.findall("<li>(.*)</li>", page.decode())
+
+
+def test_entries_from_all_workers_are_in_one_book(guestbook: Path) -> None:
+    """Sixty clients at once, spread over processes that meet in a new file: nothing is missing, nothing is doubled."""
+    names = [f"visitor {number}" for number in range(60)]
+    with serving("examples.guestbook:Handler", "-b", TCP, "-w", "4", "--balance", "even") as master:
+        with ThreadPoolExecutor(len(names)) as clients:
+            processes = set(clients.map(lambda name: write(master.bind(), name, "hello"), names))
+        assert len(processes) > 1
+        assert sorted(entries(master.bind())) == sorted(f"<b>{name}</b>: hello" for name in names)
+
+
+def test_the_book_outlives_its_workers(guestbook: Path) -> None:
+    """What was written is there under the next master, the newest first."""
+    for name in ("Ada", "Grace"):
+        with serving("examples.guestbook:Handler", "-b", TCP, "-w", "2") as master:
+            write(master.bind(), name, "hello")
+            assert entries(master.bind())[0] == f"<b>{name}</b>: hello"
+    with serving("examples.guestbook:Handler", "-b", TCP, "-w", "2") as master:
+        assert entries(master.bind()) == ["<b>Grace</b>: hello", "<b>Ada</b>: hello"]
+
+
+def test_a_kill_loses_nothing_that_was_committed(guestbook: Path) -> None:
+    """A worker is killed while all write: that costs one answer at most, and every entry that was answered stays."""
+    names = [f"visitor {number}" for number in range(60)]
+    answered: list[str] = []
+    is_halfway = threading.Event()
+
+    with serving("examples.guestbook:Handler", "-b", TCP, "-w", "4") as master:
+
+        def try_to_write(name: str) -> None:
+            try:
+                write(master.bind(), name, "hello")
+            except (OSError, HTTPException):
+                return
+            answered.append(name)
+            if len(answered) >= len(names) / 2:
+                is_halfway.set()
+
+        with ThreadPoolExecutor(6) as clients:
+            for name in names:
+                clients.submit(try_to_write, name)
+            assert is_halfway.wait(LIMIT)
+            master.kill(next(iter(master.workers().values())))
+        assert len(answered) >= len(names) - 1
+        written = entries(master.bind())
+        assert {f"<b>{name}</b>: hello" for name in answered} <= set(written)
+        assert len(written) == len(set(written))
+
+
+def test_what_visitors_write_is_text_and_never_markup(guestbook: Path) -> None:
+    """Markup is escaped; other alphabets are shown as they are."""
+    with serving("examples.guestbook:Handler", "-b", TCP, "-w", "1") as master:
+        write(master.bind(), "<b>Ada</b>", "<script>alert('&')</script> {entries} λ \N{SNOWMAN}")
+        (entry,) = entries(master.bind())
+        assert entry == (
+            "<b>&lt;b&gt;Ada&lt;/b&gt;</b>: "
+            "&lt;script&gt;alert(&#x27;&amp;&#x27;)&lt;/script&gt; {entries} λ \N{SNOWMAN}"
+        )
+
+
+def test_a_bad_form_is_refused_with_its_remedy(guestbook: Path) -> None:
+    """A form that is no form, too long or not whole is answered by 400, and writes nothing."""
+    bodies = {
+        "nonsense": "bad query field",
+        "text=hello": "a name has 1 to 40",
+        "name=Ada": "a text 1 to 500",
+        form(" ", "hello"): "a name has 1 to 40",
+        form("A" * 41, "hello"): "a name has 1 to 40",
+        form("Ada", "x" * 501): "a text 1 to 500",
+        "name=Ada&text=%ff": "decode",
+    }
+    with serving("examples.guestbook:Handler", "-b", TCP, "-w", "1") as master:
+        for body, remedy in bodies.items():
+            response, page = http(master.bind(), "POST", "/", body)
+            assert (response.status, remedy in page.decode()) == (400, True), f"{body!r}: {page.decode()}"
+        for length in ("", "8193", "-1", "x", "9" * 5000, "²"):
+            assert declare(master.bind(), length).startswith("HTTP/1.0 400 "), length
+        assert declare(master.bind(), "18", "name=Ada&text=hal").startswith("HTTP/1.0 400 ")
+        assert http(master.bind(), "GET", "/elsewhere")[0].status == 404
+        assert entries(master.bind()) == []
+
+
+def declare(url: str, length: str, body: str = "") -> str:
+    """The response to a form of a declared length, and perhaps another true one."""
+    with endpoint(url).connect() as client, client.makefile("r") as reply:
+        client.sendall(f"POST / HTTP/1.0\r\nContent-Length: {length}\r\n\r\n{body}".encode())
+        client.shutdown(socket.SHUT_WR)
+        return reply.read()
 
 
 def test_the_configuration_of_the_demo_is_right() -> None:
