@@ -1,7 +1,10 @@
 """The examples do what their first lines say."""
 
 import functools
+import os
+import queue
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -12,14 +15,17 @@ from contextlib import contextmanager
 from datetime import datetime
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from click.testing import CliRunner
 
+from examples import rows
 from prefork.cli import cli
 from tests.end_to_end.clients import LIMIT, endpoint
 from tests.end_to_end.harness import ROOT, TCP, UDP, serving
+from tests.servers.serving import serving as serving_in_a_thread
 
 Program = subprocess.Popen[str]
 
@@ -291,6 +297,108 @@ def declare(url: str, length: str, body: str = "") -> str:
         client.sendall(f"POST / HTTP/1.0\r\nContent-Length: {length}\r\n\r\n{body}".encode())
         client.shutdown(socket.SHUT_WR)
         return reply.read()
+
+
+# rows
+
+
+class ToldRows(rows.Rows):
+    """It tells of each row it has finished with, one way or the other."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.finished: queue.Queue[rows.Row] = queue.Queue()
+
+    def shutdown_request(self, request: Any) -> None:
+        super().shutdown_request(request)
+        self.finished.put(request)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> str:
+    return str(tmp_path / "rows.sqlite")
+
+
+def test_rows_are_taken_done_or_given_back(table: str) -> None:
+    """Each row is answered; one that fails is tried three times, behind the others, and the log says why."""
+    with serving_in_a_thread(ToldRows(table), poll_interval=0.01) as server:
+        rows.add(["360", "seven", "97"], table)
+        finished = [server.finished.get(timeout=LIMIT) for _ in range(5)]
+        assert sorted(row.number for row in finished) == ["360", "97", "seven", "seven", "seven"]
+        assert rows.table(table) == [
+            ("360", "done", 1, "2 * 2 * 2 * 3 * 3 * 5"),
+            ("seven", "failed", 3, ""),
+            ("97", "done", 1, "97"),
+        ]
+
+
+def test_the_log_names_the_row_that_failed(table: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A row takes the place of a client's address."""
+    rows.add(["seven"], table)
+    rows.Rows(table).handle_request()
+    assert "the handler failed serving row 1" in caplog.text
+    assert rows.table(table) == [("seven", "open", 1, "")]
+
+
+def test_a_row_is_taken_by_one_server_only(table: str) -> None:
+    """Two servers never get the same row, and where none is open there is nothing to wait for."""
+    one, other = rows.Rows(table), rows.Rows(table)
+    with pytest.raises(BlockingIOError):
+        one.get_request()
+    rows.add(["4", "6"], table)
+    assert [one.get_request()[0].number, other.get_request()[0].number] == ["4", "6"]
+    with pytest.raises(BlockingIOError):
+        other.get_request()
+
+
+def test_a_row_whose_handler_was_told_to_leave_is_given_back(table: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only an answer makes a row done, not the mere end of its handler."""
+
+    def leave(number: int) -> None:
+        raise SystemExit
+
+    rows.add(["4"], table)
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(rows, "factorize", leave)
+        rows.Rows(table).handle_request()
+    assert rows.table(table) == [("4", "open", 1, "")]
+    rows.Rows(table).handle_request()
+    assert rows.table(table) == [("4", "done", 2, "2 * 2")]
+
+
+def test_a_row_whose_process_was_killed_is_taken_again(table: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the claim has run out; who had it before can neither answer it nor give it back any more."""
+    rows.add(["4"], table)
+    dead, heir = rows.Rows(table), rows.Rows(table)
+    lost, _ = dead.get_request()
+    monkeypatch.setattr(rows, "LEASE", -1.0)
+    again, _ = heir.get_request()
+    assert (again.id, again.tries) == (lost.id, 2)
+    dead.answer(lost, "nonsense")
+    dead.shutdown_request(lost)
+    assert rows.table(table) == [("4", "taken", 2, "")]
+    heir.answer(again, "2 * 2")
+    heir.shutdown_request(again)
+    assert rows.table(table) == [("4", "done", 2, "2 * 2")]
+
+
+def test_two_processes_share_the_rows(table: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The three commands, with two who serve: each row is answered once, and TERM ends them well."""
+    monkeypatch.setenv("ROWS", table)
+    program = [sys.executable, "-m", "examples.rows"]
+    subprocess.run([*program, "add", *map(str, range(2, 32))], cwd=ROOT, check=True)
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as said, os.fdopen(writing, "w") as pipe:
+        serve = functools.partial(running, "-m", "examples.rows", "serve", stdout=pipe.fileno())
+        with serve() as one, serve() as other:
+            answers = [said.readline().partition(": ")[2] for _ in range(30)]
+            for server in (one, other):
+                server.send_signal(signal.SIGTERM)
+                assert server.wait(LIMIT) == 0
+    assert sorted(int(answer.split()[0]) for answer in answers) == list(range(2, 32))
+    listed = subprocess.run([*program, "list"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "done   12 = 2 * 2 * 3\n" in listed
+    assert {(state, tries) for _, state, tries, _ in rows.table(table)} == {("done", 1)}
 
 
 def test_the_configuration_of_the_demo_is_right() -> None:
