@@ -23,7 +23,7 @@ from click.testing import CliRunner
 
 from examples import rows
 from prefork.cli import cli
-from tests.end_to_end.clients import LIMIT, endpoint
+from tests.end_to_end.clients import LIMIT, ask, endpoint
 from tests.end_to_end.harness import ROOT, TCP, UDP, serving
 from tests.servers.serving import serving as serving_in_a_thread
 
@@ -399,6 +399,27 @@ def test_two_processes_share_the_rows(table: str, monkeypatch: pytest.MonkeyPatc
     listed = subprocess.run([*program, "list"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "done   12 = 2 * 2 * 3\n" in listed
     assert {(state, tries) for _, state, tries, _ in rows.table(table)} == {("done", 1)}
+
+
+# modes
+
+
+def test_each_class_answers_from_other_processes_and_threads() -> None:
+    """Six clients each: one thread; six threads of one process; six processes."""
+    program = [sys.executable, "-m", "examples.modes"]
+    said = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True, timeout=LIMIT).stdout
+    heads = [line for line in said.splitlines() if not line.startswith(" ")]
+    assert heads == [
+        "TCPServer: clients 6, processes 1, threads 1",
+        "ThreadingTCPServer: clients 6, processes 1, threads 6",
+        "ForkingTCPServer: clients 6, processes 6, threads 6",
+    ]
+
+
+def test_a_worker_says_its_slot() -> None:
+    """Under the master the handler knows which of the workers it is in."""
+    with serving("examples.modes:Handler", "-b", TCP, "-w", "1") as master:
+        assert ask(master.bind(), "who") == f"process {master.workers()[1]}, slot 1, thread MainThread"
 
 
 def test_the_configuration_of_the_demo_is_right() -> None:
