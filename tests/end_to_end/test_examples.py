@@ -1,5 +1,6 @@
 """The examples do what their first lines say."""
 
+import difflib
 import functools
 import os
 import queue
@@ -9,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
@@ -420,6 +421,50 @@ def test_a_worker_says_its_slot() -> None:
     """Under the master the handler knows which of the workers it is in."""
     with serving("examples.modes:Handler", "-b", TCP, "-w", "1") as master:
         assert ask(master.bind(), "who") == f"process {master.workers()[1]}, slot 1, thread MainThread"
+
+
+# from threads to processes
+
+
+def programs() -> dict[str, str]:
+    """The programs of the page, by the first word of their docstrings."""
+    page = (ROOT / "examples/from_threading.md").read_text()
+    blocks = re.findall("^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    return {block.partition(":")[0].strip('"'): block for block in blocks}
+
+
+def run_program(title: str) -> None:
+    """Run one of them on a port of the kernel's choice, and ask it."""
+    program = programs()[title].replace("9000", "0")
+    with running("-c", program) as server:
+        assert server.stdout is not None
+        port = int(server.stdout.readline().split()[-1])
+        assert ask(f"tcp://127.0.0.1:{port}", "hello") == "HELLO"
+        assert server.poll() is None
+
+
+def compile_program(title: str) -> None:
+    compile(programs()[title], f"{title} in from_threading.md", "exec")
+
+
+TRIALS: dict[str, Callable[[str], None]] = {
+    "before": run_program,
+    "after": compile_program,  # run_program, as soon as there is a PreforkingTCPServer
+}
+
+
+@pytest.mark.parametrize("title", ["before", "after"])
+def test_the_programs_of_the_page_are_whole(title: str) -> None:
+    """What the page shows is a program, not a part of one."""
+    TRIALS[title](title)
+
+
+def test_only_the_import_and_one_line_change() -> None:
+    """As the page says."""
+    before, after = (programs()[title].splitlines() for title in ("before", "after"))
+    changes = [line[2:] for line in difflib.ndiff(before[1:], after[1:]) if line.startswith("+ ")]
+    assert [change.split()[0] for change in changes] == ["from", "with"]
+    assert len(before) == len(after)
 
 
 def test_the_configuration_of_the_demo_is_right() -> None:
