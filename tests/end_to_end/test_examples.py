@@ -467,6 +467,13 @@ def test_only_the_import_and_one_line_change() -> None:
     assert len(before) == len(after)
 
 
+def test_the_table_of_examples_leaves_none_out() -> None:
+    """Every file beside it has its line."""
+    names = {path.name for path in (ROOT / "examples").glob("[!_.]*.*")} - {"README.md"}
+    listed = set(re.findall(r"\]\(([a-z_]+\.[a-z]+)\)", (ROOT / "examples/README.md").read_text()))
+    assert listed == names
+
+
 def test_the_configuration_of_the_demo_is_right() -> None:
     """``make run`` starts from it."""
     result = CliRunner().invoke(cli, ["check", "-c", str(ROOT / "examples/prefork.toml")])
