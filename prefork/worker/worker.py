@@ -291,7 +291,7 @@ class Worker:
 
     def _not_taken(self, error: OSError) -> Taken:
         """An errno has an owner: nobody, the machine, the listener, or this one connection."""
-        if error.errno in _EMPTY:
+        if error.errno in _EMPTY or isinstance(error, BlockingIOError):
             return Taken.NOTHING
         if error.errno in _EXHAUSTED:
             if now() >= self._warn_again_at:
