@@ -7,10 +7,14 @@ Read next: ``recipe.py``, how a server class or a factory is called; ``adopting.
 
 import importlib
 import logging
+import os
 import socket
 import socketserver
+import sys
+import traceback
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prefork.address import parse
@@ -23,6 +27,7 @@ if TYPE_CHECKING:  # it costs an import that a handler class does not need
     from prefork.worker.recipe import Recipe
 
 
+_NOT_ITS_OWN = ("prefork", "importlib")  # packages at the head of every traceback of an import
 Hook = Callable[[Badge], object]
 
 logger = logging.getLogger("prefork.worker")
@@ -54,6 +59,16 @@ class Application(NamedTuple):
     on_stop: Hook | None = None
 
 
+def enter_home(brief: Brief) -> None:
+    """Put the working directory and the paths asked for at the head of ``sys.path``.
+
+    :raises OSError: there is no such directory.
+    """
+    if brief.chdir:
+        os.chdir(brief.chdir)
+    sys.path[:0] = [path for path in (*brief.pythonpath, os.getcwd()) if path not in sys.path]
+
+
 def load_for(brief: Brief) -> Application:
     """All that the brief names, fit for its binds.
 
@@ -64,6 +79,19 @@ def load_for(brief: Brief) -> Application:
     refuse_unfit(application, [bind for bind, _ in brief.binds])
     on_start, on_stop = (_find_hook(what, getattr(brief, what)) for what in ("worker_start", "worker_stop"))
     return application._replace(on_start=on_start, on_stop=on_stop)
+
+
+def describe(error: BaseException) -> str:
+    """The error with its traceback, from the application's first line on."""
+    here = error.__traceback__
+    while here is not None and _package(here) in _NOT_ITS_OWN:
+        here = here.tb_next
+    return "".join(traceback.format_exception(type(error), error, here))
+
+
+def _package(here: TracebackType) -> str:
+    """The top of the package whose code it is; also of a module that was started by ``-m``, which hides its name."""
+    return str(here.tb_frame.f_globals.get("__package__") or "").partition(".")[0]
 
 
 def _find_hook(what: str, text: str) -> Hook | None:

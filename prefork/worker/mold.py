@@ -69,13 +69,13 @@ def main() -> NoReturn:
     show = _hide_while_loading([pair.fileno(), *_descriptors(brief)])
     try:
         log = set_up(brief.log_file, brief.log_level, f"{brief.label} mold")
-        _find_application(brief)
+        application.enter_home(brief)
         if brief.preload:
             app = application.load_for(brief)
     except application.TargetError as error:
         _fail(pair, str(error))
-    except BaseException:
-        _fail(pair, traceback.format_exc())
+    except BaseException as error:
+        _fail(pair, application.describe(error))
     show()
     _warn_of_threads()
     _Mold(brief, pair, app, log).serve()
@@ -103,13 +103,6 @@ def _hide_while_loading(fds: list[int]) -> Callable[[], None]:
 
     os.register_at_fork(after_in_child=hide)
     return hidden.clear
-
-
-def _find_application(brief: Brief) -> None:
-    """Put the working directory and the paths asked for at the head of ``sys.path``."""
-    if brief.chdir:
-        os.chdir(brief.chdir)
-    sys.path[:0] = [path for path in (*brief.pythonpath, os.getcwd()) if path not in sys.path]
 
 
 def _warn_of_threads() -> None:

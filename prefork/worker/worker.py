@@ -14,7 +14,6 @@ import select
 import signal
 import socket
 import time
-import traceback
 from enum import Enum, auto
 from types import FrameType
 from typing import Any, NoReturn
@@ -125,8 +124,8 @@ class Worker:
             application.start(self._app, self._servers, self._badge)
         except application.TargetError as error:
             self._break(str(error))
-        except BaseException:
-            self._break(traceback.format_exc())
+        except BaseException as error:
+            self._break(application.describe(error))
         self._by_fd = {fd: server for server in self._servers if (fd := _descriptor(server)) is not None}
         self._asked = [server for server in self._servers if _descriptor(server) is None]
         self._actions = [server.service_actions for server in self._servers if overrides(server, "service_actions")]
