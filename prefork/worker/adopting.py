@@ -66,7 +66,7 @@ class Adoption:
         if listener in self._on_offer:
             if self._bound_elsewhere or not runs_its_own_loop(server):
                 raise self._refusal(address)
-        elif hasattr(server, "socket"):
+        elif getattr(server, "socket", None) is not None:
             if server.socket.fileno() != number:
                 raise self._refusal(address)
             _settle(server, family)

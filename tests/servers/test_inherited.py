@@ -169,6 +169,8 @@ def test_with_a_bell_timeouts_count(street: Street, bell: Bell) -> None:
         (("", 80), ("127.0.0.1", 80), False),
         (("::1", 80), ("::1", 80, 0, 0), True),
         (("::1", 80, 0, 0), ("::1", 80, 0, 0), True),
+        ((".", 80), ("127.0.0.1", 80), False),
+        ((0, 80), ("127.0.0.1", 80), False),
         (("no such host.invalid", 80), ("127.0.0.1", 80), False),
         ("/run/x", "/run/x", True),
         (b"/run/./x", "/run/x", True),

@@ -107,7 +107,9 @@ def test_without_a_listener_no_address_is_told() -> None:
     assert called(lambda host="", port=80, debug=False: None, address=None) == ((), {})
 
 
-@each("made_by", [lambda host, port, app: None, lambda where, app: None, lambda addr, *, app: None])
+@each(
+    "made_by", [lambda host, port, app: None, lambda where, app: None, lambda addr, *, app: None, lambda *, app: None]
+)
 def test_what_no_rule_fits_is_refused_with_an_example(made_by: Callable[..., Any]) -> None:
     """The line says what is wanted, prints the signature, and shows the factory that would do."""
     line = refusal(made_by)

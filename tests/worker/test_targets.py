@@ -408,6 +408,19 @@ def test_wrapping_never_makes_the_listener_block(
         assert seen == {False}
 
 
+class EncryptedAndPolling(Encrypted):
+    def serve_forever(self, poll_interval: float = 0.5) -> None:
+        """Its own."""
+
+
+def test_a_wrapped_socket_has_no_timeout_for_a_loop_of_its_own(street: Street, certificate: tuple[str, str]) -> None:
+    """``handle_request`` looks at it: with 0 it would not wait at all. The flag is everybody's, as ever."""
+    Encrypted.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    Encrypted.context.load_cert_chain(*certificate)
+    with one("EncryptedAndPolling", street.listener("tcp"), "Echo") as server:
+        assert (server.socket.gettimeout(), os.get_blocking(server.fileno())) == (None, False)
+
+
 # factories
 
 
@@ -427,11 +440,8 @@ def elsewhere(address: Any) -> socketserver.TCPServer:
     return socketserver.TCPServer(("127.0.0.1", 0), Echo)
 
 
-taken = socket.socket()
-
-
-def on_a_taken_address() -> socketserver.TCPServer:
-    return socketserver.TCPServer(taken.getsockname(), Echo)
+def hard_coded() -> socketserver.TCPServer:
+    return socketserver.TCPServer(("localhost", int(os.environ["SHOP_PORT"])), Echo)
 
 
 def nowhere(address: Any) -> socketserver.TCPServer:
@@ -451,13 +461,11 @@ def test_a_factory_that_ignores_the_address_is_refused(street: Street, name: str
     assert f"{__name__}:{name}" in line
 
 
-def test_an_address_of_its_own_that_is_taken_is_a_target_error(street: Street) -> None:
+def test_an_address_of_its_own_that_is_taken_is_a_target_error(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is the second worker that meets it: the first has taken it."""
-    listener = street.listener("tcp")
-    with contextlib.closing(taken):
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        assert str(taken.getsockname()) in refusal(lambda: one("on_a_taken_address", listener))
+    listener, port = street.listener("tcp"), street.listener("tcp").getsockname()[1]
+    monkeypatch.setenv("SHOP_PORT", str(port))
+    assert str(("localhost", port)) in refusal(lambda: one("hard_coded", listener))
 
 
 def dozing() -> Any:
@@ -484,10 +492,6 @@ def test_a_server_without_a_network_is_built_once() -> None:
     refuse_unfit(application, [])
     [server] = build(application, [])
     assert isinstance(server, Table)
-
-
-def hard_coded() -> socketserver.TCPServer:
-    return socketserver.TCPServer(("localhost", int(os.environ["SHOP_PORT"])), Echo)
 
 
 def test_an_address_of_its_own_is_served_if_it_is_the_bind(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
