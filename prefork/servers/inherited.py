@@ -142,7 +142,7 @@ def inherit(listener: socket.socket) -> socket.socket:
 def is_same_address(asked: Any, real: Any) -> bool:
     """Whether binding to ``asked`` means the address ``real``, as ``getsockname`` gave it."""
     if isinstance(asked, tuple) and isinstance(real, tuple):
-        return asked[1:2] == real[1:2] and _is_same_host(asked[0], real)
+        return asked[1:2] == real[1:2] and isinstance(asked[0], str) and _is_same_host(asked[0], real)
     if isinstance(asked, str | bytes) and isinstance(real, str | bytes):
         asked, real = os.fsencode(asked), os.fsencode(real)
         return asked == real or (b"\0" not in asked + real and os.path.abspath(asked) == os.path.abspath(real))
@@ -155,5 +155,5 @@ def _is_same_host(asked: str, real: tuple[Any, ...]) -> bool:
         return True
     try:
         return any(found[4][0] == host for found in socket.getaddrinfo(asked, real[1]))
-    except OSError:  # a name that means nothing here
+    except (OSError, UnicodeError):  # a name that means nothing here
         return False

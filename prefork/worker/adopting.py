@@ -8,6 +8,7 @@ removes its path.
 Read next: ``prefork/servers/inherited.py``, what the socket is from then on.
 """
 
+import _socket
 import errno
 import os
 import socket
@@ -15,11 +16,11 @@ from collections.abc import Callable
 from typing import Any
 
 from prefork.errors import TargetError
-from prefork.servers.inherited import inherit, is_same_address
+from prefork.servers.inherited import InheritedSocket, inherit, is_same_address
 from prefork.servers.traits import runs_its_own_loop
 
-# of one socket object; the kernel's socket is everybody's
-_CHANGES = ("listen", "setblocking", "settimeout")
+_WATCHED = ("bind", "listen", "setblocking", "settimeout")
+_KEPT = (socket.SO_BROADCAST, socket.SO_KEEPALIVE)  # what a server sets before it binds, and would miss afterwards
 
 
 class Adoption:
@@ -33,14 +34,13 @@ class Adoption:
 
     def __enter__(self) -> "Adoption":
         # on the class, so that whoever said "from socket import socket" is met as well
-        setattr(socket.socket, "bind", lambda sock, address, /: self._bind(sock, address))  # noqa: B010  mypy
-        for name in _CHANGES:
-            setattr(socket.socket, name, self._unless_adopted(getattr(socket.socket, name)))
+        for name in _WATCHED:
+            setattr(socket.socket, name, self._watched(name, getattr(socket.socket, name)))
         return self
 
     def __exit__(self, *raised: object) -> None:
         if not self._on_offer or any(raised):
-            for name in ("bind", *_CHANGES):
+            for name in _WATCHED:
                 delattr(socket.socket, name)  # what stands below it, in C, is seen again
 
     def make(self, listener: socket.socket, make: Callable[[], Any]) -> Any:
@@ -66,7 +66,7 @@ class Adoption:
         if listener in self._on_offer:
             if self._bound_elsewhere or not runs_its_own_loop(server):
                 raise self._refusal(address)
-        elif hasattr(server, "socket"):
+        elif getattr(server, "socket", None) is not None:
             if server.socket.fileno() != number:
                 raise self._refusal(address)
             _settle(server, family)
@@ -78,29 +78,36 @@ class Adoption:
             f"target {self._target!r} made a server {where} {address!r}; let it bind to the address that it is given"
         )
 
-    def _bind(self, sock: socket.socket, address: Any) -> None:
+    def _watched(self, name: str, change: Callable[..., None]) -> Callable[..., None]:
+        """The call, or what it is for a listener of ours, whatever object that is by now: an SSLSocket, perhaps."""
+
+        def watched(sock: socket.socket, *arguments: Any) -> None:
+            if sock.fileno() != -1 and os.fstat(sock.fileno()).st_ino in self._adopted:
+                if name != "listen":
+                    _socket.socket.setblocking(sock, False)
+            elif name != "bind" or not self._adopts(sock, *arguments):
+                change(sock, *arguments)
+
+        return watched
+
+    def _adopts(self, sock: socket.socket, address: Any) -> bool:
+        """Whether binding to the address has turned the object into a listener on offer."""
         for listener in self._on_offer:
             if sock.type == listener.type and is_same_address(address, listener.getsockname()):
                 self._on_offer.remove(listener)
                 self._adopted.add(os.fstat(listener.fileno()).st_ino)
                 _become(sock, listener)
-                return
+                return True
         self._bound_elsewhere.append(address)
-        super(socket.socket, sock).bind(address)
-
-    def _unless_adopted(self, change: Callable[..., None]) -> Callable[..., None]:
-        """The call left out for a listener, also where it is another object's by now, such as an SSLSocket's."""
-
-        def change_unless_adopted(sock: socket.socket, *arguments: Any) -> None:
-            if sock.fileno() == -1 or os.fstat(sock.fileno()).st_ino not in self._adopted:
-                change(sock, *arguments)
-
-        return change_unless_adopted
+        return False
 
 
 def _become(sock: socket.socket, listener: socket.socket) -> None:
     """The object becomes the listener, whatever family it was made for, and its own socket is no more."""
     family, kind, proto = listener.family, listener.type, listener.proto
+    for option in _KEPT:
+        if sock.getsockopt(socket.SOL_SOCKET, option):
+            listener.setsockopt(socket.SOL_SOCKET, option, 1)
     os.close(socket.socket.detach(sock))
     socket.socket.__init__(sock, family, kind, proto, fileno=listener.detach())
     inherit(sock)
@@ -110,10 +117,14 @@ def _settle(server: Any, family: int) -> None:
     """What only the finished server shows: which socket object it uses by now, and for which family it takes itself."""
     if getattr(server, "address_family", family) != family:
         server.address_family = family
-    if isinstance(server.socket, socket.socket) and not runs_its_own_loop(server):
-        inherit(server.socket)
-    else:
-        os.set_blocking(server.socket.fileno(), False)
+    sock = server.socket
+    if not isinstance(sock, socket.socket):
+        os.set_blocking(sock.fileno(), False)
+    elif not runs_its_own_loop(server):
+        inherit(sock)
+    elif not isinstance(sock, InheritedSocket):
+        # a loop that finds a timeout of 0 would spin: made anew, an object has none, and the flag is left alone
+        socket.socket.__init__(sock, sock.family, sock.type, sock.proto, fileno=sock.fileno())
 
 
 def _inode(address: Any) -> tuple[int, int] | None:

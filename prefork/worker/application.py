@@ -14,6 +14,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -218,10 +219,7 @@ def build(application: Application, listeners: Sequence[socket.socket]) -> list[
     from prefork.worker.adopting import Adoption
 
     with Adoption(application.target) as adoption:
-        return [
-            adoption.make(listener, lambda listener=listener: _make(application, listener.getsockname()))  # type: ignore[misc]
-            for listener in listeners
-        ]
+        return [adoption.make(listener, partial(_make, application, listener.getsockname())) for listener in listeners]
 
 
 def _make(application: Application, address: Any) -> Any:
@@ -233,7 +231,15 @@ def _make(application: Application, address: Any) -> Any:
     server = application.made_by(*positional, **named)
     if not _is_server(server) or isinstance(server, type):
         raise TargetError(f"target {application.target!r} returned {server!r}; let it return a server")
+    _let_shutdown_return(server)
     return server
+
+
+def _let_shutdown_return(server: Any) -> None:
+    """The standard library's ``shutdown`` waits for a loop to end, for ever where none began, as in our workers."""
+    stopped = getattr(server, "_BaseServer__is_shut_down", None)
+    if stopped is not None:
+        stopped.set()
 
 
 def start(application: Application, servers: Sequence[Any], badge: Badge) -> None:

@@ -178,9 +178,12 @@ def _step(parameter: Parameter, parameters: list[Parameter]) -> Step:
 def _guess(steps: list[Step], *, has_handler: bool) -> list[Step]:
     """Of unknown names that are required, the first can only mean an address and the next a handler."""
     roles = {step.role for step in steps}
-    guessed = list(steps)
-    if steps and steps[0].is_unknown and not roles & _PLACES:
-        guessed[0] = steps[0]._replace(role=Role.ADDRESS)
-    if len(steps) > 1 and steps[1].is_unknown and has_handler and Role.HANDLER not in roles:
-        guessed[1] = steps[1]._replace(role=Role.HANDLER)
-    return guessed
+    guesses = (
+        None if roles & _PLACES else Role.ADDRESS,
+        Role.HANDLER if has_handler and Role.HANDLER not in roles else None,
+    )
+    guessed = [
+        step._replace(role=guess) if step.is_unknown and not step.is_keyword_only else step
+        for step, guess in zip(steps, guesses, strict=False)
+    ]
+    return guessed + steps[len(guessed) :]

@@ -19,9 +19,6 @@ class Stopping:
 
     def __init__(self, servers: Iterable[Any]) -> None:
         told = [s for s in servers if overrides(s, "shutdown") or runs_its_own_loop(s)]
-        for server in told:
-            if not runs_its_own_loop(server):
-                _let_return(server)
         self._calls: list[Callable[[], None]] = [server.shutdown for server in told if hasattr(server, "shutdown")]
         self._wake: Callable[[], None] | None = None
         self.has_begun = False
@@ -42,13 +39,6 @@ class Stopping:
             _thread.start_new_thread(_call, (call,))  # threading would take its lock, which we may have interrupted
         if self._wake is not None:
             self._wake()
-
-
-def _let_return(server: Any) -> None:
-    """The standard library's ``shutdown`` waits for its own ``serve_forever``, which never runs under our loop."""
-    has_stopped = getattr(server, "_BaseServer__is_shut_down", None)
-    if has_stopped is not None:
-        has_stopped.set()
 
 
 def _call(shutdown: Callable[[], None]) -> None:

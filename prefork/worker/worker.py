@@ -325,7 +325,8 @@ class Worker:
 
         A listener that was inherited is not ours to drain: what is queued waits for whoever listens next.
         """
-        left = [self._by_fd[fd] for url, fd in self._brief.binds if fd in self._by_fd and not url.startswith("fd:")]
+        ours = {fd for url, fd in self._brief.binds if not url.startswith("fd:")}
+        left = [server for server in self._servers if _descriptor(server) in ours]  # a loop of its own may bind late
         while left:
             for server in list(left):
                 self._concurrency.wait_for_room()
