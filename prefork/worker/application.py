@@ -6,7 +6,6 @@ Read next: ``recipe.py``, how a server class or a factory is called; ``adopting.
 """
 
 import importlib
-import logging
 import os
 import socket
 import socketserver
@@ -30,8 +29,6 @@ if TYPE_CHECKING:  # it costs an import that a handler class does not need
 
 _NOT_ITS_OWN = ("prefork", "importlib")  # packages at the head of every traceback of an import
 Hook = Callable[[Badge], object]
-
-logger = logging.getLogger("prefork.worker")
 
 
 class Kind(Enum):
@@ -240,30 +237,3 @@ def _let_shutdown_return(server: Any) -> None:
     stopped = getattr(server, "_BaseServer__is_shut_down", None)
     if stopped is not None:
         stopped.set()
-
-
-def start(application: Application, servers: Sequence[Any], badge: Badge) -> None:
-    """Let the application prepare in a worker that is about to serve: the hook configured, then the servers' own.
-
-    :raises BaseException: whatever they raise.
-    """
-    if application.on_start is not None:
-        application.on_start(badge)
-    for server in servers:
-        if hasattr(server, "worker_start"):
-            server.worker_start()
-
-
-def stop(application: Application, servers: Sequence[Any], badge: Badge) -> None:
-    """Let it clean up after the worker's last request, in the opposite order. Its errors are logged."""
-    calls: list[Callable[[], object]] = []
-    for server in reversed(servers):
-        calls += [server.worker_stop] if hasattr(server, "worker_stop") else []
-        calls += [server.server_close] if hasattr(server, "server_close") else []
-    on_stop = application.on_stop
-    calls += [] if on_stop is None else [lambda: on_stop(badge)]
-    for call in calls:
-        try:
-            call()
-        except Exception:
-            logger.exception("cleaning up failed; the worker leaves without it")

@@ -22,7 +22,7 @@ from prefork.servers.traits import concurrency_of, overrides, runs_its_own_loop
 from prefork.system import kick, lifeline, limits, stdio
 from prefork.system.logfile import LogFile
 from prefork.system.wakeup import Wakeup, forget_inherited_handlers
-from prefork.worker import application
+from prefork.worker import application, hooks
 from prefork.worker.application import Application
 from prefork.worker.badge import Badge
 from prefork.worker.concurrency import AsItsServerSays, Children, Concurrency, Sync, Threads
@@ -121,7 +121,7 @@ class Worker:
             self._servers = application.build(self._app, [_listener(fd) for _, fd in self._brief.binds])
             self._concurrency = self._choose_concurrency()
             self._badge = self._pin_badge()
-            application.start(self._app, self._servers, self._badge)
+            hooks.start(self._app, self._servers, self._badge)
         except application.TargetError as error:
             self._break(str(error))
         except BaseException as error:
@@ -318,7 +318,7 @@ class Worker:
         self._stopping.begin()
         self._concurrency.finish()
         assert self._app is not None, "it was loaded before the first request"
-        application.stop(self._app, self._servers, self._badge)
+        hooks.stop(self._app, self._servers, self._badge)
 
     def _drain(self) -> None:
         """The final stop: nothing new is admitted. Serve what is queued, and close each listener once it is empty.
