@@ -25,7 +25,7 @@ from click.testing import CliRunner
 from examples import rows
 from prefork.cli import cli
 from tests.end_to_end.clients import LIMIT, ask, endpoint
-from tests.end_to_end.harness import ROOT, TCP, UDP, serving
+from tests.end_to_end.harness import ROOT, TCP, UDP, look_until, serving
 from tests.servers.serving import serving as serving_in_a_thread
 
 Program = subprocess.Popen[str]
@@ -402,6 +402,22 @@ def test_two_processes_share_the_rows(table: str, monkeypatch: pytest.MonkeyPatc
     assert {(state, tries) for _, state, tries, _ in rows.table(table)} == {("done", 1)}
 
 
+def test_rows_are_served_by_workers_of_a_master(table: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an address; also what is added while nobody has anything to do, and after the workers were killed."""
+    monkeypatch.setenv("ROWS", table)
+    rows.add(["360", "97"], table)
+
+    def is_done(count: int) -> Callable[[], bool]:
+        return lambda: [state for _, state, _, _ in rows.table(table)] == ["done"] * count
+
+    with serving("examples.rows:Rows", "--bind", "none", "-w", "2") as master:
+        look_until(is_done(2), "both rows are done")
+        master.kill(*master.workers().values())
+        rows.add(["4", "6"], table)
+        look_until(is_done(4), "the rows added later are done")
+        master.stop()
+
+
 # modes
 
 
@@ -421,6 +437,29 @@ def test_a_worker_says_its_slot() -> None:
     """Under the master the handler knows which of the workers it is in."""
     with serving("examples.modes:Handler", "-b", TCP, "-w", "1") as master:
         assert ask(master.bind(), "who") == f"process {master.workers()[1]}, slot 1, thread MainThread"
+
+
+@pytest.mark.parametrize(
+    ("mode", "workers", "is_worker", "thread"),
+    [
+        ("sync", 1, True, "MainThread"),
+        ("thread", 1, True, "Thread-"),
+        ("fork", 1, False, "MainThread"),
+        ("prefork", 4, True, "MainThread"),
+        ("hybrid", 4, True, "Thread-"),
+    ],
+)
+def test_each_mode_answers_as_its_line_says(mode: str, workers: int, is_worker: bool, thread: str) -> None:
+    """The worker itself, one of its threads, or a child of its own."""
+    with serving("examples.modes:Handler", "--mode", mode, "-b", TCP) as master:
+        pids = set(master.workers().values())
+        assert len(pids) == workers
+        with endpoint(master.bind()).connect() as client, client.makefile() as reply:
+            said = re.fullmatch(r"process (\d+), slot \d, thread (\S+).*\n", reply.readline())
+        assert said is not None
+        assert (int(said[1]) in pids) is is_worker
+        assert said[2].startswith(thread)
+        master.stop()
 
 
 # from threads to processes
