@@ -171,7 +171,7 @@ class Lane:
     def begin(self, number: int, since_ns: int, peer: bytes) -> None:
         """:param peer: what is longer than its room is cut."""
         self.cells[NUMBER] = number
-        self._peer[:] = peer[:PEER_SIZE].ljust(PEER_SIZE, b"\0")
+        self._peer[:] = peer.ljust(PEER_SIZE, b"\0") if len(peer) <= PEER_SIZE else peer[:PEER_SIZE]
         self.cells[SINCE_NS] = since_ns
 
     def label(self, text: bytes) -> None:
