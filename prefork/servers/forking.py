@@ -83,7 +83,7 @@ class ForkingMixIn(socketserver.ForkingMixIn, _Server):
             self.active_children = None
             signal.set_wakeup_fd(-1)  # a signal of ours must not be written into the parent's pipe
             listener = getattr(self, "socket", None)
-            # by the others the reply leaves; the kernel's number, for `type` makes an enum of it, which costs ten pages
+            # by the others the reply leaves; the kernel's number, for `type` looks an enum up in pages we share
             if listener is not None and listener.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM:
                 listener.close()
             self.finish_request(request, client_address)
