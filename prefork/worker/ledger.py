@@ -7,7 +7,7 @@ Read next: ``prefork/system/slots.py``, the memory; ``concurrency.py``, who begi
 
 import os
 import threading
-import time
+from time import monotonic_ns
 from typing import Any
 
 from prefork.address import describe_peer
@@ -71,12 +71,12 @@ class Ledger:
     def begin(self, client_address: Any) -> Lane:
         """A request was taken."""
         self.begun = number = self.begun + 1
-        peer = describe_peer(client_address).encode("utf-8", "replace")
+        peer = describe_peer(client_address)
         lane = self._lane
-        lane.begin(number, time.monotonic_ns(), peer)
+        lane.begin(number, monotonic_ns(), peer.encode("utf-8", "replace"))
         if self._header[ASLEEP]:
             self._notices.send(Wake())
-        self._title.show(b"busy %b #%d" % (peer, number))
+        self._title.show(f"busy {peer} #{number}".encode("utf-8", "replace"))
         return lane
 
     def end(self, lane: Lane, raised: object) -> None:
@@ -102,7 +102,7 @@ class Ledger:
     def _close(self, lane: Lane, raised: object) -> None:
         totals = self._totals
         self.ended = ended = self.ended + 1
-        totals[BUSY_NS] += time.monotonic_ns() - lane.cells[SINCE_NS]
+        totals[BUSY_NS] += monotonic_ns() - lane.cells[SINCE_NS]
         totals[REQUESTS] = ended
         if raised is not None:
             totals[ERRORS] += 1
@@ -136,7 +136,7 @@ class SharedLedger(Ledger):
         with self._lock:
             self.begun += 1
             lane = self._free.pop()
-            lane.begin(self.begun, time.monotonic_ns(), describe_peer(client_address).encode(errors="replace"))
+            lane.begin(self.begun, monotonic_ns(), describe_peer(client_address).encode(errors="replace"))
             self._show()
         if self._header[ASLEEP]:
             self._notices.send(Wake())

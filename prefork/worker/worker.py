@@ -227,19 +227,19 @@ class Worker:
     # serving
 
     def _serve(self) -> None:
-        concurrency, wait, servers = self._concurrency, self._wait, self._by_fd
+        ledger, concurrency, wait, servers = self._ledger, self._concurrency, self._wait, self._by_fd
         seconds = _POLL_INTERVAL if self._actions or self._asked else None
         pause = seconds
-        while self._ledger.is_wanted:
+        while ledger.is_wanted:
             if not concurrency.is_in_loop:
                 wait.heed_clients(concurrency.has_room)
             ready = wait.for_news(pause)
             if wait.heard:
                 self._hear()
-                if not self._ledger.is_wanted:
+                if not ledger.is_wanted:
                     return  # whoever was woken for these clients besides us is kicked
             if wait.is_orphaned:
-                self._ledger.leaving = "the master is gone"
+                ledger.leaving = "the master is gone"
                 return
             # the kernel may have woken us alone for clients of several listeners
             others_may_wait = len(ready) > 1 or wait.is_kicked
