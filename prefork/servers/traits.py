@@ -7,7 +7,7 @@ Invariant: a class and its instance without attributes of its own get the same a
 import socketserver
 from typing import Any, Literal
 
-_ORIGINS = ("socketserver", "prefork.socketserver", "prefork.servers")
+_ORIGINS = ("socketserver", "prefork.socketserver", "prefork.servers", "prefork.preforking")
 
 
 def overrides(server: Any, name: str) -> bool:

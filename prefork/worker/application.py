@@ -37,6 +37,7 @@ class Kind(Enum):
     HANDLER = auto()
     SERVER = auto()
     FACTORY = auto()
+    INSTANCE = auto()  # in somebody's own program: a server that is built and bound
 
 
 class Application(NamedTuple):
@@ -111,18 +112,29 @@ def load(target: str, handler: str = "") -> Application:
     :raises BaseException: whatever importing a module raises.
     """
     made_by = _find("target", target)
-    kind = _kind(target, made_by)
-    if kind is Kind.HANDLER:
-        if handler:
-            raise TargetError(f"target {target!r} is itself a request handler class; leave --handler {handler} out")
-        return Application(target, kind, made_by)
-    from prefork.worker.recipe import read
-
     handler_class = _find("handler", handler) if handler else None
     if handler and not isinstance(handler_class, type):
         raise TargetError(f"handler {handler!r} is not a class; give a request handler class, as MODULE:CLASS")
-    recipe = read(target, made_by, has_handler=bool(handler))
-    return Application(target, kind, made_by, handler_class, recipe)
+    return identify(target, made_by, handler_class)
+
+
+def identify(target: str, made_by: Any, handler: Any = None) -> Application:
+    """Find out what a target is, and how it is called.
+
+    :param target: its name, for errors.
+    :param handler: a request handler class for a server class or factory that wants one.
+    :raises TargetError: it is nothing that could be served, or nobody knows how to call it.
+    """
+    kind = _kind(target, made_by)
+    if kind is Kind.HANDLER:
+        if handler is not None:
+            name = getattr(handler, "__qualname__", handler)
+            raise TargetError(f"target {target!r} is itself a request handler class; leave the handler {name} out")
+        return Application(target, kind, made_by)
+    from prefork.worker.recipe import read
+
+    recipe = read(target, made_by, has_handler=handler is not None)
+    return Application(target, kind, made_by, handler, recipe)
 
 
 def _find(what: str, text: str) -> Any:
@@ -211,6 +223,8 @@ def build(application: Application, listeners: Sequence[socket.socket]) -> list[
     """
     if application.kind is Kind.HANDLER:
         return [serve_on(listener, application.made_by) for listener in listeners]
+    if application.kind is Kind.INSTANCE:
+        return [application.made_by]
     if not listeners:
         return [_make(application, None)]
     from prefork.worker.adopting import Adoption
