@@ -10,6 +10,7 @@ with each other: a lane's request number is written first and its start last, an
 Invariant: no two processes ever write the same line.
 """
 
+import contextlib
 import mmap
 import os
 from collections.abc import Iterator
@@ -72,6 +73,14 @@ class Scoreboard:
         fd = os.memfd_create("prefork-scoreboard", os.MFD_CLOEXEC)
         os.ftruncate(fd, LINE * (1 + slots * (2 + lanes)))
         return cls(fd, lanes)
+
+    def close(self) -> None:
+        """Give the memory back. Slots taken from it may be used no more."""
+        os.close(self.fd)
+        self.header.release()
+        self._bytes.release()
+        with contextlib.suppress(BufferError):  # somebody still has a slot: it goes with the last
+            self._map.close()
 
     def slot(self, number: int) -> "Slot":
         start = LINE + (number - 1) * self._stride
