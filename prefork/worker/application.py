@@ -42,5 +42,10 @@ def load(target: str) -> Any:
 
 
 def build(handler: Any, listeners: Sequence[socket.socket]) -> list[socketserver.BaseServer]:
-    """One server a listener, built in the worker, so that its address and socket mean what they say."""
+    """One server a listener, built in the worker, so that its address and socket mean what they say.
+
+    In a program that serves by itself the server is there already, with its socket: it is what ``handler`` is.
+    """
+    if not isinstance(handler, type) and hasattr(handler, "get_request"):
+        return [handler]
     return [serve_on(listener, handler) for listener in listeners]
