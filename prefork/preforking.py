@@ -207,7 +207,7 @@ def serve(target: Any, *, bind: str | Sequence[str] = (), handler: Any = None, *
 
     :param target: a request handler class; or a server that has its own socket.
     :param bind: URLs to listen on, such as ``tcp://0.0.0.0:9000``; none where the target is a server.
-    :param handler: the request handler class of a server class that wants one.
+    :param handler: for a server class that wants one; neither is in this version.
     :param settings: ``workers`` and the other settings of a service, ``docs/configuration.md``; times are seconds or
         text with a unit.
     :returns: how it ended, as ``docs/exit-codes.md`` tells: ``sys.exit(serve(...))``.
@@ -225,6 +225,8 @@ def serve(target: Any, *, bind: str | Sequence[str] = (), handler: Any = None, *
         return Exit.STOPPED if outcome is None else outcome.code
     if not (isinstance(target, type) and issubclass(target, socketserver.BaseRequestHandler)):
         raise UsageError(f"serve: {target!r} is neither a request handler class nor a server")
+    if handler is not None:
+        raise UsageError(f"serve: {target.__name__} is itself a request handler class; leave handler out")
     service = _service(settings, tuple(binds), "serve")
     instance = _instance(_name(target.__name__), service)
     _warn_of_threads()

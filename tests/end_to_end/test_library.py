@@ -15,7 +15,7 @@ from prefork.errors import UsageError
 from prefork.socketserver import PreforkingMixIn, PreforkingTCPServer
 from tests.end_to_end import apps
 from tests.end_to_end.clients import Question, ask, is_refused
-from tests.end_to_end.harness import Gate, Master, Watched, look_until
+from tests.end_to_end.harness import ROOT, Gate, Master, Watched, look_until
 
 HEAD = "from tests.end_to_end.program import *"
 SERVER = 'server = PreforkingTCPServer(("127.0.0.1", 0), apps.Stream, workers=2)'
@@ -449,6 +449,16 @@ def test_what_only_a_supervisor_needs_is_not_called() -> None:
         program.wait_serving()
         program.kill(*program.workers().values())
         program.wait_for("is ready", count=4)
+        assert ask(program.bind(), "hello") == "HELLO"
+
+
+def test_the_example_of_the_page_runs(tmp_path: Path) -> None:
+    """The first one of ``docs/library.md``, on a port that is free."""
+    page = (ROOT / "docs/library.md").read_text()
+    example = page.partition("```python\n")[2].partition("```")[0]
+    announce = "print('listening on tcp://%s:%d' % server.server_address, flush=True)"
+    server = "        server.serve_forever()"
+    with Program(example.replace("9000", "0").replace(server, f"        {announce}\n{server}")) as program:
         assert ask(program.bind(), "hello") == "HELLO"
 
 
