@@ -16,6 +16,7 @@ from prefork.socketserver import PreforkingMixIn, PreforkingTCPServer
 from tests.end_to_end import apps
 from tests.end_to_end.clients import Question, ask, is_refused
 from tests.end_to_end.harness import ROOT, Gate, Master, Watched, look_until
+from tests.end_to_end.load import Load
 
 HEAD = "from tests.end_to_end.program import *"
 SERVER = 'server = PreforkingTCPServer(("127.0.0.1", 0), apps.Stream, workers=2)'
@@ -240,6 +241,44 @@ def test_term_refuses_nobody_on_a_socket_from_elsewhere(gate: Gate, short_path: 
         gate.visitor().let_pass()
         assert queued.answer() == "HELLO"
         program.wait_for("generation 1 serves", count=2)
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        SERVER,
+        f"server = {own_over('socketserver.TCPServer')}({LOCAL}, apps.Stream, workers=2)",
+        'server = PreforkingUnixStreamServer("PATH", apps.Stream, workers=2)',
+    ],
+)
+def test_under_load_nobody_is_lost(server: str, gate: Gate, short_path: Path) -> None:
+    """Recycling, HUP and ``shutdown`` cost nobody anything, and TERM loses nobody it has not refused."""
+    server = server.replace("PATH", str(short_path / "socket")).replace("workers=2", "workers=2, max_requests=200")
+    with (
+        Program(
+            server,
+            "listening(server)",
+            "def stop():",
+            f"    for turn in range(3): pass_gate({gate.path!r}); server.shutdown()",
+            "threading.Thread(target=stop).start()",
+            "for turn in range(4): server.serve_forever(); say('returned', turn)",
+        ) as program,
+        Load(program.bind(), clients=16) as load,
+    ):
+        for turn in range(3):
+            load.wait_answered(300)
+            program.signal(signal.SIGHUP)
+            program.wait_for("generation 2 serves", count=turn + 1)
+            gate.visitor().let_pass()
+            program.hears(f"returned {turn}")
+        program.wait_for("generation 1 serves", count=4)
+        load.wait_answered(300)
+        before = load.counts()
+        assert before.refused == 0, before
+        program.signal(signal.SIGTERM)
+        program.expect_exit(0)
+        outcome = load.finish(nobody_is_left=True)
+        assert outcome.admitted_in_vain == 0, outcome
 
 
 def test_int_raises_keyboard_interrupt(gate: Gate) -> None:
