@@ -230,9 +230,9 @@ def serve(target: Any, *, bind: str | Sequence[str] = (), handler: Any = None, *
     service = _service(settings, tuple(binds), "serve")
     instance = _instance(_name(target.__name__), service)
     _warn_of_threads()
-    with opening.open_all(instance) as all_hands:
+    with plain.undisturbed() as blocked, opening.open_all(instance) as all_hands:
         (hands,) = all_hands.values()
-        return plain.run(instance, hands, target, Bell(), lambda brief, fork: brief).code
+        return plain.run(instance, hands, target, Bell(), lambda brief, fork: brief, blocked).code
 
 
 def _serve_instance(server: Any, service: Service) -> plain.Outcome | None:
@@ -241,7 +241,7 @@ def _serve_instance(server: Any, service: Service) -> plain.Outcome | None:
     switch = _switch_of(server)
     if switch.is_refusing:
         raise RuntimeError("this server was stopped for good by SIGTERM, and its socket refuses clients; make another")
-    with switch.serving() as bell:
+    with plain.undisturbed() as blocked, switch.serving() as bell:
         if switch.is_told_to_stop:
             return None
         _warn_of_threads()
@@ -256,7 +256,7 @@ def _serve_instance(server: Any, service: Service) -> plain.Outcome | None:
                 _wait_for_room(server)
                 return brief._replace(binds=[(url, server.fileno()) for url, _ in brief.binds])
 
-            outcome = plain.run(_instance(name, service), hands, server, bell, settle_in)
+            outcome = plain.run(_instance(name, service), hands, server, bell, settle_in, blocked)
             switch.is_refusing = signal.SIGTERM in outcome.heard and hands.has_own_door
             return outcome
 
