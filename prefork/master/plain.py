@@ -87,7 +87,7 @@ def run(
 def _become_master(
     name: str, hands: Hands, molding: ThisProcess, blocked: set[int], undo: contextlib.ExitStack
 ) -> Machine:
-    """Take all that a process which the program forks must not keep, while nobody can fork; it is given back likewise."""
+    """Take what a process that the program forks must not keep, while nobody can fork. It is given back likewise."""
     with _no_forks:
         reader, writer = lifeline.create()
         undo.callback(os.close, reader)
