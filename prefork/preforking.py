@@ -201,7 +201,7 @@ class PreforkingUnixDatagramServer(PreforkingMixIn, UnixDatagramServer):
 
 
 def serve(target: Any, *, bind: str | Sequence[str] = (), handler: Any = None, **settings: Any) -> Exit:
-    """Serve ``target`` with preforked workers until it is stopped by TERM, INT or its own ``server.shutdown()``.
+    """Serve ``target`` with preforked workers until it is stopped by TERM or INT.
 
     Signals are heard as by ``PreforkingMixIn.serve_forever``; after INT this returns.
 
@@ -253,11 +253,13 @@ def _serve_instance(server: Any, service: Service) -> plain.Outcome | None:
                 hands.close_listeners()
                 switch.bell = None
                 switch.tell_master, switch.orders = Notices(brief.notices), hands.line(fork.slot).orders
+                if not isinstance(server, PreforkingMixIn):
+                    server.shutdown = switch.turn_off  # the standard library's would wait for a loop that never runs
                 _wait_for_room(server)
                 return brief._replace(binds=[(url, server.fileno()) for url, _ in brief.binds])
 
             outcome = plain.run(_instance(name, service), hands, server, bell, settle_in, blocked)
-            switch.is_refusing = signal.SIGTERM in outcome.heard and hands.has_own_door
+            switch.is_refusing = not outcome.has_kept_door
             return outcome
 
 
@@ -325,6 +327,9 @@ def _warn_of_threads() -> None:
 @contextlib.contextmanager
 def _non_blocking(server: Any) -> Iterator[list[Listener]]:
     """The server's listener, non-blocking for as long as workers share it, then as it was."""
+    if not hasattr(server, "socket"):  # its work comes from elsewhere
+        yield []
+        return
     fd = server.fileno()
     if fd == -1:
         raise ValueError("the server is closed; call shutdown() before server_close()")
@@ -359,6 +364,7 @@ def _address(server: Any, listener: socket.socket) -> Address:
 
 def _wait_for_room(server: Any) -> None:
     """In a worker: a reply to a peer whose queue is full waits, although the socket it leaves by does not block."""
-    if type(server.socket) is socket.socket and server.socket.type == socket.SOCK_DGRAM:
+    listener = getattr(server, "socket", None)
+    if type(listener) is socket.socket and listener.type == socket.SOCK_DGRAM:
         server.socket = Replies(fileno=server.socket.detach())
         socket.socket.setblocking(server.socket, False)

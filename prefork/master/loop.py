@@ -184,6 +184,11 @@ class Master:
         return Exit.CUT_OFF if cut_off else Exit.STOPPED
 
     @property
+    def has_kept_door(self) -> bool:
+        """Whether listeners that were lent still admit clients."""
+        return all(pool.wanted.keeps_door for pool in self._pools.values())
+
+    @property
     def why_failed(self) -> str:
         """Why a service was given up at its first start, if one was."""
         return next((pool.failed for pool in self._pools.values() if pool.failed), "")

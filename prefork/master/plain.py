@@ -36,11 +36,13 @@ class Outcome(NamedTuple):
 
     :param heard: the signals we heard meanwhile.
     :param why_failed: why the service was given up, if it was.
+    :param has_kept_door: whether listeners that were lent still admit clients.
     """
 
     code: Exit
     heard: set[int]
     why_failed: str
+    has_kept_door: bool
 
 
 @contextlib.contextmanager
@@ -81,7 +83,7 @@ def run(
         machine.poller.add(bell.fileno(), bell)
         master = Master(settings, lambda: settings, machine, {hands.name: hands}, _keep_log)
         undo.callback(_end_workers, hands, blocked)  # of whom none is left, unless something was raised
-        return Outcome(master.run(), master.heard, master.why_failed)
+        return Outcome(master.run(), master.heard, master.why_failed, master.has_kept_door)
 
 
 def _become_master(

@@ -536,14 +536,18 @@ def test_serve_loses_nobody(gate: Gate) -> None:
 
 
 def test_serve_takes_a_server_with_its_own_socket() -> None:
-    """Also one that never heard of us."""
+    """Also one that never heard of us; its ``shutdown``, in a handler, stops the pool."""
     with Program(
-        'server = socketserver.TCPServer(("127.0.0.1", 0), apps.Stream)',
+        "class Handler(apps.Stream):",
+        "    def handle(self):",
+        "        super().handle(); self.server.shutdown()",
+        'server = socketserver.TCPServer(("127.0.0.1", 0), Handler)',
         "listening(server)",
         "sys.exit(prefork.serve(server, workers=2))",
     ) as program:
         program.wait_serving()
         assert ask(program.bind(), "pid") != str(program.pid)
+        program.expect_exit(0)
 
 
 # mistakes
