@@ -18,7 +18,7 @@ check: $(READY)         ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY)         ## CPU a request of one worker, beside a bare accept loop
+bench: $(READY)         ## what it costs, beside reference lines; one figure alone: python -m tests.bench NAME
 	$(BIN)/python -m tests.bench
 
 clean:

@@ -53,3 +53,9 @@ class NameTakenError(PreforkError):
     """Another instance holds this name."""
 
     exit_code = Exit.NAME_TAKEN
+
+
+class TargetError(PreforkError):
+    """The target names nothing that could be served, or not so."""
+
+    exit_code = Exit.NOT_LOADED

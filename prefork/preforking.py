@@ -13,7 +13,6 @@ import logging
 import os
 import signal
 import socket
-import socketserver
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -23,13 +22,14 @@ from prefork.address import Address
 from prefork.config.settings import NO_BIND, Instance, Service, convert, no_setting
 from prefork.errors import Exit, NotLoadedError, UsageError
 from prefork.master import opening, plain
-from prefork.master.hands import Hands
+from prefork.master.hands import LANES, SLOTS, Hands
 from prefork.servers.inet import TCPServer, UDPServer
-from prefork.servers.listening import Replies
+from prefork.servers.inherited import inherit
 from prefork.servers.unix import UnixDatagramServer, UnixStreamServer
 from prefork.system import slots
 from prefork.system.bell import Bell
 from prefork.system.sockets import Listener
+from prefork.worker.application import Application, Kind, recognise, refuse_unfit
 from prefork.worker.notices import Notices
 from prefork.worker.protocol import Brief, Fork, OrderCell, Stop
 
@@ -205,13 +205,15 @@ def serve(target: Any, *, bind: str | Sequence[str] = (), handler: Any = None, *
 
     Signals are heard as by ``PreforkingMixIn.serve_forever``; after INT this returns.
 
-    :param target: a request handler class; or a server that has its own socket.
+    :param target: a request handler class, a server class, a function that returns a server, or a server that has its
+        own socket.
     :param bind: URLs to listen on, such as ``tcp://0.0.0.0:9000``; none where the target is a server.
-    :param handler: for a server class that wants one; neither is in this version.
+    :param handler: a request handler class, for a server class that wants one.
     :param settings: ``workers`` and the other settings of a service, ``docs/configuration.md``; times are seconds or
         text with a unit.
     :returns: how it ended, as ``docs/exit-codes.md`` tells: ``sys.exit(serve(...))``.
     :raises UsageError: a setting is wrong. Nothing was touched.
+    :raises TargetError: the target is nothing that could be served on such binds.
     :raises BindError: an address cannot be bound.
     """
     for name in settings:
@@ -223,16 +225,17 @@ def serve(target: Any, *, bind: str | Sequence[str] = (), handler: Any = None, *
             raise UsageError("serve: a server has its own socket and handler; leave bind and handler out")
         outcome = _serve_instance(target, _service(settings, NO_BIND, "serve"))
         return Exit.STOPPED if outcome is None else outcome.code
-    if not (isinstance(target, type) and issubclass(target, socketserver.BaseRequestHandler)):
-        raise UsageError(f"serve: {target!r} is neither a request handler class nor a server")
-    if handler is not None:
-        raise UsageError(f"serve: {target.__name__} is itself a request handler class; leave handler out")
+    name = _name(getattr(target, "__name__", type(target).__name__))
+    application = recognise(name, target, handler)
+    if application.kind is Kind.HANDLER and handler is not None:
+        raise UsageError(f"serve: {name} is itself a request handler class; leave handler out")
     service = _service(settings, tuple(binds), "serve")
-    instance = _instance(_name(target.__name__), service)
+    refuse_unfit(application, [str(address) for address in service.addresses])
+    instance = _instance(name, service)
     _warn_of_threads()
     with plain.undisturbed() as blocked, opening.open_all(instance) as all_hands:
         (hands,) = all_hands.values()
-        return plain.run(instance, hands, target, Bell(), lambda brief, fork: brief, blocked).code
+        return plain.run(instance, hands, application, Bell(), lambda brief, fork: brief, blocked).code
 
 
 def _serve_instance(server: Any, service: Service) -> plain.Outcome | None:
@@ -247,7 +250,9 @@ def _serve_instance(server: Any, service: Service) -> plain.Outcome | None:
         _warn_of_threads()
         with _non_blocking(server) as listeners:
             name = _name(type(server).__name__)
-            hands = Hands(name, service, listeners, is_lent=True)
+            board = slots.Scoreboard.create(SLOTS, max(LANES, *service.at_once))
+            hands = Hands(name, service, listeners, board, is_lent=True)
+            application = Application(name, Kind.INSTANCE, server)
 
             def settle_in(brief: Brief, fork: Fork) -> Brief:
                 hands.close_listeners()
@@ -255,10 +260,10 @@ def _serve_instance(server: Any, service: Service) -> plain.Outcome | None:
                 switch.tell_master, switch.orders = Notices(brief.notices), hands.line(fork.slot).orders
                 if not isinstance(server, PreforkingMixIn):
                     server.shutdown = switch.turn_off  # the standard library's would wait for a loop that never runs
-                _wait_for_room(server)
+                _share(server)
                 return brief._replace(binds=[(url, server.fileno()) for url, _ in brief.binds])
 
-            outcome = plain.run(_instance(name, service), hands, server, bell, settle_in, blocked)
+            outcome = plain.run(_instance(name, service), hands, application, bell, settle_in, blocked)
             switch.is_refusing = not outcome.has_kept_door
             return outcome
 
@@ -362,9 +367,8 @@ def _address(server: Any, listener: socket.socket) -> Address:
     return Address("tcp" if is_stream else "udp", host=name[0], port=name[1])
 
 
-def _wait_for_room(server: Any) -> None:
-    """In a worker: a reply to a peer whose queue is full waits, although the socket it leaves by does not block."""
+def _share(server: Any) -> None:
+    """In a worker: what the server's socket is there, non-blocking, while timeouts touch only Python's side of it."""
     listener = getattr(server, "socket", None)
-    if type(listener) is socket.socket and listener.type == socket.SOCK_DGRAM:
-        server.socket = Replies(fileno=server.socket.detach())
-        socket.socket.setblocking(server.socket, False)
+    if type(listener) is socket.socket:
+        server.socket = inherit(listener)

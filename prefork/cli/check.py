@@ -1,5 +1,10 @@
-"""``prefork check``: what would run, and where each value came from. Nothing is opened, bound or imported."""
+"""``prefork check``: what would run, and where each value came from. Nothing is opened or bound.
 
+With ``--load`` the application is imported too, in a child, as a mold would.
+"""
+
+import subprocess
+import sys
 from typing import Any
 
 import click
@@ -8,19 +13,55 @@ import msgspec
 from prefork.cli.run import read_sources, sources
 from prefork.config.settings import Instance, Service, setting_names
 from prefork.config.sources import Place, Read
+from prefork.errors import TargetError
+from prefork.worker.protocol import PROTOCOL, Brief, encode
 
 
 @click.command()
+@click.option("--load", is_flag=True, help="Import the application too, in a child process.")
 @sources
-def check(target: str | None, config: str | None, **flags: Any) -> None:
+def check(target: str | None, config: str | None, load: bool, **flags: Any) -> None:
     """Print what ``prefork run`` with the same arguments would run, and where each value came from.
 
-    Exit 2, with one line, if a setting is wrong.
+    Exit 2, with one line, if a setting is wrong; with --load, 3 and the reason if the application cannot be loaded.
     """
     found = read_sources(target, config, flags)
     _print(found, "instance", None, found.instance, Instance)
     for name, service in found.instance.service.items():
         _print(found, f"service {name}", name, service, Service)
+    if load:
+        for name, service in found.instance.service.items():
+            _load(name, service)
+            click.echo(f"service {name} can be loaded")
+
+
+def _load(name: str, service: Service) -> None:
+    """:raises TargetError: it cannot be loaded, with the reason."""
+    brief = Brief(
+        PROTOCOL,
+        "check",
+        name,
+        generation=0,
+        target=service.target,
+        handler=service.handler,
+        worker_start=service.worker_start,
+        worker_stop=service.worker_stop,
+        binds=[(bind, -1) for bind in service.bind],
+        chdir=service.chdir,
+        pythonpath=list(service.pythonpath),
+    )
+    trial = [sys.executable, "-m", "prefork.worker.trial"]
+    try:
+        done = subprocess.run(trial, input=encode(brief), stderr=subprocess.PIPE, timeout=service.boot_timeout)
+    except subprocess.TimeoutExpired:
+        remedy = "raise boot_timeout if it needs longer"
+        raise TargetError(f"service {name}: not loaded within {service.boot_timeout:g} s; {remedy}") from None
+    why = done.stderr.decode(errors="replace").rstrip()
+    if done.returncode and "\n" in why:  # the application's own error
+        click.echo(why, err=True)
+        raise TargetError(f"service {name} cannot be loaded, for the reason above")
+    if done.returncode:
+        raise TargetError(f"service {name} cannot be loaded: {why or 'its process died'}")
 
 
 def _print(found: Read, title: str, service: str | None, record: msgspec.Struct, kind: type[Any]) -> None:

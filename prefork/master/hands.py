@@ -20,6 +20,7 @@ from prefork.system.wakeup import Poller
 from prefork.worker.protocol import Fork
 
 SLOTS = MOST_WORKERS + MOST_WORKERS // 4 + 1  # the ceiling and its surge; pages nobody touches cost nothing
+LANES = 64  # at least so many requests a worker may serve at once, so that a reload may raise a lower setting
 
 
 @dataclass(eq=False)
@@ -71,8 +72,8 @@ class Hands:
     name: str
     settings: Service
     listeners: list[sockets.Listener]
+    board: slots.Scoreboard
     is_lent: bool = False
-    board: slots.Scoreboard = field(default_factory=lambda: slots.Scoreboard.create(SLOTS))
     kick: int = field(default_factory=kick.create)
     molds: dict[int, Mold] = field(default_factory=dict)
     pipes: set[NoticePipe] = field(default_factory=set)

@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from prefork.address import Address, describe_peer
 from prefork.config.settings import Instance, Service
 from prefork.errors import BindError, NameTakenError, UsageError
-from prefork.master.hands import Hands
+from prefork.master.hands import LANES, SLOTS, Hands
 from prefork.system import sockets
 from prefork.system.logfile import LogFile, set_up
+from prefork.system.slots import Scoreboard
 
 logger = logging.getLogger("prefork.master")
 
@@ -69,7 +70,7 @@ def open_all(settings: Instance) -> Iterator[dict[str, Hands]]:
     with contextlib.ExitStack() as undo:
         all_hands: dict[str, Hands] = {}
         for name, service in settings.service.items():
-            hands = Hands(name, service, listeners=[])
+            hands = Hands(name, service, [], Scoreboard.create(SLOTS, max(LANES, *service.at_once)))
             undo.callback(hands.close_listeners)
             undo.callback(hands.remove_paths)
             for address in service.addresses:
@@ -110,3 +111,6 @@ def refuse_restarts(before: Instance, after: Instance) -> None:
     for name, service in after.service.items():
         if service.bind != before.service[name].bind or service.backlog != before.service[name].backlog:
             raise UsageError(f"[service.{name}] changes its bind or backlog; restart for it in this version")
+        room = max(LANES, *before.service[name].at_once)
+        if max(service.at_once) > room:
+            raise UsageError(f"[service.{name}] wants more than {room} requests at once in a worker; restart for it")

@@ -42,6 +42,11 @@ class Crew:
         with self._changed:
             self._changed.wait_for(lambda: self.has_room)
 
+    def wait_until_idle(self) -> None:
+        """Wait until no job is under way."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._busy)
+
     def hand_over(self, job: Job, *, daemon: bool, awaited: bool) -> None:
         """Let an idle thread do the job, or a new one.
 

@@ -3,11 +3,13 @@
 It must not know what a state or a phase means to anybody; it only says which cell holds it.
 
 A memfd holds one header line and then, for each slot, a line of orders that only the master writes, a line of totals
-that only the worker in the slot writes, and one lane for each request that worker may serve at once. A line is a cache
-line; a cell is eight bytes, written through ``memoryview.cast('Q')``: one store, never torn. Cells are not consistent
-with each other: a lane's request number is written first and its start last, and who reads reads the number again.
+that only the worker in the slot writes, and a lane of two lines for each request that worker may serve at once. A line
+is a cache line; a cell is eight bytes, written through ``memoryview.cast('Q')``: one store, never torn. Cells are not
+consistent with each other: a lane's request number is written first and its start last, and who reads reads the number
+again.
 
-Invariant: no two processes ever write the same line.
+Invariant: no two processes ever write the same line at the same time. A child that a worker forked for one request
+writes in that request's lane as long as it lives, and the worker before and after.
 """
 
 import contextlib
@@ -33,20 +35,29 @@ ERRORS = 3
 BUSY_NS = 4
 PID = 5
 STARTED = 6  # when the process started, as /proc says it: pid and start name one process for ever
+LANES = 7  # how many of its lanes the worker uses
 
 # lane, written by the worker
 NUMBER = 0
 SINCE_NS = 1  # monotonic clock; 0: idle
+FAILED = 8  # of a child: its handler raised
 PEER = 16  # byte offset in the lane: 48 bytes of text, ended by a zero where it is shorter
 PEER_SIZE = LINE - PEER
+LABEL = LINE + 8  # the same, of 56 bytes
+LABEL_SIZE = 2 * LINE - LABEL
+LANE = 2 * LINE  # bytes
 
 
 class Request(NamedTuple):
-    """A request under way: its number in the worker's life, its start on the monotonic clock, and its peer."""
+    """A request under way: its number in the worker's life, its start on the monotonic clock, and its peer.
+
+    :param label: what the handler says it is doing, if it says anything.
+    """
 
     number: int
     since: float
     peer: str
+    label: str = ""
 
 
 class Scoreboard:
@@ -59,7 +70,7 @@ class Scoreboard:
     def __init__(self, fd: int, lanes: int) -> None:
         self.fd = fd
         self.lanes = lanes
-        self._stride = LINE * (2 + lanes)
+        self._stride = 2 * LINE + LANE * lanes
         self._map = mmap.mmap(fd, 0)
         self._bytes = memoryview(self._map)
         self.header = self._bytes[:LINE].cast("Q")
@@ -71,7 +82,7 @@ class Scoreboard:
         :raises OSError: ENOMEM, EMFILE.
         """
         fd = os.memfd_create("prefork-scoreboard", os.MFD_CLOEXEC)
-        os.ftruncate(fd, LINE * (1 + slots * (2 + lanes)))
+        os.ftruncate(fd, LINE + slots * (2 * LINE + LANE * lanes))
         return cls(fd, lanes)
 
     def close(self) -> None:
@@ -89,9 +100,18 @@ class Scoreboard:
     def processes(self) -> Iterator[tuple[int, int]]:
         """Pid and start of whoever signed a slot last, of all slots; they may be long gone."""
         for start in range(LINE, len(self._bytes), self._stride):
+            if self._is_hole(start):
+                continue
             totals = self._bytes[start + LINE : start + 2 * LINE].cast("Q")
             if totals[PID]:
                 yield totals[PID], totals[STARTED]
+
+    def _is_hole(self, start: int) -> bool:
+        """Whether nobody has written there: reading it through the map would make a page of it, lseek(2)."""
+        try:
+            return os.lseek(self.fd, start + LINE, os.SEEK_DATA) >= start + 2 * LINE
+        except OSError:  # ENXIO: nothing but holes from here on
+            return True
 
 
 class Slot:
@@ -100,7 +120,20 @@ class Slot:
     def __init__(self, memory: memoryview) -> None:
         self.orders = memory[:LINE].cast("Q")
         self.totals = memory[LINE : 2 * LINE].cast("Q")
-        self.lanes = [Lane(memory[at : at + LINE]) for at in range(2 * LINE, len(memory), LINE)]
+        self._memory = memory[2 * LINE :]
+        self._made: list[Lane] = []
+
+    @property
+    def lanes(self) -> "list[Lane]":
+        """Those the worker uses; most use one of many."""
+        return self.first_lanes(self.totals[LANES])
+
+    def first_lanes(self, count: int) -> "list[Lane]":
+        """Lanes 0 to ``count`` - 1, as far as there is memory for them."""
+        count = min(count, len(self._memory) // LANE)
+        for number in range(len(self._made), count):
+            self._made.append(Lane(self._memory[number * LANE : (number + 1) * LANE]))
+        return self._made[:count]
 
     def take(self, order: int, state: int, pid: int, started: int) -> None:
         """In a newborn worker: clear what the one before left, then sign.
@@ -109,6 +142,7 @@ class Slot:
         :param started: see ``processes.started``.
         """
         for lane in self.lanes:
+            lane.label(b"")
             lane.clear()
         for cell in range(CELLS):
             self.totals[cell] = 0
@@ -129,25 +163,39 @@ class Slot:
 class Lane:
     """What one request at a time writes."""
 
-    __slots__ = ("_peer", "cells")
+    __slots__ = ("_is_labelled", "_label", "_peer", "cells")
 
     def __init__(self, memory: memoryview) -> None:
         self.cells = memory.cast("Q")
-        self._peer = memory[PEER:]
+        self._peer = memory[PEER : PEER + PEER_SIZE]
+        self._label = memory[LABEL : LABEL + LABEL_SIZE]
+        self._is_labelled = False
 
     def clear(self) -> None:
+        """The request is done."""
         self.cells[SINCE_NS] = 0
+        if self._is_labelled:
+            self.label(b"")
 
-    def begin(self, number: int, since_ns: int, peer: str) -> None:
-        text = peer.encode(errors="replace")[:PEER_SIZE].ljust(PEER_SIZE, b"\0")
+    def begin(self, number: int, since_ns: int, peer: bytes) -> None:
+        """:param peer: what is longer than its room is cut."""
         self.cells[NUMBER] = number
-        self._peer[:] = text
+        self._peer[:] = peer.ljust(PEER_SIZE, b"\0") if len(peer) <= PEER_SIZE else peer[:PEER_SIZE]
         self.cells[SINCE_NS] = since_ns
+
+    def label(self, text: bytes) -> None:
+        """Say what the request is about; empty takes it back."""
+        self._is_labelled = bool(text)
+        self._label[:] = text[:LABEL_SIZE].ljust(LABEL_SIZE, b"\0")
 
     def read(self) -> Request | None:
         """The request under way, or ``None``; what changed while it was read counts as idle."""
         number, since = self.cells[NUMBER], self.cells[SINCE_NS]
-        peer = bytes(self._peer).rstrip(b"\0").decode(errors="replace")
+        peer, label = _text(self._peer), _text(self._label)
         if not since or (self.cells[NUMBER], self.cells[SINCE_NS]) != (number, since):
             return None
-        return Request(number, since / 1e9, peer)
+        return Request(number, since / 1e9, peer, label)
+
+
+def _text(memory: memoryview) -> str:
+    return bytes(memory).rstrip(b"\0").decode(errors="replace")

@@ -155,10 +155,15 @@ def bind_path(
     """
     owners = _uid(user), _gid(group)
     with _locked(os.path.dirname(path) or "."):
-        _remove_stale(path)
         if mode is not None:
             os.fchmod(listener.fileno(), 0o600)  # the mode the path is born with, unix(7); the umask only takes away
-        listener.bind(path)
+        try:
+            listener.bind(path)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            _remove_stale(path)
+            listener.bind(path)
         try:
             if owners != (KEEP, KEEP):
                 os.chown(path, *owners)

@@ -19,11 +19,12 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from prefork.system import lifeline, processes, slots, stdio, titles
 from prefork.system.logfile import LogFile, set_up
 from prefork.worker import application, worker
+from prefork.worker.application import Application
 from prefork.worker.protocol import (
     PACKET_MAX,
     PROTOCOL,
@@ -64,20 +65,20 @@ def main() -> NoReturn:
         os.set_inheritable(fd, False)  # programs the application starts get none of ours
     titles.set_title(f"mold {brief.label} g{brief.generation} loading")
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # nothing to reopen yet
-    handler: Any = None
+    app: Application | None = None
     show = _hide_while_loading([pair.fileno(), *_descriptors(brief)])
     try:
         log = set_up(brief.log_file, brief.log_level, f"{brief.label} mold")
-        _find_application(brief)
+        application.enter_home(brief)
         if brief.preload:
-            handler = application.load(brief.target)
+            app = application.load_for(brief)
     except application.TargetError as error:
         _fail(pair, str(error))
-    except BaseException:
-        _fail(pair, traceback.format_exc())
+    except BaseException as error:
+        _fail(pair, application.describe(error))
     show()
     _warn_of_threads()
-    _Mold(brief, pair, handler, log).serve()
+    _Mold(brief, pair, app, log).serve()
 
 
 def _descriptors(brief: Brief) -> list[int]:
@@ -102,13 +103,6 @@ def _hide_while_loading(fds: list[int]) -> Callable[[], None]:
 
     os.register_at_fork(after_in_child=hide)
     return hidden.clear
-
-
-def _find_application(brief: Brief) -> None:
-    """Put the working directory and the paths asked for at the head of ``sys.path``."""
-    if brief.chdir:
-        os.chdir(brief.chdir)
-    sys.path[:0] = [path for path in (*brief.pythonpath, os.getcwd()) if path not in sys.path]
 
 
 def _warn_of_threads() -> None:
@@ -137,10 +131,10 @@ def _send(pair: socket.socket, record: Record) -> None:
 class _Mold:
     """A mold that has loaded: it waits for orders, and for nothing else."""
 
-    def __init__(self, brief: Brief, pair: socket.socket, handler: Any, log: LogFile) -> None:
+    def __init__(self, brief: Brief, pair: socket.socket, app: Application | None, log: LogFile) -> None:
         self._brief = brief
         self._pair = pair
-        self._handler = handler
+        self._app = app
         self._log = log
         self._births, self._births_in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._poll = select.poll()
@@ -214,7 +208,7 @@ class _Mold:
             self._pair.close()  # its end of file tells the master that nobody is under way any more
             os.close(self._births)
             os.close(self._births_in)
-            worker.live(self._brief, order, self._handler, self._log)
+            worker.live(self._brief, order, self._app, self._log)
         except BaseException:
             traceback.print_exc()
         finally:

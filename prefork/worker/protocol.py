@@ -38,7 +38,7 @@ class StateCell(IntEnum):
 
 
 class Brief(NamedTuple):
-    """The first packet: everything a mold must know. Descriptors are numbers it inherited.
+    """The first packet: everything a mold must know. Descriptors are numbers it inherited, -1 where there is none.
 
     :param handler: of a server class that wants one, else empty.
     :param concurrency: ``sync``, ``thread`` or ``fork``; empty is what the application's class says.
@@ -54,26 +54,26 @@ class Brief(NamedTuple):
     service: str
     generation: int
     target: str
-    handler: str
-    concurrency: str
-    threads: int
-    children: int
-    worker_start: str
-    worker_stop: str
-    preload: bool
-    binds: list[tuple[str, int]]
-    lifeline: int
-    notices: int
-    scoreboard: int
-    lanes: int
-    kick: int
-    balance: str
-    drain: float
-    descriptors: int
-    chdir: str
-    pythonpath: list[str]
-    log_file: str
-    log_level: str
+    handler: str = ""
+    concurrency: str = ""
+    threads: int = 1
+    children: int = 1
+    worker_start: str = ""
+    worker_stop: str = ""
+    preload: bool = True
+    binds: list[tuple[str, int]] = []  # noqa: RUF012  nobody changes it
+    lifeline: int = -1
+    notices: int = -1
+    scoreboard: int = -1
+    lanes: int = 1
+    kick: int = -1
+    balance: str = "warm"
+    drain: float = 0.0
+    descriptors: int = -1
+    chdir: str = ""
+    pythonpath: list[str] = []  # noqa: RUF012  nobody changes it
+    log_file: str = ""
+    log_level: str = "info"
 
     @property
     def label(self) -> str:

@@ -1,9 +1,10 @@
-"""The worker: accept, handle, close; one request at a time, until it is told to leave.
+"""The worker: take a client, let it be handled, take the next, until it is told to leave.
 
-It must not know other workers or how many there are. It leaves only at a safe point, between two requests, so never
-with an accepted connection in hand.
-Invariant: a connection this process accepted is handed to the handler before anything else is looked at.
-Read next: ``wait.py``, where it waits; ``prefork/servers/base.py``, what it does with a request.
+It must not know other workers or how many there are. It leaves only at a safe point, when nothing that it has accepted
+is left to do.
+Invariant: a connection this process accepted is handed to its server before anything else is looked at.
+Read next: ``wait.py``, where it waits; ``concurrency.py``, how a request is handled; ``own_loop.py``, servers that know
+better.
 """
 
 import errno
@@ -12,26 +13,28 @@ import os
 import select
 import signal
 import socket
-import socketserver
 import time
-import traceback
 from enum import Enum, auto
 from types import FrameType
 from typing import Any, NoReturn
 
-from prefork.address import describe_peer
-from prefork.servers.base import serve_one
-from prefork.system import kick, lifeline, limits, processes, slots, stdio
+from prefork.servers.traits import concurrency_of, overrides, runs_its_own_loop
+from prefork.system import kick, lifeline, limits, stdio
 from prefork.system.logfile import LogFile
-from prefork.system.titles import set_title
 from prefork.system.wakeup import Wakeup, forget_inherited_handlers
-from prefork.worker import application
+from prefork.worker import application, hooks
+from prefork.worker.application import Application
+from prefork.worker.badge import Badge
+from prefork.worker.concurrency import AsItsServerSays, Children, Concurrency, Sync, Threads
+from prefork.worker.ledger import Ledger, SharedLedger
 from prefork.worker.notices import Notices
-from prefork.worker.protocol import READ_YOUR_ORDERS, Brief, Broken, Fork, Left, OrderCell, Ready, StateCell, Wake, tail
+from prefork.worker.own_loop import OwnLoop
+from prefork.worker.protocol import READ_YOUR_ORDERS, Brief, Broken, Fork, Left, OrderCell, Ready, StateCell, tail
+from prefork.worker.stopping import Stopping
 from prefork.worker.wait import PAUSE, Wait
 
 _WARN_EVERY = 10.0  # seconds
-_REMIND_EVERY = 100  # requests after which a worn-out worker says so again
+_POLL_INTERVAL = 0.5  # seconds, as the default of socketserver's serve_forever
 ORPHAN_GRACE = 1.0  # seconds a mold leaves its workers beyond their own alarm
 _HEARD = (signal.SIGTERM, signal.SIGUSR1, READ_YOUR_ORDERS)
 # accept(2): errors of this machine or process; the client still waits, and somebody else may have room
@@ -47,16 +50,16 @@ now = time.monotonic
 class Taken(Enum):
     """What came of trying a listener."""
 
-    SERVED = auto()
+    ONE = auto()
     NOTHING = auto()  # somebody else was faster, or the queue is empty
     LOST = auto()  # the connection died before we had it
     EXHAUSTED = auto()  # no descriptor or memory for it: it waits on
 
 
-def live(brief: Brief, order: Fork, handler: Any, log: LogFile) -> NoReturn:
+def live(brief: Brief, order: Fork, app: Application | None, log: LogFile) -> NoReturn:
     """The life of a worker from its fork to its end. All signals are blocked when it begins.
 
-    :param handler: the request handler class, ``None`` where each worker loads the application itself.
+    :param app: ``None`` where each worker loads the application itself.
     :param log: the mold's.
     """
     forget_inherited_handlers()
@@ -72,7 +75,7 @@ def live(brief: Brief, order: Fork, handler: Any, log: LogFile) -> NoReturn:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
     log.sign(f"{brief.label} worker {order.slot}")
     log.reopen()  # it may have been moved since the mold opened it
-    Worker(brief, order, handler, log, wakeup).live()
+    Worker(brief, order, app, log, wakeup).live()
 
 
 def _die_within(seconds: float) -> None:
@@ -84,35 +87,26 @@ def _die_within(seconds: float) -> None:
 class Worker:
     """One worker process. See ``live``."""
 
-    def __init__(self, brief: Brief, order: Fork, handler: Any, log: LogFile, wakeup: Wakeup) -> None:
+    def __init__(self, brief: Brief, order: Fork, app: Application | None, log: LogFile, wakeup: Wakeup) -> None:
         self._brief = brief
         self._order = order
-        self._handler = handler
+        self._app = app
         self._log = log
         self._wakeup = wakeup
-        self._who = f"worker {brief.label} {order.slot} g{brief.generation}"
-        self._board = slots.Scoreboard(brief.scoreboard, brief.lanes)
-        self._header = self._board.header
-        slot = self._board.slot(order.slot)
-        slot.take(order.order, StateCell.STARTING, os.getpid(), processes.started(os.getpid()))
-        self._orders, self._totals, self._lane = slot.orders, slot.totals, slot.lanes[0]
         self._notices = Notices(brief.notices)
-        self._served = 0
+        self._ledger = Ledger(brief, order, self._notices)
         self._warn_again_at = 0.0
-        self._leaving = ""  # why, once it has decided to leave by itself
 
     def live(self) -> NoReturn:
-        set_title(f"{self._who} starting")
         self._boot()
-        self._serve()
-        self._totals[slots.STATE] = StateCell.RETIRING
-        set_title(f"{self._who} retiring")
-        if self._leaving:
-            self._notices.send(Left(self._order.slot, self._order.order, self._served, self._leaving))
-        self._wait.leave()
-        if self._orders[slots.PHASE] == OrderCell.DRAIN:
-            self._drain()
+        if self._own_loop is None:
+            self._serve()
+        else:
+            self._own_loop.serve()
+        self._leave()
         self._exit(0)
+
+    # booting
 
     def _boot(self) -> None:
         """Load and build the application. Told to leave meanwhile, the worker does so at once: it has no client yet."""
@@ -122,39 +116,78 @@ class Worker:
         os.environ["PREFORK_SLOT"] = str(self._order.slot)
         os.environ["PREFORK_GENERATION"] = str(self._brief.generation)
         try:
-            if self._handler is None:
-                self._handler = application.load(self._brief.target)
-            self._listeners = [_listener(fd) for _, fd in self._brief.binds]
-            servers = application.build(self._handler, self._listeners)
-            self._servers = dict(zip((fd for _, fd in self._brief.binds), servers, strict=True))
+            if self._app is None:
+                self._app = application.load_for(self._brief)
+            self._servers = application.build(self._app, [_listener(fd) for _, fd in self._brief.binds])
+            self._concurrency = self._choose_concurrency()
+            self._badge = self._pin_badge()
+            hooks.start(self._app, self._servers, self._badge)
         except application.TargetError as error:
             self._break(str(error))
-        except BaseException:
-            self._break(traceback.format_exc())
+        except BaseException as error:
+            self._break(application.describe(error))
+        self._by_fd = {fd: server for server in self._servers if (fd := _descriptor(server)) is not None}
+        self._asked = [server for server in self._servers if _descriptor(server) is None]
+        self._actions = [server.service_actions for server in self._servers if overrides(server, "service_actions")]
         self._wait = Wait(
-            self._listeners, self._brief.kick, self._wakeup, self._brief.lifeline, is_even=self._brief.balance == "even"
+            self._by_fd.values(),
+            self._brief.kick,
+            self._wakeup,
+            self._brief.lifeline,
+            is_even=self._brief.balance == "even",
         )
-        self._idle_title = f"{self._who} idle"
-        set_title(self._idle_title)
+        self._wait.watch(self._concurrency.news())
+        self._stopping = Stopping(self._servers)
+        self._own_loop = None
+        if any(runs_its_own_loop(server) for server in self._servers):
+            self._own_loop = OwnLoop(self._servers, self._stopping, self._log.reopen)
         signal.signal(signal.SIGIO, self._outlive_master)
         # an order to leave that comes from here on is read between requests
-        signal.signal(READ_YOUR_ORDERS, _heard)
+        signal.signal(READ_YOUR_ORDERS, self._heed_order)
+        signal.signal(signal.SIGTERM, self._heed_order)
         self._leave_unless_wanted()
-        self._totals[slots.STATE] = StateCell.READY
+        self._ledger.enter(StateCell.READY)
         self._notices.send(Ready(self._order.slot, self._order.order))
 
-    def _outlive_master(self, signum: int, frame: FrameType | None) -> None:
-        """Finish what is under way, but listen no more meanwhile: the next master may want the address."""
-        _die_within(self._brief.drain)
-        self._wait.is_orphaned = True
-        if self._lane.cells[slots.SINCE_NS]:  # else the loop is about to leave by itself
-            for listener in self._listeners:
-                if listener.type == socket.SOCK_STREAM:  # datagrams are answered through theirs
-                    listener.close()
+    def _choose_concurrency(self) -> Concurrency:
+        """As configured, or else as the servers' class says, unless they have a ``process_request`` of their own."""
+        brief, servers = self._brief, self._servers
+        is_its_own = any(overrides(s, "process_request") or runs_its_own_loop(s) for s in servers)
+        way = brief.concurrency or next((concurrency_of(server) for server in servers), "sync")
+        if way == "sync" and not is_its_own:
+            concurrency: Concurrency = Sync(self._ledger)
+        else:
+            size = brief.children if way == "fork" else brief.threads
+            self._ledger = ledger = SharedLedger(brief, self._order, self._notices, size)
+            if any(overrides(server, "process_request") for server in servers) or (is_its_own and way == "sync"):
+                concurrency = AsItsServerSays(ledger)
+            elif way == "thread":
+                concurrency = Threads(ledger, size)
+            else:
+                concurrency = Children(ledger, self._become_child)
+        for server in servers:
+            concurrency.adopt(server)
+        return concurrency
+
+    def _pin_badge(self) -> Badge:
+        brief = self._brief
+        badge = Badge(brief.instance, brief.service, self._order.slot, brief.generation, self._ledger.label)
+        for server in self._servers:
+            server.worker = badge
+        return badge
+
+    def _become_child(self) -> None:
+        """In a child that handles one request: it is no worker, and lives no longer than its request."""
+        forget_inherited_handlers()
+        signal.signal(signal.SIGIO, lambda signum, frame: _die_within(self._brief.drain))
+        if lifeline.is_cut(lifeline.arm(self._brief.lifeline)):
+            _die_within(self._brief.drain)
+        self._close_streams()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
 
     def _leave_unless_wanted(self, signum: int = 0, frame: FrameType | None = None) -> None:
         """While booting: leave if told so; on the final stop only if no client waits, for nobody else may be there."""
-        phase = self._orders[slots.PHASE]
+        phase = self._ledger.phase
         if phase == OrderCell.RETIRE or (phase == OrderCell.DRAIN and not self._has_waiting_clients()):
             self._exit(0)
 
@@ -169,28 +202,61 @@ class Worker:
         self._notices.send(Broken(self._order.slot, self._order.order, tail(why)))
         self._exit(1)
 
+    # signals
+
+    def _heed_order(self, signum: int, frame: FrameType | None) -> None:
+        """For whoever is in a handler, or in a loop of its own: ours reads the signal from the wakeup pipe."""
+        if signum == signal.SIGTERM or not self._ledger.is_wanted:
+            self._stopping.begin()
+
+    def _outlive_master(self, signum: int, frame: FrameType | None) -> None:
+        """Finish what is under way, but listen no more meanwhile: the next master may want the address."""
+        _die_within(self._brief.drain)
+        self._wait.is_orphaned = True
+        if self._concurrency.is_in_loop and self._ledger.under_way:  # else the loop is about to leave by itself
+            self._close_streams()
+        self._stopping.begin()
+
+    def _close_streams(self) -> None:
+        """Listen no more. Datagrams are answered through their listener: that one stays."""
+        for server in self._servers:
+            listener = getattr(server, "socket", None)
+            if listener is not None and listener.type == socket.SOCK_STREAM:
+                listener.close()
+
+    # serving
+
     def _serve(self) -> None:
-        while self._orders[slots.PHASE] == OrderCell.SERVE and not self._leaving:
-            ready = self._wait.for_news()
-            if self._wait.heard:
+        concurrency, wait, servers = self._concurrency, self._wait, self._by_fd
+        seconds = _POLL_INTERVAL if self._actions or self._asked else None
+        pause = seconds
+        while self._ledger.is_wanted:
+            if not concurrency.is_in_loop:
+                wait.heed_clients(concurrency.has_room)
+            ready = wait.for_news(pause)
+            if wait.heard:
                 self._hear()
-                if self._orders[slots.PHASE] != OrderCell.SERVE or self._leaving:
+                if not self._ledger.is_wanted:
                     return  # whoever was woken for these clients besides us is kicked
-            if self._wait.is_orphaned:
-                self._leaving = "the master is gone"
+            if wait.is_orphaned:
+                self._ledger.leaving = "the master is gone"
                 return
             # the kernel may have woken us alone for clients of several listeners
-            others_may_wait = len(ready) > 1 or self._wait.is_kicked
+            others_may_wait = len(ready) > 1 or wait.is_kicked
             for fd in ready:
-                taken = self._take(self._servers[fd], others_may_wait)
-                if taken is Taken.SERVED:
-                    if not self._wait.is_orphaned:
-                        self._wait.queue_up_again(fd)
+                taken = self._take(servers[fd], others_may_wait)
+                if taken is Taken.ONE:
+                    if not wait.is_orphaned:
+                        wait.queue_up_again(fd)
                     break
                 if taken is Taken.EXHAUSTED:
-                    self._wait.pause()
+                    wait.pause()
                     kick.kick(self._brief.kick)
                     break
+            if seconds is not None:
+                pause = 0.0 if self._ask() else seconds
+                for act in self._actions:
+                    act()
 
     def _hear(self) -> None:
         """What the signals ask for; READ_YOUR_ORDERS asks to look at the order cells, which the loop does."""
@@ -198,10 +264,15 @@ class Worker:
         if signal.SIGUSR1 in heard:
             self._log.reopen()
         if signal.SIGTERM in heard:
-            self._leaving = "it was sent SIGTERM"
+            self._ledger.leaving = "it was sent SIGTERM"
 
-    def _take(self, server: socketserver.BaseServer, others_may_wait: bool = False) -> Taken:
-        """Accept one client, if one is there, and serve it.
+    def _ask(self) -> bool:
+        """Ask the servers that nothing tells of their requests. Whether one had a request."""
+        taken = [self._take(server) for server in self._asked if self._concurrency.has_room]
+        return Taken.ONE in taken
+
+    def _take(self, server: Any, others_may_wait: bool = False) -> Taken:
+        """Accept one client, if one is there, and let it be handled.
 
         :param others_may_wait: clients may be left that nobody was woken for: let another worker see to them meanwhile.
         """
@@ -209,31 +280,17 @@ class Worker:
             request, client_address = server.get_request()
         except OSError as error:
             return self._not_taken(error)
+        except Exception:  # a server's own: of a database, of a handshake
+            logger.exception("get_request failed; trying again in %g s", PAUSE)
+            return Taken.EXHAUSTED
         if others_may_wait:
             kick.kick(self._brief.kick)
-        self._served += 1
-        peer = describe_peer(client_address)
-        self._lane.begin(self._served, time.monotonic_ns(), peer)
-        if self._header[slots.ASLEEP]:
-            self._notices.send(Wake())
-        set_title(f"{self._who} busy {peer} #{self._served}")
-        raised = serve_one(server, request, client_address)
-        self._totals[slots.BUSY_NS] += time.monotonic_ns() - self._lane.cells[slots.SINCE_NS]
-        self._totals[slots.REQUESTS] = self._served
-        if raised is not None:
-            self._totals[slots.ERRORS] += 1
-            if isinstance(raised, MemoryError):
-                self._leaving = "a handler ran out of memory"
-        self._lane.clear()
-        set_title(self._idle_title)
-        worn_for = self._served - self._order.max_requests
-        if self._order.max_requests and worn_for >= 0 and worn_for % _REMIND_EVERY == 0:
-            self._notices.send(Wake())
-        return Taken.SERVED
+        self._concurrency.handle(server, request, client_address)
+        return Taken.ONE
 
     def _not_taken(self, error: OSError) -> Taken:
         """An errno has an owner: nobody, the machine, the listener, or this one connection."""
-        if error.errno in _EMPTY:
+        if error.errno in _EMPTY or isinstance(error, BlockingIOError):
             return Taken.NOTHING
         if error.errno in _EXHAUSTED:
             if now() >= self._warn_again_at:
@@ -244,14 +301,43 @@ class Worker:
             raise error
         return Taken.LOST  # ECONNABORTED, EPROTO and what the network says of a connection dead on arrival
 
+    # leaving
+
+    def _leave(self) -> None:
+        """Take nothing more, finish what is under way, and let the application clean up."""
+        ledger = self._ledger
+        ledger.enter(StateCell.RETIRING)
+        if ledger.leaving:
+            self._notices.send(Left(self._order.slot, self._order.order, ledger.ended, ledger.leaving))
+        self._wait.leave()
+        is_final = ledger.phase == OrderCell.DRAIN
+        if is_final:
+            self._drain()
+        if is_final or self._wait.is_orphaned:
+            self._close_streams()
+        self._stopping.begin()
+        self._concurrency.finish()
+        assert self._app is not None, "it was loaded before the first request"
+        hooks.stop(self._app, self._servers, self._badge)
+
     def _drain(self) -> None:
-        """The final stop: nothing new is admitted. Serve what is queued, and close each listener once it is empty."""
-        while self._servers:
-            for fd, server in list(self._servers.items()):
-                taken = self._take(server)
+        """The final stop: nothing new is admitted. Serve what is queued, and close each listener once it is empty.
+
+        A listener that was inherited is not ours to drain: what is queued waits for whoever listens next.
+        """
+        ours = {fd for url, fd in self._brief.binds if not url.startswith("fd:")}
+        left = [server for server in self._servers if _descriptor(server) in ours]  # a loop of its own may bind late
+        while left:
+            for server in list(left):
+                self._concurrency.wait_for_room()
+                try:
+                    taken = self._take(server)
+                except OSError:  # its own loop has closed it
+                    taken = Taken.NOTHING
                 if taken is Taken.NOTHING:
-                    server.server_close()
-                    del self._servers[fd]
+                    left.remove(server)
+                    if server.socket.type == socket.SOCK_STREAM:
+                        server.socket.close()  # at once in every worker: the last close resets what came meanwhile
                 elif taken is Taken.EXHAUSTED:
                     time.sleep(PAUSE)
 
@@ -268,5 +354,10 @@ def _listener(fd: int) -> socket.socket:
     return listener
 
 
-def _heard(signum: int, frame: FrameType | None) -> None:
-    """The interpreter has written the signal to the wakeup pipe, which is all there is to do."""
+def _descriptor(server: Any) -> int | None:
+    """What is readable when the server has a request; ``None`` where it must be asked."""
+    try:
+        fd: int | None = server.fileno()
+    except (AttributeError, NotImplementedError):
+        return None
+    return fd

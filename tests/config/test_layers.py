@@ -1,13 +1,14 @@
 """Later sources win, and every value knows where it was written."""
 
+import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from prefork.cli import cli
 from prefork.config.sources import Place, read
-from prefork.errors import UsageError
+from prefork.errors import TargetError, UsageError
 from tests.children import descriptors
 
 FILE = """\
@@ -112,3 +113,51 @@ def test_check_prints_what_would_run_and_opens_nothing(path: str) -> None:
     assert ["balance", "even", "command line"] in rows
     assert ["backlog", "2048", "default"] in [[*row[:1], "2048", *row[2:]] for row in rows]
     assert descriptors() == before
+
+
+def checked(directory: Path, application: str, *arguments: str) -> Result:
+    """``prefork check --load`` of a module of that text."""
+    (directory / "shop.py").write_text(application)
+    bind = ("-b", "tcp://127.0.0.1:1")
+    return CliRunner().invoke(cli, ["check", "--load", *arguments, *bind, "--pythonpath", str(directory)])
+
+
+HANDLER = "import socketserver\nclass Handler(socketserver.BaseRequestHandler): pass\n"
+
+
+def test_check_loads_the_application_in_a_child_if_asked(tmp_path: Path) -> None:
+    """What passes would be loaded by ``run``; nothing of it is in our own process."""
+    done = checked(tmp_path, HANDLER, "shop:Handler")
+
+    assert done.exit_code == 0, done.output
+    assert "service shop can be loaded" in done.output
+    assert "shop" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("application", "target", "words"),
+    [
+        (HANDLER, "shop:Servant", ["no 'Servant'", "shop:Servant"]),
+        (HANDLER, "store:Handler", ["no module named 'store'", "pythonpath"]),
+        ("import socketserver\nServer = socketserver.TCPServer", "shop:Server", ["--handler MODULE:CLASS"]),
+        ("import os\nos._exit(9)", "shop:Handler", ["its process died"]),
+    ],
+)
+def test_check_says_in_one_line_why_it_cannot_be_loaded(
+    tmp_path: Path, application: str, target: str, words: list[str]
+) -> None:
+    """A user's mistake is no traceback."""
+    done = checked(tmp_path, application, target)
+
+    assert isinstance(done.exception, TargetError)
+    assert done.exception.exit_code == 3
+    assert all(word in str(done.exception) for word in words), done.exception
+
+
+def test_an_error_of_the_application_is_told_from_its_first_line_on(tmp_path: Path) -> None:
+    """The traceback begins where the application's code does."""
+    done = checked(tmp_path, "def start(:\n    pass", "shop:Handler")
+
+    assert isinstance(done.exception, TargetError)
+    assert "SyntaxError" in done.output
+    assert "prefork/worker" not in done.output

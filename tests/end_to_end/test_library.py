@@ -550,6 +550,20 @@ def test_serve_takes_a_server_with_its_own_socket() -> None:
         program.expect_exit(0)
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        "socketserver.ThreadingTCPServer, handler=apps.Stream",
+        "lambda address: socketserver.TCPServer(address, apps.Stream)",
+    ],
+)
+def test_serve_takes_what_makes_servers(target: str) -> None:
+    """A server class with its handler, or a function: built in each worker, on the listener that the master opened."""
+    with Program(f"sys.exit(prefork.serve({target}, bind='tcp://127.0.0.1:0', workers=2))") as program:
+        program.wait_serving()
+        assert ask(program.bind(), "hello") == "HELLO"
+
+
 # mistakes
 
 

@@ -3,15 +3,14 @@
 import os
 import socket
 import socketserver
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
 
 from prefork.servers.listening import DatagramServer, StreamServer, serve_on
 from tests.children import LIMIT, Child, Link, wait_readable
+from tests.street import Street, open_street
 
 
 class Echo(socketserver.StreamRequestHandler):
@@ -25,51 +24,10 @@ class DatagramEcho(socketserver.BaseRequestHandler):
         replies.sendto(data.upper(), self.client_address)
 
 
-class Street:
-    """Opens listeners and clients by the name of their kind, and closes them all when the test is over."""
-
-    def __init__(self, directory: str, open_ones: ExitStack) -> None:
-        self._directory = directory
-        self._open_ones = open_ones
-        self._paths = 0
-
-    def make(self, kind: str) -> socket.socket:
-        """A bound socket: ``tcp``, ``udp``, ``unix``, ``unixgram``."""
-        family = socket.AF_UNIX if kind.startswith("unix") else socket.AF_INET
-        made = self._open_ones.enter_context(
-            socket.socket(family, socket.SOCK_STREAM if kind in ("tcp", "unix") else socket.SOCK_DGRAM)
-        )
-        self._paths += 1
-        address: Any = ("127.0.0.1", 0) if family == socket.AF_INET else os.path.join(self._directory, str(self._paths))
-        made.bind(address)
-        return made
-
-    def listener(self, kind: str) -> socket.socket:
-        listener = self.make(kind)
-        if listener.type == socket.SOCK_STREAM:
-            listener.listen()
-        listener.setblocking(False)
-        return listener
-
-    def client(self, listener: socket.socket) -> socket.socket:
-        """Connected, and a datagram one has a name to be answered at."""
-        kinds = {
-            (socket.AF_INET, socket.SOCK_STREAM): "tcp",
-            (socket.AF_INET, socket.SOCK_DGRAM): "udp",
-            (socket.AF_UNIX, socket.SOCK_STREAM): "unix",
-            (socket.AF_UNIX, socket.SOCK_DGRAM): "unixgram",
-        }
-        client = self.make(kinds[listener.family, listener.type])
-        client.settimeout(LIMIT)
-        client.connect(listener.getsockname())
-        return client
-
-
 @pytest.fixture
 def street() -> Iterator[Street]:
-    # a Unix socket's path has at most 107 bytes, and pytest's own directories are long
-    with tempfile.TemporaryDirectory(prefix="prefork-") as directory, ExitStack() as open_ones:
-        yield Street(directory, open_ones)
+    with open_street() as street:
+        yield street
 
 
 STREAMS = ["tcp", "unix"]

@@ -10,7 +10,9 @@ from prefork.system.slots import (
     ASLEEP,
     BUSY_NS,
     CELLS,
-    LINE,
+    LABEL_SIZE,
+    LANE,
+    LANES,
     NUMBER,
     ORDER,
     PHASE,
@@ -28,7 +30,12 @@ ALL_BITS = 2**64 - 1
 
 
 def lane() -> Lane:
-    return Lane(memoryview(bytearray(LINE)))
+    return Lane(memoryview(bytearray(LANE)))
+
+
+def halves(lane: Lane) -> tuple[memoryview, memoryview]:
+    """The two lines of a lane."""
+    return lane.cells[:CELLS], lane.cells[CELLS:]
 
 
 # Whose line is whose
@@ -43,7 +50,7 @@ def test_no_two_processes_share_a_line(slots: int, lanes: int) -> None:
     for number in range(1, slots + 1):
         slot = board.slot(number)
         owned[master].append(slot.orders)
-        owned[number] = [slot.totals, *(lane.cells for lane in slot.lanes)]
+        owned[number] = [slot.totals, *(half for lane in slot.first_lanes(lanes) for half in halves(lane))]
 
     for writer, lines in owned.items():
         for cells in lines:
@@ -75,7 +82,8 @@ def test_what_a_worker_writes_the_master_reads() -> None:
     def write(parent: Link) -> None:
         slot = Scoreboard(board.fd, 2).slot(2)
         slot.take(order=7, state=1, pid=4711, started=99)
-        slot.lanes[1].begin(3, 4_000_000_000, "10.0.0.7:51022")
+        slot.totals[LANES] = 2
+        slot.first_lanes(2)[1].begin(3, 4_000_000_000, b"10.0.0.7:51022")
 
     said_by(write)
 
@@ -94,7 +102,7 @@ def test_taking_a_slot_clears_what_the_one_before_left() -> None:
     for cell in range(CELLS):
         slot.totals[cell] = 99
     for number, lane in enumerate(slot.lanes, 1):
-        lane.begin(number, 5, "left behind")
+        lane.begin(number, 5, b"left behind")
 
     slot.take(order=8, state=1, pid=4711, started=99)
 
@@ -115,6 +123,16 @@ def test_taking_a_slot_leaves_the_masters_orders_alone() -> None:
     assert (slot.orders[PHASE], board.header[ASLEEP]) == (2, 1)
 
 
+def test_looking_for_them_costs_no_memory() -> None:
+    """An empty slot is a hole, and stays one."""
+    board = Scoreboard.create(4000, lanes=64)
+    board.slot(2000).take(order=1, state=1, pid=300, started=6)
+    before = os.fstat(board.fd).st_blocks
+
+    assert list(board.processes()) == [(300, 6)]
+    assert os.fstat(board.fd).st_blocks == before
+
+
 def test_the_board_names_every_process_that_took_a_slot() -> None:
     """Whoever signed last stands for its slot, also when it is long gone; an empty slot names nobody."""
     board = Scoreboard.create(4, lanes=2)
@@ -131,8 +149,9 @@ def test_the_board_names_every_process_that_took_a_slot() -> None:
 def test_a_slot_is_busy_since_its_oldest_request_began() -> None:
     """With several requests at once the one that takes longest counts."""
     slot = Scoreboard.create(1, lanes=3).slot(1)
-    slot.lanes[0].begin(1, 9_000_000_000, "late")
-    slot.lanes[2].begin(2, 2_500_000_000, "early")
+    slot.totals[LANES] = 3
+    slot.lanes[0].begin(1, 9_000_000_000, b"late")
+    slot.lanes[2].begin(2, 2_500_000_000, b"early")
 
     assert slot.busy_since() == 2.5
     assert slot.requests_under_way() == [Request(1, 9.0, "late"), Request(2, 2.5, "early")]
@@ -141,10 +160,23 @@ def test_a_slot_is_busy_since_its_oldest_request_began() -> None:
 def test_a_request_that_ended_is_not_under_way() -> None:
     """Clearing a lane makes it idle."""
     slot = Scoreboard.create(1).slot(1)
-    slot.lanes[0].begin(1, 5, "peer")
+    slot.totals[LANES] = 1
+    slot.lanes[0].begin(1, 5, b"peer")
     slot.lanes[0].clear()
 
     assert (slot.requests_under_way(), slot.busy_since()) == ([], None)
+
+
+def test_a_label_says_what_a_request_is_about() -> None:
+    """What is longer than its room is cut; an empty one takes it back."""
+    here = lane()
+    here.begin(1, 5, b"peer")
+
+    here.label(b"report 7 of 9 " * 9)
+    assert here.read() == Request(1, 5e-9, "peer", ("report 7 of 9 " * 9)[:LABEL_SIZE])
+
+    here.label(b"")
+    assert here.read() == Request(1, 5e-9, "peer")
 
 
 @pytest.mark.parametrize(
@@ -162,8 +194,8 @@ def test_a_request_that_ended_is_not_under_way() -> None:
 def test_a_peer_is_shown_as_far_as_its_lane_has_room(peer: str, shown: str) -> None:
     """A peer of any length and any characters is text again when it is read."""
     here = lane()
-    here.begin(1, 5, "a longer peer than the one that follows it")
-    here.begin(2, 6, peer)
+    here.begin(1, 5, b"a longer peer than the one that follows it")
+    here.begin(2, 6, peer.encode(errors="replace"))
 
     request = here.read()
     assert request is not None
@@ -192,7 +224,7 @@ class ChangesWhenRead:
 def test_what_changed_while_it_was_read_counts_as_idle(change: str) -> None:
     """A reader never joins the number of one request with the peer of another."""
     here = lane()
-    here.begin(1, 5, "peer")
+    here.begin(1, 5, b"peer")
     here._peer = cast(Any, ChangesWhenRead(here, change))
 
     assert here.read() is None
@@ -201,7 +233,7 @@ def test_what_changed_while_it_was_read_counts_as_idle(change: str) -> None:
 def test_what_did_not_change_while_it_was_read_is_under_way() -> None:
     """The reading above fails for its change alone."""
     here = lane()
-    here.begin(1, 5, "peer")
+    here.begin(1, 5, b"peer")
     here._peer = cast(Any, ChangesWhenRead(here, "nothing"))
 
     assert here.read() == Request(1, 5e-9, "peer")
@@ -238,14 +270,14 @@ def test_a_request_is_never_read_half() -> None:
     board = Scoreboard.create(1)
 
     def work(parent: Link) -> None:
-        lane, number = board.slot(1).lanes[0], 0
+        lane, number = board.slot(1).first_lanes(1)[0], 0
         while True:
             number += 1
-            lane.begin(number, number * 1_000_000_000, f"{number}:" * 4)
+            lane.begin(number, number * 1_000_000_000, f"{number}:".encode() * 4)
             lane.clear()
 
     with Child(work):
-        lane, numbers, reads, deadline = board.slot(1).lanes[0], set[int](), 0, time.monotonic() + LIMIT
+        lane, numbers, reads, deadline = board.slot(1).first_lanes(1)[0], set[int](), 0, time.monotonic() + LIMIT
         while reads < READS or len(numbers) < 2:
             reads += 1
             request = lane.read()

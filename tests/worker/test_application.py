@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from prefork.servers.listening import DatagramServer, StreamServer
-from prefork.worker.application import TargetError, build, load
+from prefork.worker.application import Application, Kind, TargetError, build, load
 
 HANDLER = "import socketserver\nclass Echo(socketserver.BaseRequestHandler):\n    pass\n"
 
@@ -54,8 +54,9 @@ def test_a_handler_class_is_found_by_its_target(write: Write, path: str, text: s
     """In a module, in a module of a package, in a class."""
     write(path, text)
     found = load(target)
-    assert issubclass(found, socketserver.BaseRequestHandler)
-    assert found.__name__ == name
+    assert found.kind is Kind.HANDLER
+    assert issubclass(found.made_by, socketserver.BaseRequestHandler)
+    assert found.made_by.__name__ == name
 
 
 @pytest.mark.parametrize("target", ["no_such_app:Echo", "no_such_app.handlers:Echo"])
@@ -81,11 +82,13 @@ def test_a_name_that_the_module_has_not_is_refused(write: Write, name: str) -> N
     assert repr(name) in line
 
 
-@pytest.mark.parametrize("text", ["Echo = 3", "def Echo(): pass", "class Echo: pass", "import socketserver as Echo"])
-def test_what_is_no_handler_class_is_refused(write: Write, text: str) -> None:
-    """It is said which kind of thing would be right."""
+@pytest.mark.parametrize("text", ["Echo = 3", "class Echo: pass", "import socketserver as Echo"])
+def test_what_cannot_be_served_is_refused(write: Write, text: str) -> None:
+    """It is said which kinds of things would be right."""
     write("shop_app.py", text)
-    assert "BaseRequestHandler" in refusal("shop_app:Echo")
+    line = refusal("shop_app:Echo")
+    for kind in ("BaseRequestHandler", "server class", "function"):
+        assert kind in line
 
 
 @pytest.mark.parametrize(
@@ -115,7 +118,7 @@ def test_every_listener_gets_the_server_that_fits_it() -> None:
         for listener in listeners:
             listener.bind(("127.0.0.1", 0))
 
-        servers = build(socketserver.BaseRequestHandler, listeners)
+        servers = build(Application("shop:Echo", Kind.HANDLER, socketserver.BaseRequestHandler), listeners)
         assert [type(server) for server in servers] == [StreamServer, DatagramServer, StreamServer]
         assert [server.server_address for server in servers] == [listener.getsockname() for listener in listeners]
         for server in servers:

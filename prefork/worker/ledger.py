@@ -1,0 +1,160 @@
+"""The ledger: the requests of one worker, written where the master reads them, and in its title.
+
+It must not know how a request is handled. A request costs stores in shared memory and no message.
+Invariant: a request that began ends once, and its lane is idle before another begins in it.
+Read next: ``prefork/system/slots.py``, the memory; ``concurrency.py``, who begins and ends requests.
+"""
+
+import os
+import threading
+import time
+from typing import Any
+
+from prefork.address import describe_peer
+from prefork.system import processes, slots
+from prefork.system.slots import ASLEEP, BUSY_NS, ERRORS, REQUESTS, SINCE_NS, Lane
+from prefork.system.titles import Title, set_title
+from prefork.worker.notices import Notices
+from prefork.worker.protocol import Brief, Fork, OrderCell, StateCell, Wake
+
+_TITLE_ROOM = 80  # bytes behind the worker's name: a peer, or a label, and a number
+_IDLE = b"idle"
+_REMIND_EVERY = 100  # requests after which a worn-out worker says so again
+
+
+class Ledger:
+    """The books of a worker that serves one request at a time.
+
+    :ivar begun: requests it has taken, ``ended`` those it has done.
+    :ivar leaving: why the worker should leave by itself; empty while it should not.
+    """
+
+    def __init__(self, brief: Brief, order: Fork, notices: Notices) -> None:
+        board = slots.Scoreboard(brief.scoreboard, brief.lanes)
+        self._header = board.header
+        self._slot = board.slot(order.slot)
+        self._slot.take(order.order, StateCell.STARTING, os.getpid(), processes.started(os.getpid()))
+        self._totals = self._slot.totals
+        self._notices = notices
+        self._max_requests = order.max_requests
+        self._who = f"worker {brief.label} {order.slot} g{brief.generation}"
+        self._lane = self.use_lanes(1)[0]
+        self.begun = 0
+        self.ended = 0
+        self.leaving = ""
+        set_title(f"{self._who} starting")
+        self._title = Title(f"{self._who} ", _TITLE_ROOM)
+
+    @property
+    def phase(self) -> int:
+        """What the master wants of this worker."""
+        return self._slot.orders[slots.PHASE]
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether to take another request."""
+        return self._slot.orders[slots.PHASE] == OrderCell.SERVE and not self.leaving
+
+    @property
+    def under_way(self) -> int:
+        return self.begun - self.ended
+
+    def use_lanes(self, count: int) -> list[Lane]:
+        self._totals[slots.LANES] = count
+        return self._slot.first_lanes(count)
+
+    def enter(self, state: StateCell) -> None:
+        """The worker is ready now, or retiring."""
+        self._totals[slots.STATE] = state
+        set_title(f"{self._who} {'idle' if state is StateCell.READY else 'retiring'}")
+
+    def begin(self, client_address: Any) -> Lane:
+        """A request was taken."""
+        self.begun = number = self.begun + 1
+        peer = describe_peer(client_address).encode("utf-8", "replace")
+        lane = self._lane
+        lane.begin(number, time.monotonic_ns(), peer)
+        if self._header[ASLEEP]:
+            self._notices.send(Wake())
+        self._title.show(b"busy %b #%d" % (peer, number))
+        return lane
+
+    def end(self, lane: Lane, raised: object) -> None:
+        """A request is done.
+
+        :param raised: what its handler raised; ``None`` where it did not.
+        """
+        self._close(lane, raised)
+        self._title.show(_IDLE)
+
+    def label(self, text: str) -> None:
+        """Say what the request under way is about, in the scoreboard and the title."""
+        label = " ".join(text.split()).encode(errors="replace")
+        self._lane.label(label)
+        self._title.show(b"busy %b #%d" % (label, self.begun))
+
+    def belong_to_child(self, lane: Lane) -> None:
+        """In a child that handles the request in ``lane``: the rest of the books is its parent's."""
+        self._lane = lane
+        request = lane.read()
+        set_title(f"{self._who} child" + (f" {request.peer} #{request.number}" if request else ""))
+
+    def _close(self, lane: Lane, raised: object) -> None:
+        totals = self._totals
+        self.ended = ended = self.ended + 1
+        totals[BUSY_NS] += time.monotonic_ns() - lane.cells[SINCE_NS]
+        totals[REQUESTS] = ended
+        if raised is not None:
+            totals[ERRORS] += 1
+            if isinstance(raised, MemoryError):
+                self.leaving = "a handler ran out of memory"
+        lane.clear()
+        if self._max_requests:
+            worn_for = ended - self._max_requests
+            if worn_for >= 0 and worn_for % _REMIND_EVERY == 0:
+                self._notices.send(Wake())
+
+
+class SharedLedger(Ledger):
+    """The books of a worker that serves several requests at a time, in threads or children.
+
+    :param size: how many.
+    """
+
+    def __init__(self, brief: Brief, order: Fork, notices: Notices, size: int) -> None:
+        super().__init__(brief, order, notices)
+        self._size = size
+        self._free = self.use_lanes(size)[::-1]
+        self._lock = threading.Lock()  # guards all that follows, and the books themselves
+        self._by_thread: dict[int, Lane] = {}
+
+    @property
+    def has_room(self) -> bool:
+        return self.under_way < self._size
+
+    def begin(self, client_address: Any) -> Lane:
+        with self._lock:
+            self.begun += 1
+            lane = self._free.pop()
+            lane.begin(self.begun, time.monotonic_ns(), describe_peer(client_address).encode(errors="replace"))
+            self._show()
+        if self._header[ASLEEP]:
+            self._notices.send(Wake())
+        return lane
+
+    def end(self, lane: Lane, raised: object) -> None:
+        with self._lock:
+            self._close(lane, raised)
+            self._free.append(lane)
+            self._show()
+
+    def belong_to_thread(self, lane: Lane) -> None:
+        """From now on the calling thread handles the request in ``lane``."""
+        self._by_thread[threading.get_ident()] = lane
+
+    def label(self, text: str) -> None:
+        lane = self._by_thread.get(threading.get_ident(), self._lane)
+        lane.label(" ".join(text.split()).encode(errors="replace"))
+
+    def _show(self) -> None:
+        self._title.show(b"busy %d of %d" % (self.under_way, self._size) if self.under_way else _IDLE)
