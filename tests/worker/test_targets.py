@@ -165,7 +165,7 @@ def test_a_default_handler_gives_way_to_one_that_is_given(street: Street) -> Non
 
 def test_a_handler_for_a_handler_class_is_refused() -> None:
     """It would be ignored in silence."""
-    assert "leave the handler Echo out" in refusal(lambda: load(f"{__name__}:Echo", f"{__name__}:Echo"))
+    assert "leave --handler" in refusal(lambda: load(f"{__name__}:Echo", f"{__name__}:Echo"))
 
 
 @each("handler", ["Plain.address_family", "partial"])
