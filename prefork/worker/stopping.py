@@ -18,10 +18,11 @@ class Stopping:
     """:param servers: only those are told that have a ``shutdown`` or a loop of their own."""
 
     def __init__(self, servers: Iterable[Any]) -> None:
-        told = [s for s in servers if overrides(s, "shutdown") or runs_its_own_loop(s)]
-        for server in told:
+        servers = list(servers)
+        for server in servers:
             if not runs_its_own_loop(server):
                 _let_return(server)
+        told = [s for s in servers if overrides(s, "shutdown") or runs_its_own_loop(s)]
         self._calls: list[Callable[[], None]] = [server.shutdown for server in told if hasattr(server, "shutdown")]
         self._wake: Callable[[], None] | None = None
         self.has_begun = False
@@ -39,13 +40,19 @@ class Stopping:
         self.has_begun = True
         calls, self._calls = self._calls, []
         for call in calls:
-            _thread.start_new_thread(_call, (call,))  # threading would take its lock, which we may have interrupted
+            try:
+                _thread.start_new_thread(_call, (call,))  # threading would take its lock, which we may have interrupted
+            except RuntimeError as error:  # no more threads; it must not hit the handler that we interrupted
+                logger.warning("shutdown was not called: %s; the worker leaves without it", error)
         if self._wake is not None:
             self._wake()
 
 
 def _let_return(server: Any) -> None:
-    """The standard library's ``shutdown`` waits for its own ``serve_forever``, which never runs under our loop."""
+    """The standard library's ``shutdown`` waits for its own ``serve_forever``, which never runs under our loop.
+
+    Handlers call it too.
+    """
     has_stopped = getattr(server, "_BaseServer__is_shut_down", None)
     if has_stopped is not None:
         has_stopped.set()
