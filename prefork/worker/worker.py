@@ -80,6 +80,10 @@ def live(brief: Brief, order: Fork, app: Application | None, log: LogFile) -> No
     Worker(brief, order, app, log, wakeup).live()
 
 
+def _let_pass(signum: int, frame: FrameType | None) -> None:
+    """Not for us."""
+
+
 def _die_within(seconds: float) -> None:
     """The master is gone: finish what is under way, or die of an alarm."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -192,6 +196,8 @@ class Worker:
     def _become_child(self) -> None:
         """In a child that handles one request: it is no worker, and lives no longer than its request."""
         forget_inherited_handlers()
+        for signum in _HEARD:  # whoever stops the service may tell all of its processes, and not the worker alone
+            signal.signal(signum, _let_pass)  # no SIG_IGN, which a program that the handler starts would inherit
         signal.signal(signal.SIGIO, lambda signum, frame: _die_within(self._brief.drain))
         if lifeline.is_cut(lifeline.arm(self._brief.lifeline)):
             _die_within(self._brief.drain)
@@ -336,6 +342,11 @@ class Worker:
             self._close_streams()
         self._stopping.begin()
         self._concurrency.finish()
+        if not is_final and ledger.phase == OrderCell.DRAIN:
+            # told of the stop meanwhile: others may have left before it, and nobody else may serve what is queued
+            self._drain()
+            self._close_streams()
+            self._concurrency.finish()
         assert self._app is not None, "it was loaded before the first request"
         application.stop(self._app, self._servers, self._badge)
 

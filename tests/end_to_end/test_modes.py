@@ -3,10 +3,10 @@
 Every test holds requests at a gate: who waits there tells its process, its parent and its thread.
 """
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,21 +75,38 @@ def hold(master: Master, gate: Gate, count: int) -> Held:
     return Held(questions, gate.visitors(count))
 
 
-@contextmanager
+@contextlib.contextmanager
 def full(mode: str, gate: Gate, *arguments: str) -> Iterator[tuple[Master, Held]]:
     """A master in this mode, with as many requests under way as it takes."""
     with serving(STREAM, "-b", TCP, *MODES[mode], *arguments) as master:
         yield master, hold(master, gate, AT_ONCE[mode])
 
 
-def queued(url: str) -> int:
-    """Connections in the kernel's queue that nobody has accepted, as /proc/net/tcp shows of a listener."""
+def _row(url: str) -> list[str]:
+    """A listener's row in /proc/net/tcp."""
     local = f":{endpoint(url).address[1]:04X}"
     for row in Path("/proc/thread-self/net/tcp").read_text().splitlines()[1:]:
-        _, address, _, state, queues, *_ = row.split()
-        if address.endswith(local) and state == "0A":
-            return int(queues.partition(":")[2], 16)
+        fields = row.split()
+        if fields[1].endswith(local) and fields[3] == "0A":
+            return fields
     raise AssertionError(f"nobody listens on {url}")
+
+
+def queued(url: str) -> int:
+    """Connections in the kernel's queue that nobody has accepted."""
+    return int(_row(url)[4].partition(":")[2], 16)
+
+
+def inode_of(url: str) -> str:
+    return f"socket:[{_row(url)[9]}]"
+
+
+def sockets_of(pid: int) -> set[str]:
+    links = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            links.add(os.readlink(entry))
+    return links
 
 
 # who handles
@@ -208,6 +225,20 @@ def test_the_drain_limit_cuts_off_all_that_is_under_way(mode: str, trouble: str,
         master.signal(signal.SIGTERM)
         assert all(question.is_lost() for question in questions)
         master.expect_exit(5)
+
+
+@every_mode
+def test_a_stop_that_every_process_is_told_of_loses_nothing(mode: str, gate: Gate) -> None:
+    """TERM to master, mold, workers and children at once, as service managers may send it: the same stop."""
+    with full(mode, gate) as (master, held):
+        late = [Question(master.bind(), f"late {n}") for n in range(5)]
+        listener = inode_of(master.bind())
+        for process in master.processes():
+            os.kill(process.pid, signal.SIGTERM)
+        look_until(lambda: listener not in sockets_of(master.pid), "the master has shut the door")
+        held.finish()
+        assert [question.answer() for question in late] == [f"LATE {n}" for n in range(5)]
+        master.expect_exit(0)
 
 
 # the reload
