@@ -258,7 +258,7 @@ def test_a_reload_leaves_requests_under_way_to_those_who_have_them(
             application.write("2")
             master.signal(signal.SIGHUP)
             master.wait_serving(generation=2)
-            assert ask(master.bind(), "version") == "2"
+            look_until(lambda: ask(master.bind(), "version") == "2", "the idle ones of the old generation have left")
             assert held.pids <= old.living()
             held.finish()
             old.wait_all()
