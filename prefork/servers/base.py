@@ -302,12 +302,12 @@ def _tell(server: socketserver.BaseServer, request: Any, client_address: Any, er
         return
     try:
         server.handle_error(request, client_address)
-    except Exception:
+    except BaseException:
         logger.exception("handle_error itself failed serving %s", describe_peer(client_address))
 
 
 def _shut_down(server: socketserver.BaseServer, request: Any, client_address: Any) -> None:
     try:
         server.shutdown_request(request)
-    except Exception:
+    except BaseException:
         logger.exception("shutdown_request failed serving %s", describe_peer(client_address))

@@ -89,6 +89,8 @@ class Ledger:
 
     def label(self, text: str) -> None:
         """Say what the request under way is about, in the scoreboard and the title."""
+        if not self.under_way:
+            return
         label = " ".join(text.split()).encode(errors="replace")
         self._lane.label(label)
         self._title.show(b"busy %b #%d" % (label, self.begun))
@@ -118,7 +120,7 @@ class Ledger:
 class SharedLedger(Ledger):
     """The books of a worker that serves several requests at a time, in threads or children.
 
-    :param size: how many.
+    :param size: how many. A server's own loop may take more: those count as well, and are shown by no lane.
     """
 
     def __init__(self, brief: Brief, order: Fork, notices: Notices, size: int) -> None:
@@ -126,6 +128,7 @@ class SharedLedger(Ledger):
         self._size = size
         self._free = self.use_lanes(size)[::-1]
         self._lock = threading.Lock()  # guards all that follows, and the books themselves
+        self._hidden: set[Lane] = set()
         self._by_thread: dict[int, Lane] = {}
 
     @property
@@ -135,26 +138,43 @@ class SharedLedger(Ledger):
     def begin(self, client_address: Any) -> Lane:
         with self._lock:
             self.begun += 1
-            lane = self._free.pop()
+            lane = self._free.pop() if self._free else self._hide()
             lane.begin(self.begun, monotonic_ns(), describe_peer(client_address).encode(errors="replace"))
             self._show()
         if self._header[ASLEEP]:
             self._notices.send(Wake())
         return lane
 
+    def _hide(self) -> Lane:
+        """A lane that nobody sees."""
+        lane = Lane(memoryview(bytearray(slots.LANE)))
+        self._hidden.add(lane)
+        return lane
+
     def end(self, lane: Lane, raised: object) -> None:
         with self._lock:
             self._close(lane, raised)
-            self._free.append(lane)
+            if lane in self._hidden:
+                self._hidden.discard(lane)
+            else:
+                self._free.append(lane)
             self._show()
 
-    def belong_to_thread(self, lane: Lane) -> None:
-        """From now on the calling thread handles the request in ``lane``."""
-        self._by_thread[threading.get_ident()] = lane
+    def belong_to_thread(self, lane: Lane | None) -> None:
+        """From now on the calling thread handles the request in ``lane``, or none."""
+        if lane is None:
+            self._by_thread.pop(threading.get_ident(), None)
+        else:
+            self._by_thread[threading.get_ident()] = lane
+
+    def belong_to_child(self, lane: Lane) -> None:
+        super().belong_to_child(lane)
+        self.belong_to_thread(lane)
 
     def label(self, text: str) -> None:
-        lane = self._by_thread.get(threading.get_ident(), self._lane)
-        lane.label(" ".join(text.split()).encode(errors="replace"))
+        lane = self._by_thread.get(threading.get_ident())
+        if lane is not None:
+            lane.label(" ".join(text.split()).encode(errors="replace"))
 
     def _show(self) -> None:
         self._title.show(b"busy %d of %d" % (self.under_way, self._size) if self.under_way else _IDLE)
