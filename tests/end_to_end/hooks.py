@@ -18,6 +18,10 @@ def stop(badge: Any) -> None:
     _tell("stop", badge)
 
 
+def wait(badge: Any) -> None:
+    apps.pass_gate(os.environ["GATE"])
+
+
 def fail(badge: Any) -> None:
     if os.path.exists(os.environ["BROKEN"]):
         raise RuntimeError("the hook failed")

@@ -182,6 +182,23 @@ def test_a_loop_of_its_own_finishes_what_it_has(name: str, gate: Gate) -> None:
         master.expect_exit(0)
 
 
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_loop_of_its_own_hears_of_a_stop_that_came_before_it_began(
+    name: str, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TERM while the only worker boots and a client waits: the client is served, and the worker leaves."""
+    monkeypatch.setenv("GATE", gate.path)
+    hook = ("--worker-start", "tests.end_to_end.hooks:wait", "--graceful-timeout", "1h")
+    with Master(*target(name), "-b", TCP, "-w", "1", *hook) as master:
+        booting = gate.visitor()
+        question = Question(master.bind(), "early")
+        master.signal(signal.SIGTERM)
+        master.wait_for("is retired")
+        booting.let_pass()
+        assert question.answer() == "EARLY"
+        master.expect_exit(0)
+
+
 def test_a_loop_of_its_own_may_have_more_requests_than_a_worker_has_room_for() -> None:
     """One that alone closes what it collects is not made to wait for that."""
     with serving(*target("Collecting"), "-b", TCP, "-w", "1", "--threads", "3") as master:
