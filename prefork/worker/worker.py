@@ -7,7 +7,6 @@ Read next: ``wait.py``, where it waits; ``concurrency.py``, how a request is han
 better.
 """
 
-import errno
 import logging
 import os
 import select
@@ -20,6 +19,7 @@ from typing import Any, NoReturn
 
 from prefork.servers.traits import concurrency_of, overrides, runs_its_own_loop
 from prefork.system import kick, lifeline, limits, stdio
+from prefork.system.accepting import Owner, owner
 from prefork.system.logfile import LogFile
 from prefork.system.wakeup import Wakeup, forget_inherited_handlers
 from prefork.worker import application, hooks
@@ -38,11 +38,6 @@ _POLL_INTERVAL = 0.5  # seconds, as the default of socketserver's serve_forever
 FAILED = 70  # exit code
 ORPHAN_GRACE = 1.0  # seconds a mold leaves its workers beyond their own alarm
 _HEARD = (signal.SIGTERM, signal.SIGUSR1, READ_YOUR_ORDERS)
-# accept(2): errors of this machine or process; the client still waits, and somebody else may have room
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-# after shutdown(SHUT_RD) an empty Unix listener says EINVAL
-_EMPTY = frozenset({errno.EAGAIN, errno.EINVAL})
-_BROKEN = frozenset({errno.EBADF, errno.ENOTSOCK, errno.EOPNOTSUPP})
 
 logger = logging.getLogger("prefork.worker")
 now = time.monotonic
@@ -313,17 +308,17 @@ class Worker:
         return Taken.ONE
 
     def _not_taken(self, error: OSError) -> Taken:
-        """An errno has an owner: nobody, the machine, the listener, or this one connection."""
-        if error.errno in _EMPTY or isinstance(error, BlockingIOError):
-            return Taken.NOTHING
-        if error.errno in _EXHAUSTED:
-            if now() >= self._warn_again_at:
-                logger.warning("cannot accept: %s; trying again every %g s", error.strerror, PAUSE)
-                self._warn_again_at = now() + _WARN_EVERY
-            return Taken.EXHAUSTED
-        if error.errno in _BROKEN:
-            raise error
-        return Taken.LOST  # ECONNABORTED, EPROTO and what the network says of a connection dead on arrival
+        match owner(error):
+            case Owner.NOBODY | Owner.SHUT:
+                return Taken.NOTHING
+            case Owner.CONNECTION:
+                return Taken.LOST
+            case Owner.LISTENER:
+                raise error
+        if now() >= self._warn_again_at:
+            logger.warning("cannot accept: %s; trying again every %g s", error.strerror, PAUSE)
+            self._warn_again_at = now() + _WARN_EVERY
+        return Taken.EXHAUSTED
 
     # leaving
 
