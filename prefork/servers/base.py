@@ -20,9 +20,9 @@ from prefork.address import describe_peer
 from prefork.servers.watch import Watch
 from prefork.system.accepting import Owner, owner
 from prefork.system.bell import Bell
+from prefork.system.sparing import Sparing
 
 PAUSE = 0.1  # seconds without accepting after an accept that would fail again at once
-_WARN_EVERY = 10.0  # seconds
 
 logger = logging.getLogger("prefork.server")
 
@@ -48,7 +48,7 @@ class BaseServer(socketserver.BaseServer):
         self.__serving_thread: int | None = None
         self.__bell: Bell | None = None
         self.__resume_at = 0.0  # until the first accept that fails
-        self.__warn_again_at = 0.0
+        self.__shortage = Sparing()
 
     def __enter__(self) -> Any:
         return self
@@ -236,10 +236,8 @@ class BaseServer(socketserver.BaseServer):
     def __not_got(self, error: OSError) -> None:
         if owner(error) in (Owner.NOBODY, Owner.CONNECTION):
             return
-        now = time.monotonic()
-        self.__resume_at = now + PAUSE
-        if now >= self.__warn_again_at:
-            self.__warn_again_at = now + _WARN_EVERY
+        self.__resume_at = time.monotonic() + PAUSE
+        if self.__shortage.is_due():
             logger.warning("cannot accept: %s; trying again every %g s", error.strerror, PAUSE)
 
 

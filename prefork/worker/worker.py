@@ -21,6 +21,7 @@ from prefork.servers.traits import concurrency_of, overrides, runs_its_own_loop
 from prefork.system import kick, lifeline, limits, stdio
 from prefork.system.accepting import Owner, owner
 from prefork.system.logfile import LogFile
+from prefork.system.sparing import Sparing
 from prefork.system.wakeup import Wakeup, forget_inherited_handlers
 from prefork.worker import application, hooks
 from prefork.worker.application import Application
@@ -33,7 +34,6 @@ from prefork.worker.protocol import READ_YOUR_ORDERS, Brief, Broken, Fork, Left,
 from prefork.worker.stopping import Stopping
 from prefork.worker.wait import PAUSE, Wait
 
-_WARN_EVERY = 10.0  # seconds
 _POLL_INTERVAL = 0.5  # seconds, as the default of socketserver's serve_forever
 FAILED = 70  # exit code
 ORPHAN_GRACE = 1.0  # seconds a mold leaves its workers beyond their own alarm
@@ -95,7 +95,7 @@ class Worker:
         self._wakeup = wakeup
         self._notices = Notices(brief.notices)
         self._ledger = Ledger(brief, order, self._notices)
-        self._warn_again_at = 0.0
+        self._shortage, self._trouble = Sparing(), Sparing()
 
     def live(self) -> NoReturn:
         self._boot()
@@ -300,7 +300,8 @@ class Worker:
         except OSError as error:
             return self._not_taken(error)
         except Exception:  # a server's own: of a database, of a handshake
-            logger.exception("get_request failed; trying again in %g s", PAUSE)
+            if self._trouble.is_due():
+                logger.exception("get_request failed; trying again every %g s", PAUSE)
             return Taken.EXHAUSTED
         if others_may_wait:
             kick.kick(self._brief.kick)
@@ -315,9 +316,8 @@ class Worker:
                 return Taken.LOST
             case Owner.LISTENER:
                 raise error
-        if now() >= self._warn_again_at:
+        if self._shortage.is_due():
             logger.warning("cannot accept: %s; trying again every %g s", error.strerror, PAUSE)
-            self._warn_again_at = now() + _WARN_EVERY
         return Taken.EXHAUSTED
 
     # leaving
