@@ -6,8 +6,9 @@ Read next: ``learn.py``, the only writer.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum, IntEnum, auto
+
+from msgspec import Struct, field
 
 PROVEN_AFTER_SECONDS = 10.0
 PROVEN_AFTER_REQUESTS = 10
@@ -50,8 +51,7 @@ class Door(Enum):
     SHUT = auto()  # the master's listeners are closed; workers close theirs when the queue is empty
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True):
     """The settings the rules read.
 
     :param drain: seconds a retiring worker has to finish its request.
@@ -70,8 +70,7 @@ class Policy:
     slots: int = 5000
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What operators and configuration ask for. Signals and commands change only this."""
 
     count: int
@@ -83,8 +82,7 @@ class Wanted:
     keeps_door: bool = False  # at a stop: the listeners outlive us, and who is queued waits for whoever serves next
 
 
-@dataclass(frozen=True, slots=True)
-class Worker:
+class Worker(Struct, frozen=True):
     """One worker process.
 
     :param order: number of the order it was forked by, unique in the service: slot and order name one incarnation.
@@ -111,8 +109,7 @@ class Worker:
         return self.state is State.STARTING or self.state is State.READY
 
 
-@dataclass(frozen=True, slots=True)
-class Generation:
+class Generation(Struct, frozen=True):
     """One load of the code and configuration of the service."""
 
     number: int
@@ -123,16 +120,14 @@ class Generation:
     losses: int = 0  # molds that died in a row
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
+class Bucket(Struct, frozen=True):
     """Tokens that refill with time: what was left when one was last taken."""
 
     level: float = float("inf")
     at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
+class Backoff(Struct, frozen=True):
     """What the dead owe: how many replacements wait for leave, and how fast it is given.
 
     :param failures: attempts in a row that ended unproven; a hundred workers that die of one attempt are one.
@@ -152,16 +147,14 @@ class Backoff:
     refused_until: float = float("-inf")
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """What the scoreboard says of one slot now. It is an argument of decisions, never part of the book."""
 
     requests: int = 0
     busy_since: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Pool:
+class Pool(Struct, frozen=True):
     """The book of one service.
 
     :param serving: the generation that serves; 0 until one first does.
