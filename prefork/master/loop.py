@@ -20,7 +20,7 @@ from prefork.master.perform import perform
 from prefork.master.watch import Watch
 from prefork.pool import events
 from prefork.pool.learn import learn
-from prefork.pool.records import Phase, Pool, Wanted
+from prefork.pool.records import Phase, Pool, Wanted, fixed
 from prefork.pool.rules import decide
 from prefork.report import log
 from prefork.system import lifeline, limits, processes, titles
@@ -97,7 +97,7 @@ class Master:
         self._reopen_log = reopen_log
         self._watches = {name: Watch(hands.board) for name, hands in all_hands.items()}
         self._pools = {
-            name: Pool(name, Wanted(service.count, service.count, since=now()))
+            name: Pool(name, Wanted(service.count, fixed(service.count), since=now()))
             for name, service in settings.service.items()
         }
 
@@ -161,7 +161,7 @@ class Master:
         self._settings = settings
         for name, service in settings.service.items():
             self._hands[name].settings = service
-            self._learn(name, events.ReloadAsked(at=now(), configured=service.count))
+            self._learn(name, events.ReloadAsked(at=now(), configured=fixed(service.count)))
 
     def _reopen_logs(self) -> None:
         self._reopen_log()

@@ -6,7 +6,7 @@ Whatever names a worker carries slot and order, so that news of an incarnation l
 from dataclasses import dataclass
 
 from prefork.pool.orders import Cause
-from prefork.pool.records import Phase
+from prefork.pool.records import Bounds, Phase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,14 +24,28 @@ class StopAsked(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReloadAsked(Event):
-    """:param configured: the worker count of the configuration just read."""
+    """:param configured: how many workers the configuration just read allows."""
 
-    configured: int
+    configured: Bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleAsked(Event):
     by: int
+
+
+# what the load asks for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSized(Event):
+    """The load needs more workers, or has not needed so many for a while.
+
+    :param count: as many as are wanted now.
+    """
+
+    count: int
+    why: str
 
 
 # what became of generations

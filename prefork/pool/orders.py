@@ -50,6 +50,14 @@ class FailService(Order):
 
 
 @dataclass(frozen=True, slots=True)
+class SizePool(Order):
+    """Want as many workers as the load needs."""
+
+    count: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class SpawnWorker(Order):
     slot: int
     order: int
