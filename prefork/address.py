@@ -159,6 +159,8 @@ def describe_peer(peer: object) -> str:
     if isinstance(peer, tuple) and len(peer) >= 2:
         host, port = peer[0], peer[1]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if not peer:  # a Unix client that has no name, as nearly all
+        return "unix"
     name = os.fsencode(peer) if isinstance(peer, str | bytes) else b""
     text = name.replace(b"\0", b"@").decode(errors="backslashreplace") or "unix"
     # a client chooses its path: no byte of it may break a title or a log line

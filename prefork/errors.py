@@ -37,6 +37,12 @@ class UsageError(PreforkError):
     exit_code = Exit.USAGE
 
 
+class NotLoadedError(PreforkError):
+    """The application could not be loaded, or its workers never became ready."""
+
+    exit_code = Exit.NOT_LOADED
+
+
 class BindError(PreforkError):
     """An address could not be bound."""
 

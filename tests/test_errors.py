@@ -2,10 +2,10 @@
 
 import pytest
 
-from prefork.errors import BindError, Exit, NameTakenError, PreforkError, TargetError, UsageError
+from prefork.errors import BindError, Exit, NameTakenError, NotLoadedError, PreforkError, TargetError, UsageError
 
 
-@pytest.mark.parametrize("kind", [PreforkError, UsageError, BindError, NameTakenError, TargetError])
+@pytest.mark.parametrize("kind", [PreforkError, UsageError, BindError, NameTakenError, NotLoadedError, TargetError])
 def test_an_error_is_one_line_whatever_its_reason(kind: type[PreforkError]) -> None:
     """A reason of several lines, as a library may give it, is joined."""
     assert (
@@ -19,6 +19,7 @@ def test_an_error_is_one_line_whatever_its_reason(kind: type[PreforkError]) -> N
     [
         (PreforkError, Exit.INTERNAL),
         (UsageError, Exit.USAGE),
+        (NotLoadedError, Exit.NOT_LOADED),
         (BindError, Exit.NOT_BOUND),
         (NameTakenError, Exit.NAME_TAKEN),
         (TargetError, Exit.NOT_LOADED),

@@ -16,6 +16,7 @@ FLOORS = (
     {"__main__"},
     {"cli"},
     {"socketserver"},
+    {"preforking"},
     {"master"},
     {"report"},
     {"worker"},
@@ -27,6 +28,7 @@ FLOORS = (
     {"__init__"},
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
+FRONT = {"__init__.py", "socketserver.py"}  # at the head of the package: their Preforking… names arrive on first use
 KERNEL = {"os", "socket", "signal", "time", "threading", "logging", "select", "subprocess", "random"}
 
 
@@ -57,8 +59,15 @@ def ours(path: Path) -> set[str]:
 def test_imports_go_downwards(path: Path) -> None:
     """No arrow points up, and siblings never meet."""
     here = floor_of(path)
-    for there in ours(path) - {here}:
+    lazily = {"preforking"} if str(path.relative_to(PACKAGE)) in FRONT else set()
+    for there in ours(path) - {here} - lazily:
         assert FLOOR[there] > FLOOR[here], f"{path.name} on floor {here!r} imports {there!r}"
+
+
+def test_only_the_front_names_the_preforking_servers() -> None:
+    """Whoever needs them gets them by the two public modules; nothing of ours stands on them."""
+    naming = {str(path.relative_to(PACKAGE)) for path in modules() if "preforking" in ours(path)}
+    assert naming - {"preforking.py"} == FRONT
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "pool").glob("*.py")), ids=lambda p: p.name)
@@ -81,3 +90,17 @@ def test_a_worker_does_not_pay_for_the_master() -> None:
     unwanted = {"click", "msgspec", "tomllib", "subprocess", "asyncio", "dataclasses", "inspect", "psutil"}
     assert not loaded & unwanted
     assert not {name for name in loaded if name.startswith(("prefork.master", "prefork.pool", "prefork.config"))}
+
+
+@pytest.mark.parametrize("front", ["prefork", "prefork.socketserver"])
+def test_the_front_brings_the_master_only_when_asked(front: str) -> None:
+    """Who uses the framework alone pays for no master; ``dir`` names what would come."""
+    code = (
+        f"import json, sys, {front} as front; before = [n for n in sys.modules if n.startswith('prefork.master')]\n"
+        "names = [n for n in dir(front) if n == 'serve' or n.startswith('Preforking')]\n"
+        "found = [callable(getattr(front, n)) for n in names]\n"
+        "print(json.dumps([before, all(found), len(found), 'prefork.master.loop' in sys.modules]))"
+    )
+    before, all_found, count, has_come = json.loads(subprocess.check_output([sys.executable, "-c", code]))
+    assert (before, all_found, has_come) == ([], True, True)
+    assert count == (1 if front == "prefork" else 5)

@@ -343,9 +343,7 @@ def convert(raw: Mapping[str, Any], kind: type[Any], place: str, places: Mapping
     fields = {field.name: field for field in msgspec.structs.fields(kind) if field.name not in _OURS}
     for name in raw:
         if name not in fields:
-            near = difflib.get_close_matches(name, fields, n=1)
-            remedy = f"perhaps {near[0]}" if near else f"there are {', '.join(fields)}"
-            raise UsageError(f"{places.get(name, place)}: there is no setting {name}; {remedy}")
+            raise no_setting(name, fields, places.get(name, place))
     for name, field in fields.items():
         if field.required and name not in raw:
             raise UsageError(f"{place}: {name}: it is not given; write it as {_EXAMPLES[name]}")
@@ -355,6 +353,14 @@ def convert(raw: Mapping[str, Any], kind: type[Any], place: str, places: Mapping
     except ValueError as error:
         name = str(error).partition(":")[0]
         raise UsageError(f"{places.get(name, place)}: {error}") from None
+
+
+def no_setting(name: str, known: Iterable[str], place: str) -> UsageError:
+    """The error for a setting that is none, with the one that was probably meant."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    remedy = f"perhaps {near[0]}" if near else f"there are {', '.join(known)}"
+    return UsageError(f"{place}: there is no setting {name}; {remedy}")
 
 
 def _read(name: str, value: Any, kind: Any, place: str) -> Any:

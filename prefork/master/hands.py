@@ -4,9 +4,10 @@ It must not decide or log. Invariant: every descriptor here is closed by the one
 Read next: ``translate.py`` (facts become events) and ``perform.py`` (orders become calls).
 """
 
+import contextlib
 import os
 import socket
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -64,12 +65,16 @@ class Child:
 
 @dataclass(eq=False)
 class Hands:
-    """The kernel's side of one service."""
+    """The kernel's side of one service.
+
+    :param is_lent: the listeners belong to somebody who may go on with them after a stop.
+    """
 
     name: str
     settings: Service
     listeners: list[sockets.Listener]
     board: slots.Scoreboard
+    is_lent: bool = False
     kick: int = field(default_factory=kick.create)
     molds: dict[int, Mold] = field(default_factory=dict)
     pipes: set[NoticePipe] = field(default_factory=set)
@@ -105,6 +110,11 @@ class Hands:
     def _count_handshakes(self) -> int:
         ours = (listener for listener in self.listeners if not listener.address.is_inherited)
         return draining.count_handshakes(listener.socket for listener in ours)
+
+    @property
+    def has_own_door(self) -> bool:
+        """Whether any listener was opened by this process, so that nobody else may be refused with us."""
+        return any(not listener.address.is_inherited for listener in self.listeners)
 
     def pidfds(self) -> list[int]:
         """Of every process of ours that lives and hears signals."""
@@ -193,6 +203,17 @@ class Hands:
         for listener in self.listeners:
             sockets.remove_path(listener)
 
+    def close(self) -> None:
+        """Give back what a master that ends before its process does must not leave open. Its workers are gone."""
+        self.close_listeners()
+        for child in list(self.children.values()):
+            self.forget_child(child)
+        for pipe in list(self.pipes):
+            self.forget_pipe(pipe)
+        self.lines.clear()
+        self.board.close()
+        os.close(self.kick)
+
     def forget_mold(self, mold: Mold) -> None:
         if self.molds.get(mold.generation) is mold:
             del self.molds[mold.generation]
@@ -249,6 +270,7 @@ class Machine:
     """What all services of the master share.
 
     :param descriptors: the soft limit of open descriptors we were started with.
+    :param adopts: whether the kernel gives us orphans: workers whose process between ended, and strangers.
     :param unadopted: dead workers whose process between still lives, so that they are not our children yet.
     """
 
@@ -256,12 +278,23 @@ class Machine:
     lifeline: int
     descriptors: int
     molding: Molding
+    adopts: bool = True
     poller: Poller = field(default_factory=Poller)
     log_file: str = ""
     log_level: str = "info"
     unadopted: set[Child] = field(default_factory=set)
     strangers: int = 0  # ended processes that were not ours, reaped as sub-reaper or PID 1
     has_waiting_strangers: bool = False  # some may be there that could not be told from our own yet
+    _undo: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    def on_close(self, undo: Callable[..., object], *arguments: object) -> None:
+        """Something else that only a master has, to be called when it ends, and in every process it forks."""
+        self._undo.callback(undo, *arguments)
+
+    def close(self) -> None:
+        """Stop being a master; what is left in hand is the hands' to close."""
+        self.poller.close()
+        self._undo.close()
 
 
 def known_pids(all_hands: Iterable[Hands]) -> set[int]:

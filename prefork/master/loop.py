@@ -68,7 +68,9 @@ def run(settings: Instance, reread: Callable[[], Instance]) -> Exit:
             machine.poller.add(wakeup.fileno(), wakeup)
             master = Master(settings, reread, machine, all_hands, log_file.reopen)
             try:
-                return master.run()
+                code = master.run()
+                logger.info("stopped, exit %d", code)
+                return code
             except Exception:
                 logger.exception("internal error: the master ends, its workers finish what they have; please report it")
                 return Exit.INTERNAL
@@ -77,6 +79,10 @@ def run(settings: Instance, reread: Callable[[], Instance]) -> Exit:
 def _descriptors(settings: Instance) -> int:
     """As many as the master may come to hold: one a worker, surge and all that is open besides, and room to scale."""
     return 256 + 2 * sum(service.bounds[1] + len(service.bind) for service in settings.service.values())
+
+
+def _wanted(service: Service, is_lent: bool) -> Wanted:
+    return Wanted(service.count, Bounds(*service.bounds), since=now(), keeps_door=is_lent)
 
 
 def _tell_cpus(name: str, service: Service) -> None:
@@ -100,19 +106,20 @@ class Master:
         self._machine = machine
         self._hands = all_hands
         self._reopen_log = reopen_log
-        for name, service in settings.service.items():
-            _tell_cpus(name, service)
+        self.heard: set[int] = set()  # the signals that came in all its life
         self._watches = {name: Watch(hands.board) for name, hands in all_hands.items()}
         self._pools = {
-            name: Pool(name, Wanted(service.count, Bounds(*service.bounds), since=now()))
-            for name, service in settings.service.items()
+            name: Pool(name, _wanted(service, all_hands[name].is_lent)) for name, service in settings.service.items()
         }
+        for name, service in settings.service.items():
+            _tell_cpus(name, service)
 
     def run(self) -> Exit:
         until: float | None = now()
         while not all(pool.is_finished for pool in self._pools.values()):
             keys = self._machine.poller.wait(None if until is None else until - now())
             heard = translate.wakeup_signals(keys)
+            self.heard |= heard
             for name, event in translate.translate(keys, self._machine, self._hands, self._pools, heard):
                 self._learn(name, event)
             self._obey_signals(heard)
@@ -149,7 +156,8 @@ class Master:
         return min(deadlines, default=None)
 
     def _obey_signals(self, heard: set[int]) -> None:
-        for name, event in (*translate.stops_asked(heard, self._pools), *translate.scaling_asked(heard, self._pools)):
+        asked = [*translate.stops_asked(heard, self._pools, self._hands), *translate.scaling_asked(heard, self._pools)]
+        for name, event in asked:
             self._learn(name, event)
         if signal.SIGHUP in heard:
             self._reload()
@@ -180,11 +188,19 @@ class Master:
                 processes.tell(pidfd, signal.SIGUSR1)
 
     def _exit_code(self) -> Exit:
-        pools = self._pools.values()
-        cut_off = sum(pool.cut_off for pool in pools)
-        code = Exit.CUT_OFF if cut_off else Exit.STOPPED
-        if any(pool.failed for pool in pools):
-            code = Exit.NOT_LOADED
-        tail = f"; {cut_off} request{'s were' if cut_off > 1 else ' was'} cut off" if cut_off else ""
-        logger.info("stopped, exit %d%s", code, tail)
-        return code
+        if self.why_failed:
+            return Exit.NOT_LOADED
+        cut_off = sum(pool.cut_off for pool in self._pools.values())
+        if cut_off:
+            logger.warning("%d request%s cut off", cut_off, "s were" if cut_off > 1 else " was")
+        return Exit.CUT_OFF if cut_off else Exit.STOPPED
+
+    @property
+    def has_kept_door(self) -> bool:
+        """Whether listeners that were lent still admit clients."""
+        return all(pool.wanted.keeps_door for pool in self._pools.values())
+
+    @property
+    def why_failed(self) -> str:
+        """Why a service was given up at its first start, if one was."""
+        return next((pool.failed for pool in self._pools.values() if pool.failed), "")

@@ -7,7 +7,6 @@ Read next: ``molding.py``, where workers are forked.
 """
 
 import random
-import signal
 import time
 from collections.abc import Callable
 from typing import Any
@@ -81,7 +80,9 @@ def _spawn_worker(order: orders.SpawnWorker, hands: Hands, machine: Machine) -> 
 
 def _retire_worker(order: orders.RetireWorker, hands: Hands, machine: Machine) -> Events:
     hands.line(order.slot).orders[slots.PHASE] = OrderCell.DRAIN if order.drain else OrderCell.RETIRE
-    _tell(order, hands, READ_YOUR_ORDERS)
+    child = _child(order, hands)
+    if child is not None:
+        processes.tell(child.pidfd, READ_YOUR_ORDERS)
     return [events.WorkerRetired(at=now(), slot=order.slot, order=order.order, why=order.why)]
 
 
@@ -90,14 +91,17 @@ def _kill_worker(order: orders.KillWorker, hands: Hands, machine: Machine) -> Ev
     why = order.why
     for request in under_way:
         why += f"; it was serving {request.peer} #{request.number} for {now() - request.since:.1f} s"
-    _tell(order, hands, signal.SIGKILL)
+    child = _child(order, hands)
+    if child is not None:
+        # with all of its process group: children that handle its requests, and what handlers started
+        processes.kill_group(child.pidfd, child.pid)
     return [events.WorkerKilled(at=now(), slot=order.slot, order=order.order, why=why, requests=requests)]
 
 
-def _tell(order: orders.RetireWorker | orders.KillWorker, hands: Hands, signum: int) -> None:
-    child: Child | None = hands.children.get(order.slot)
-    if child is not None and child.order == order.order:
-        processes.tell(child.pidfd, signum)
+def _child(order: orders.RetireWorker | orders.KillWorker, hands: Hands) -> Child | None:
+    """The process that the order is about; ``None`` where it is no more."""
+    child = hands.children.get(order.slot)
+    return child if child is not None and child.order == order.order else None
 
 
 # the door
@@ -112,6 +116,8 @@ def _refuse_new(order: orders.RefuseNew, hands: Hands, machine: Machine) -> Even
 
 def _shut_door(order: orders.ShutDoor, hands: Hands, machine: Machine) -> Events:
     hands.close_listeners()
+    for slot in hands.children:  # a worker that is leaving already may be the last who can serve what is queued
+        hands.line(slot).orders[slots.PHASE] = OrderCell.DRAIN
     return [events.DoorShut(at=now())]
 
 

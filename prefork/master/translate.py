@@ -15,8 +15,9 @@ from prefork.master.hands import Child, Hands, Machine, Mold, NoticePipe, known_
 from prefork.pool import events
 from prefork.pool.records import Phase, Pool, State
 from prefork.system import kick, processes, slots
+from prefork.system.bell import Bell
 from prefork.system.wakeup import Wakeup
-from prefork.worker.protocol import PACKET_MAX, PIPE_BUF, Broken, Left, Ready, Record, StateCell, decode
+from prefork.worker.protocol import PACKET_MAX, PIPE_BUF, Broken, Left, Ready, Record, StateCell, Stop, decode
 
 logger = logging.getLogger("prefork.master")
 now = time.monotonic
@@ -37,6 +38,9 @@ def translate(
     for name, hands in all_hands.items():
         for event in _translate_one(ready, has_messages, hands, pools[name], machine, heard):
             yield name, event
+    if any(isinstance(key, Bell) and key.answer() for key in keys):
+        for name in pools:
+            yield name, events.StopAsked(at=now(), phase=Phase.DRAINING)
     if signal.SIGCHLD in heard or machine.has_waiting_strangers:
         _reap_strangers(machine, all_hands, pools)
 
@@ -106,6 +110,8 @@ def _tell_worker(record: Record) -> Iterator[events.Event]:
             yield events.WorkerBroken(at=now(), slot=slot, order=order, why=why)
         case Left(slot, order, requests, why):
             yield events.WorkerLeft(at=now(), slot=slot, order=order, why=why, requests=requests)
+        case Stop():
+            yield events.StopAsked(at=now(), phase=Phase.DRAINING)
 
 
 def _read_states(hands: Hands, pool: Pool) -> Iterator[events.Event]:
@@ -122,10 +128,12 @@ def _read_states(hands: Hands, pool: Pool) -> Iterator[events.Event]:
 def _reap_child(child: Child, hands: Hands, machine: Machine) -> Iterator[events.Event]:
     try:
         ended = processes.reap(child.pidfd)
-    except ChildProcessError:  # dead, but the process between lives: SIGCHLD comes when it is ours
+    except ChildProcessError:
         machine.poller.remove(child.pidfd)
-        machine.unadopted.add(child)
-        return
+        if machine.adopts:  # dead, but the process between lives: SIGCHLD comes when it is ours
+            machine.unadopted.add(child)
+            return
+        ended = processes.Ending()  # somebody else in this process waits for every child, or for none
     if ended is None:
         return
     machine.poller.remove(child.pidfd)
@@ -162,13 +170,14 @@ def _reap_strangers(machine: Machine, all_hands: Mapping[str, Hands], pools: Map
 _STOPS = {signal.SIGTERM: Phase.DRAINING, signal.SIGINT: Phase.QUICK, signal.SIGQUIT: Phase.QUICK}
 
 
-def stops_asked(heard: Iterable[int], pools: Mapping[str, Pool]) -> Iterator[News]:
-    """TERM stops gracefully, a second one now; INT and QUIT stop quickly."""
+def stops_asked(heard: Iterable[int], pools: Mapping[str, Pool], all_hands: Mapping[str, Hands]) -> Iterator[News]:
+    """TERM stops gracefully, and for good, a second one now; INT and QUIT stop quickly."""
     for signum, phase in _STOPS.items():
         if signum in heard:
             for name, pool in pools.items():
                 is_second = signum == signal.SIGTERM and pool.is_stopping
-                yield name, events.StopAsked(at=now(), phase=Phase.NOW if is_second else phase)
+                shuts_door = signum == signal.SIGTERM and all_hands[name].has_own_door
+                yield name, events.StopAsked(at=now(), phase=Phase.NOW if is_second else phase, shuts_door=shuts_door)
 
 
 def scaling_asked(heard: Iterable[int], pools: Mapping[str, Pool]) -> Iterator[News]:

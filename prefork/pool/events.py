@@ -19,7 +19,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopAsked(Event):
+    """:param shuts_door: nobody will serve after us, so a door that would be kept is shut as well."""
+
     phase: Phase
+    shuts_door: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,8 @@ def learn(pool: Pool, event: events.Event) -> Pool:
 def _stop_asked(pool: Pool, event: events.StopAsked) -> Pool:
     if event.phase <= pool.wanted.phase:
         return pool
-    return replace(pool, wanted=replace(pool.wanted, phase=event.phase, since=event.at))
+    keeps_door = pool.wanted.keeps_door and (pool.is_stopping or not event.shuts_door)  # the first stop decides
+    return replace(pool, wanted=replace(pool.wanted, phase=event.phase, since=event.at, keeps_door=keeps_door))
 
 
 def _reload_asked(pool: Pool, event: events.ReloadAsked) -> Pool:

@@ -114,6 +114,7 @@ class Wanted:
     generation: int = 1
     phase: Phase = Phase.SERVING
     since: float = 0.0  # when the phase began
+    keeps_door: bool = False  # at a stop: the listeners outlive us, and who is queued waits for whoever serves next
 
     @property
     def bounds(self) -> Bounds:

@@ -254,6 +254,9 @@ def close_door(pool: Pool, readings: Readings, policy: Policy, now: float) -> It
     """On the final stop: admit nothing new, let handshakes under way finish, then close our own listeners."""
     if not pool.is_stopping or pool.door is Door.SHUT:
         return
+    if pool.wanted.keeps_door:  # nobody is refused: who comes now is queued
+        yield ShutDoor()
+        return
     # a quick stop needs some of its time to serve what the handshakes bring
     limit = HANDSHAKE_LIMIT if pool.wanted.phase is Phase.DRAINING else min(HANDSHAKE_LIMIT, policy.quick / 2)
     if pool.door is Door.OPEN:
@@ -265,12 +268,15 @@ def close_door(pool: Pool, readings: Readings, policy: Policy, now: float) -> It
 
 
 def drain_workers(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
-    """On the final stop, the door shut: every worker serves what is queued, closes and leaves."""
+    """On the final stop, the door shut: every worker serves what is queued, closes and leaves.
+
+    Where the door is kept it leaves when its request is done.
+    """
     if not pool.is_stopping or pool.door is not Door.SHUT:
         return
     for worker in pool.in_state(State.STARTING, State.READY):
         if worker.pid is not None:
-            yield RetireWorker(worker.slot, worker.order, "the service stops", drain=True)
+            yield RetireWorker(worker.slot, worker.order, "the service stops", drain=not pool.wanted.keeps_door)
 
 
 def _at(due: float, now: float, order: Order) -> Iterator[Wish]:

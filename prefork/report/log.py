@@ -42,6 +42,8 @@ _STOPPING = {
 
 
 def _stop_asked(before: Pool, event: events.StopAsked, after: Pool) -> Line:
+    if after.wanted.keeps_door and event.phase is Phase.DRAINING:
+        return _INFO, "stopping gracefully: requests under way are finished, and who is queued waits"
     return _INFO, _STOPPING[event.phase]
 
 

@@ -53,7 +53,7 @@ class BaseServer(socketserver.BaseServer):
         self.__has_stopped.set()
         self.__serving_thread: int | None = None
         self.__bell: Bell | None = None
-        self.__resume_at = 0.0
+        self.__resume_at = 0.0  # until the first accept that fails
         self.__warn_again_at = 0.0
 
     def __enter__(self) -> Any:
@@ -223,15 +223,16 @@ class BaseServer(socketserver.BaseServer):
     def __wait(self, watch: Watch, listener: int | None, seconds: float | None) -> bool:
         """Wait for news, at most ``seconds``. Whether a request may be there, and there is room for it."""
         bell, news = self._heed_bell(), self._news()
-        pause = self.__resume_at - time.monotonic()
+        pause = self.__resume_at - time.monotonic() if self.__resume_at else 0.0
         is_taking = pause <= 0 and self._has_room()
         if pause > 0:
             seconds = pause if seconds is None else min(seconds, pause)
-        heard = [bell.fileno(), *news]
+        rung = bell.fileno()
+        heard = [rung, *news]
         if is_taking and listener is not None:
             heard.append(listener)
         ready = watch.wait(heard, seconds)
-        if bell.fileno() in ready:
+        if rung in ready:
             bell.answer()
         for fd, learn in news.items():
             if fd in ready:
@@ -301,12 +302,12 @@ def _tell(server: socketserver.BaseServer, request: Any, client_address: Any, er
         return
     try:
         server.handle_error(request, client_address)
-    except Exception:
+    except BaseException:
         logger.exception("handle_error itself failed serving %s", describe_peer(client_address))
 
 
 def _shut_down(server: socketserver.BaseServer, request: Any, client_address: Any) -> None:
     try:
         server.shutdown_request(request)
-    except Exception:
+    except BaseException:
         logger.exception("shutdown_request failed serving %s", describe_peer(client_address))

@@ -7,7 +7,9 @@ Invariant: only children that were added are ever waited for, and each is forgot
 import os
 import select
 
-from prefork.system import processes
+# The parent shares its memory with its children while they live, and each page it writes then is copied. So here is
+# little code, which makes no object that nobody needs: pages, not system calls, are what a child costs
+_ENDED = os.WEXITED | os.WNOHANG
 
 
 class Children:
@@ -47,7 +49,7 @@ class Children:
         ended = set()
         for pidfd, _ in self._ends.poll(seconds if self._pids else 0.0):
             try:
-                processes.reap(pidfd)
+                os.waitid(os.P_PIDFD, pidfd, _ENDED)
             except ChildProcessError:  # somebody else was faster, or SIGCHLD is ignored
                 pass
             # our copy may not be the last, and a descriptor leaves the set only with its last copy: epoll(7)

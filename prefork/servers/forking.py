@@ -35,6 +35,8 @@ class ForkingMixIn(socketserver.ForkingMixIn, _Server):
     active_children: set[int] | None = None
     max_children = 40
     block_on_close = True
+    # Means something only while there are active_children. In a child it is the parent's: never looked into, for that
+    # would be missed there, and never closed, for the kernel does so for less
     _children: Children | None = None
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -78,11 +80,11 @@ class ForkingMixIn(socketserver.ForkingMixIn, _Server):
         """Finish the request and end; whatever happens, never return into the parent's stack."""
         status = 1
         try:
-            # the set of ends is shared with the parent: a look into it here would be missed there
-            self._children = self.active_children = None
+            self.active_children = None
             signal.set_wakeup_fd(-1)  # a signal of ours must not be written into the parent's pipe
             listener = getattr(self, "socket", None)
-            if listener is not None and listener.type == socket.SOCK_STREAM:  # by the others the reply leaves
+            # by the others the reply leaves; the kernel's number, for `type` looks an enum up in pages we share
+            if listener is not None and listener.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM:
                 listener.close()
             self.finish_request(request, client_address)
             status = 0
@@ -98,11 +100,13 @@ class ForkingMixIn(socketserver.ForkingMixIn, _Server):
         return self.active_children is None or len(self.active_children) < self.max_children
 
     def _has_periodic_actions(self) -> bool:
-        is_asking = self._children is not None and self._children.must_be_asked
+        is_asking = self._children is not None and bool(self.active_children) and self._children.must_be_asked
         return is_asking or super()._has_periodic_actions()
 
     def _news(self) -> Mapping[int, Callable[[], object]]:
-        return {} if self._children is None else {self._children.fileno(): self.collect_children}
+        if self._children is None or self.active_children is None:
+            return {}
+        return {self._children.fileno(): self.collect_children}
 
 
 class ForkingTCPServer(ForkingMixIn, TCPServer, socketserver.ForkingTCPServer):

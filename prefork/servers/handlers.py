@@ -94,12 +94,13 @@ class StreamRequestHandler(BaseRequestHandler, socketserver.StreamRequestHandler
     def finish(self) -> None:
         made = vars(self)
         if "wfile" in made:
-            if not self.wfile.closed:
+            wfile = self.wfile
+            if type(wfile) is not _SocketWriter and not wfile.closed:
                 try:
-                    self.wfile.flush()
+                    wfile.flush()
                 except OSError:  # the client is gone
                     pass
-            self.wfile.close()
+            wfile.close()
         if "rfile" in made:
             self.rfile.close()
 
@@ -115,6 +116,8 @@ class _SocketWriter(io.BufferedIOBase):
 
     def write(self, data: Any) -> int:
         self._connection.sendall(data)
+        if type(data) is bytes:  # nearly always
+            return len(data)
         with memoryview(data) as view:
             return view.nbytes
 

@@ -8,6 +8,7 @@ import socketserver
 from typing import Any, Literal
 
 _ORIGINS = ("socketserver", "prefork.socketserver", "prefork.servers")
+_MASTERS = "prefork.preforking"  # what it overrides is for the master: a worker asks what stands behind it
 
 
 def overrides(server: Any, name: str) -> bool:
@@ -17,7 +18,7 @@ def overrides(server: Any, name: str) -> bool:
             return True
         server = type(server)
     for owner in server.__mro__:
-        if name in vars(owner):
+        if name in vars(owner) and owner.__module__ != _MASTERS:
             return not f"{owner.__module__}.".startswith(tuple(f"{origin}." for origin in _ORIGINS))
     return False
 

@@ -16,11 +16,11 @@ class Watch:
         self._poll = select.poll()
         self._watched: Sequence[int] = ()
 
-    def wait(self, descriptors: Sequence[int], seconds: float | None) -> set[int]:
+    def wait(self, descriptors: Sequence[int], seconds: float | None) -> Sequence[int]:
         """Those that are readable, hung up or closed, after at most ``seconds``; ``None`` waits without limit."""
         if descriptors != self._watched:
             self._poll = select.poll()
             for fd in descriptors:
                 self._poll.register(fd, select.POLLIN)
             self._watched = descriptors
-        return {fd for fd, _ in self._poll.poll(None if seconds is None else max(0.0, seconds * 1000))}
+        return [fd for fd, _ in self._poll.poll(None if seconds is None else max(0.0, seconds * 1000))]

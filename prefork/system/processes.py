@@ -1,7 +1,7 @@
 """Processes: starting one by exec, forking one twice, naming one by pidfd, reaping one by pid.
 
 It must not know what the processes are for.
-Invariant: nothing here waits for a process that it was not given, and nothing here blocks.
+Invariant: nothing here waits for a process that it was not given, and nothing here blocks but ``wait``.
 """
 
 import ctypes
@@ -89,6 +89,18 @@ def tell(pidfd: int, signum: int) -> bool:
     return True
 
 
+def kill_group(pidfd: int, pid: int) -> None:
+    """Kill our child and all that is in the process group it leads, if it has made one by now.
+
+    :param pidfd: of a child that we have not reaped, so that its pid, and the group of that number, is nobody else's.
+    """
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # it leads no group yet
+    tell(pidfd, signal.SIGKILL)
+
+
 def reap(pidfd: int) -> Ending | None:
     """Collect the end of our child named by ``pidfd``.
 
@@ -96,6 +108,14 @@ def reap(pidfd: int) -> Ending | None:
     :raises ChildProcessError: it has ended, but the process between it and us still lives, so it is not our child yet.
     """
     return _exit(os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG))
+
+
+def wait(pid: int) -> Ending:
+    """Wait for the end of our child ``pid`` and collect it."""
+    try:
+        return _exit(os.waitid(os.P_PID, pid, os.WEXITED)) or Ending()
+    except ChildProcessError:  # somebody else was faster
+        return Ending()
 
 
 def reap_pid(pid: int) -> Ending | None:

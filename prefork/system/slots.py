@@ -12,6 +12,7 @@ Invariant: no two processes ever write the same line at the same time. A child t
 writes in that request's lane as long as it lives, and the worker before and after.
 """
 
+import contextlib
 import mmap
 import os
 from collections.abc import Iterator
@@ -83,6 +84,14 @@ class Scoreboard:
         fd = os.memfd_create("prefork-scoreboard", os.MFD_CLOEXEC)
         os.ftruncate(fd, LINE + slots * (2 * LINE + LANE * lanes))
         return cls(fd, lanes)
+
+    def close(self) -> None:
+        """Give the memory back. Slots taken from it may be used no more."""
+        os.close(self.fd)
+        self.header.release()
+        self._bytes.release()
+        with contextlib.suppress(BufferError):  # somebody still has a slot: it goes with the last
+            self._map.close()
 
     def slot(self, number: int) -> "Slot":
         start = LINE + (number - 1) * self._stride
@@ -175,7 +184,7 @@ class Lane:
     def begin(self, number: int, since_ns: int, peer: bytes) -> None:
         """:param peer: what is longer than its room is cut."""
         self.cells[NUMBER] = number
-        self._peer[:] = peer[:PEER_SIZE].ljust(PEER_SIZE, b"\0")
+        self._peer[:] = peer.ljust(PEER_SIZE, b"\0") if len(peer) <= PEER_SIZE else peer[:PEER_SIZE]
         self.cells[SINCE_NS] = since_ns
 
     def label(self, text: bytes) -> None:

@@ -51,6 +51,33 @@ def show(title: bytes) -> None:
         _set(os.fsdecode(text))
 
 
+class Title:
+    """A title whose beginning stays: only the rest is stored, and the beginning once.
+
+    :param beginning: of a process that has called ``set_title`` before.
+    :param room: bytes for the rest; what is longer is cut.
+    """
+
+    def __init__(self, beginning: str, room: int) -> None:
+        global _shown
+        self._beginning = os.fsencode(beginning)
+        start, end = len(PREFIX) + len(self._beginning), len(PREFIX) + len(self._beginning) + room
+        self._room = room
+        self._rest: memoryview | None = None
+        if len(_area) >= end:
+            _area[len(PREFIX) : start] = self._beginning
+            _shown = _area[: max(end, len(_shown))]
+            self._rest = _area[start : len(_shown)]
+            self._room = len(self._rest)
+
+    def show(self, rest: bytes) -> None:
+        """0.1 µs."""
+        if self._rest is None:
+            show(self._beginning + rest)
+        else:
+            self._rest[:] = rest[: self._room].ljust(self._room, b"\0")
+
+
 def _store(text: bytes) -> None:
     """Store a title of any length, and see that later ones cover it."""
     global _shown

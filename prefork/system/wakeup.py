@@ -25,20 +25,35 @@ class Wakeup:
     def __init__(self, signals: Iterable[signal.Signals]) -> None:
         self.reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         # a full pipe holds 65 536 wake-ups not yet read: one more would tell nothing new
-        signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
-        for signum in signals:
-            signal.signal(signum, _only_wake)
+        self._before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        self._handlers = {signum: signal.signal(signum, _only_wake) for signum in signals}
 
     def fileno(self) -> int:
         return self.reader
 
     def read(self) -> set[int]:
-        """The numbers of the signals that came since the last time."""
+        """The numbers of the signals that came since the last time, of those we hear.
+
+        Into the pipe come also those that somebody else in this process handles. Whoever had a wakeup descriptor before
+        gets all of them.
+        """
         heard: set[int] = set()
         with contextlib.suppress(BlockingIOError):
             while chunk := os.read(self.reader, 4096):
                 heard.update(chunk)
-        return heard
+                if self._before != -1:
+                    with contextlib.suppress(OSError):  # full, or closed
+                        os.write(self._before, chunk)
+        return heard & self._handlers.keys()
+
+    def close(self) -> None:
+        """Put wakeup descriptor and handlers back as they were, but for a handler that somebody has set meanwhile."""
+        for signum, handler in self._handlers.items():
+            if signal.getsignal(signum) is _only_wake:
+                signal.signal(signum, handler)
+        signal.set_wakeup_fd(self._before)
+        os.close(self.reader)
+        os.close(self._writer)
 
 
 def forget_inherited_handlers() -> None:
@@ -70,6 +85,10 @@ class Poller:
     def remove(self, fd: int) -> None:
         if self._keys.pop(fd, None) is not None:
             self._epoll.unregister(fd)
+
+    def close(self) -> None:
+        self._epoll.close()
+        self._keys.clear()
 
     def wait(self, seconds: float | None) -> list[Hashable]:
         """The keys of what is readable, at most ``seconds`` from now; ``None`` waits without limit."""

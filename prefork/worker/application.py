@@ -37,6 +37,7 @@ class Kind(Enum):
     HANDLER = auto()
     SERVER = auto()
     FACTORY = auto()
+    INSTANCE = auto()  # a program's own server, with its socket: it was there before its worker was born
 
 
 class Application(NamedTuple):
@@ -111,18 +112,25 @@ def load(target: str, handler: str = "") -> Application:
     :raises BaseException: whatever importing a module raises.
     """
     made_by = _find("target", target)
-    kind = _kind(target, made_by)
-    if kind is Kind.HANDLER:
-        if handler:
-            raise TargetError(f"target {target!r} is itself a request handler class; leave --handler {handler} out")
-        return Application(target, kind, made_by)
-    from prefork.worker.recipe import read
-
+    if handler and _kind(target, made_by) is Kind.HANDLER:
+        raise TargetError(f"target {target!r} is itself a request handler class; leave --handler {handler} out")
     handler_class = _find("handler", handler) if handler else None
     if handler and not isinstance(handler_class, type):
         raise TargetError(f"handler {handler!r} is not a class; give a request handler class, as MODULE:CLASS")
-    recipe = read(target, made_by, has_handler=bool(handler))
-    return Application(target, kind, made_by, handler_class, recipe)
+    return recognise(target, made_by, handler_class)
+
+
+def recognise(target: str, made_by: Any, handler: Any = None) -> Application:
+    """What has been found, or a program has, under the name ``target``.
+
+    :raises TargetError: it is nothing that could be served, or nobody knows how to call it.
+    """
+    kind = _kind(target, made_by)
+    if kind is Kind.HANDLER:
+        return Application(target, kind, made_by)
+    from prefork.worker.recipe import read
+
+    return Application(target, kind, made_by, handler, read(target, made_by, has_handler=handler is not None))
 
 
 def _find(what: str, text: str) -> Any:
@@ -209,6 +217,10 @@ def build(application: Application, listeners: Sequence[socket.socket]) -> list[
     :raises TargetError: the factory returned no server, or one that does not use the listener.
     :raises BaseException: whatever the application raises.
     """
+    if application.kind is Kind.INSTANCE:
+        for listener in listeners:
+            listener.detach()
+        return [application.made_by]
     if application.kind is Kind.HANDLER:
         return [serve_on(listener, application.made_by) for listener in listeners]
     if not listeners:

@@ -12,7 +12,11 @@ import logging
 import os
 import select
 import signal
+import socket
 import socketserver
+import threading
+import weakref
+from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NoReturn, Protocol
@@ -114,9 +118,19 @@ class _Shared:
             self._in_hand = None
             self.ledger.end(lane, raised)
 
+    def wait_for_room(self) -> None:
+        raise NotImplementedError
+
     def _take_over(self, client_address: Any) -> Lane:
         lane, self._in_hand = self._in_hand, None
-        return self.ledger.begin(client_address) if lane is None else lane
+        if lane is None:
+            self._make_room()
+            lane = self.ledger.begin(client_address)
+        return lane
+
+    def _make_room(self) -> None:
+        """A loop of the server's own does not ask before it takes a request, so it waits afterwards."""
+        self.wait_for_room()
 
 
 class Threads(_Shared):
@@ -131,6 +145,10 @@ class Threads(_Shared):
         self._crew = Crew(size, self._bell.ring)
         self._crew.keep()
 
+    @property
+    def has_room(self) -> bool:
+        return self._crew.has_room  # a thread is free a moment after its request has ended
+
     def adopt(self, server: Server) -> None:
         finish: Callable[[Any, Any], object] = partial(finish_one, server)
         if overrides(server, "process_request_thread"):
@@ -141,13 +159,15 @@ class Threads(_Shared):
         lane = self._take_over(client_address)
         try:
             self._crew.hand_over((self._work, (finish, request, client_address, lane)), daemon=True, awaited=False)
-        except RuntimeError as error:  # what threading says for want of threads
+        except (RuntimeError, MemoryError) as error:  # what threading says for want of threads
             logger.warning("no thread for %s: %s; the worker's own serves it", describe_peer(client_address), error)
             self._work(finish, request, client_address, lane)
 
     def _work(self, finish: Callable[[Any, Any], object], request: Any, client_address: Any, lane: Lane) -> None:
         self._shared.belong_to_thread(lane)
-        self.ledger.end(lane, finish(request, client_address))
+        raised = finish(request, client_address)
+        self._shared.belong_to_thread(None)
+        self.ledger.end(lane, raised)
         if self.ledger.leaving:
             self._bell.ring()
 
@@ -182,6 +202,8 @@ class Children(_Shared):
         self._settle = settle
         self._ends = select.epoll()  # of children: one descriptor for all
         self._lanes: dict[int, Lane] = {}  # by pidfd
+        self._reaping = threading.Lock()  # loops of several servers' own may be in several threads
+        self._pid = os.getpid()
 
     def adopt(self, server: Server) -> None:
         server.process_request = partial(self._process, server)
@@ -206,22 +228,42 @@ class Children(_Shared):
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
             os.close(reserved)
-        pidfd = os.pidfd_open(pid)
-        self._ends.register(pidfd, select.EPOLLIN)
+        self._watch(pid, lane)
+        try:
+            server.close_request(request)
+        except Exception:  # the child has its own copy, and serves
+            logger.exception("close_request failed for %s", describe_peer(client_address))
+
+    def _watch(self, pid: int, lane: Lane) -> None:
+        """Make the child's end news. Where that cannot be done, the worker waits for it."""
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            self._end(lane, processes.wait(pid))
+            return
+        try:
+            self._ends.register(pidfd, select.EPOLLIN)
+        except OSError:  # ENOSPC, ENOMEM: the kernel allows no more watches
+            os.close(pidfd)
+            self._end(lane, processes.wait(pid))
+            return
         self._lanes[pidfd] = lane
-        server.close_request(request)
 
     def _serve_here(self, server: Server, request: Any, client_address: Any, lane: Lane, error: OSError) -> None:
         text = "no process for %s: %s; the worker's own serves it"
         logger.warning(text, describe_peer(client_address), error.strerror)
-        self.ledger.end(lane, finish_one(server, request, client_address))
+        self._shared.belong_to_thread(lane)
+        raised = finish_one(server, request, client_address)
+        self._shared.belong_to_thread(None)
+        self.ledger.end(lane, raised)
 
     def _live_as_child(self, server: Server, request: Any, client_address: Any, lane: Lane) -> NoReturn:
         """Finish the request and end; whatever happens, never return into the worker's stack."""
         try:
             self._settle()
             self.ledger.belong_to_child(lane)
-            if finish_one(server, request, client_address) is not None:
+            raised = finish_one(server, request, client_address)
+            if raised is not None and os.getppid() == self._pid:  # else the lane may be a successor's by now
                 lane.cells[slots.FAILED] = 1
         finally:
             stdio.flush()
@@ -230,68 +272,127 @@ class Children(_Shared):
     def news(self) -> News:
         return {self._ends.fileno(): self.reap}
 
-    def reap(self, seconds: float | None = 0.0) -> None:
-        """Collect children that have ended; the first of them may take so long, ``None`` without limit."""
+    def reap(self) -> None:
+        """Collect children that have ended."""
+        with self._reaping:
+            self._collect(0.0)
+
+    def _collect(self, seconds: float | None) -> None:
+        """The same; the first of them may take so long, ``None`` without limit."""
         for pidfd, _ in self._ends.poll(seconds):
-            ending = processes.reap(pidfd)
+            try:
+                ending = processes.reap(pidfd)
+            except ChildProcessError:  # the application ignores SIGCHLD, or waits for whatever child it finds
+                ending = processes.Ending()
             # our copy may not be the last, and a descriptor leaves the set only with its last copy: epoll(7)
             self._ends.unregister(pidfd)
             os.close(pidfd)
-            lane = self._lanes.pop(pidfd)
+            self._end(self._lanes.pop(pidfd), ending)
+
+    def _end(self, lane: Lane, ending: processes.Ending | None) -> None:
+        if ending is not None and (ending.signal or ending.code):
             request = lane.read()
-            if ending is not None and (ending.signal or ending.code):
-                peer = "a client" if request is None else f"{request.peer} #{request.number}"
-                logger.error("the child that served %s %s", peer, ending)
-                lane.cells[slots.FAILED] = 1
-            lane.label(b"")  # only the child knew whether it had one
-            self.ledger.end(lane, True if lane.cells[slots.FAILED] else None)
+            peer = "a client" if request is None else f"{request.peer} #{request.number}"
+            logger.error("the child that served %s %s", peer, ending)
+            lane.cells[slots.FAILED] = 1
+        lane.label(b"")  # only the child knew whether it had one
+        self.ledger.end(lane, True if lane.cells[slots.FAILED] else None)
 
     def wait_for_room(self) -> None:
-        while not self.has_room:
-            self.reap(None)
+        with self._reaping:
+            while not self.has_room:
+                self._collect(None)
 
     def finish(self) -> None:
-        while self._lanes:
-            self.reap(None)
+        with self._reaping:
+            while self._lanes:
+                self._collect(None)
 
 
 class AsItsServerSays(_Shared):
-    """The server's own ``process_request`` does it, perhaps elsewhere: the request lasts until it is closed."""
+    """The server's own ``process_request`` does it, perhaps elsewhere: the request lasts until it is closed.
+
+    Some close by letting go of the socket, and a datagram there is nothing to close of.
+    """
 
     def __init__(self, ledger: SharedLedger) -> None:
         super().__init__(ledger)
         self._bell = Bell()
-        self._open: dict[int, tuple[Any, Lane]] = {}  # by the request's identity, which holds while we hold it
+        self._open: dict[int, tuple[object, Lane]] = {}  # by identity: a weak reference, or what cannot have one
+        self._let_go: deque[int] = deque()  # identities of requests that are no more, whose books are still open
         self._pid = os.getpid()
 
     def adopt(self, server: Server) -> None:
         server.process_request = partial(self._process, server.process_request)
         server.close_request = partial(self._close, server.close_request)
         server.shutdown_request = partial(self._close, server.shutdown_request)  # not every one closes
+        if hasattr(server, "finish_request"):
+            server.finish_request = partial(self._finish, server.finish_request)
+
+    def _make_room(self) -> None:
+        """A loop of the server's own may be the one that closes requests: it must not wait for itself."""
 
     def _process(self, process: Callable[[Any, Any], object], request: Any, client_address: Any) -> None:
+        self._settle()  # an identity may be used again
         lane = self._take_over(client_address)
-        self._open[id(request)] = request, lane
+        self._open[id(request)] = self._refer(request), lane
         self._shared.belong_to_thread(lane)
         try:
             process(request, client_address)
         except BaseException as error:
-            if self._open.pop(id(request), None) is not None:
-                self.ledger.end(lane, error)
+            self._end(request, error)
             raise
+        finally:
+            self._shared.belong_to_thread(None)
+
+    def _refer(self, request: Any) -> object:
+        """We do not keep alive what its server lets go of. The callback may run anywhere, so it keeps no books."""
+        identity = id(request)
+
+        def let_go(reference: object) -> None:
+            self._let_go.append(identity)
+            self._bell.ring()
+
+        try:
+            return weakref.ref(request, let_go)
+        except TypeError:
+            return request
+
+    def _finish(self, finish: Callable[[Any, Any], object], request: Any, client_address: Any) -> None:
+        _, lane = self._open.get(id(request), (None, None))
+        self._shared.belong_to_thread(lane)
+        try:
+            finish(request, client_address)
+        finally:
+            self._shared.belong_to_thread(None)
+            if isinstance(request, tuple) and isinstance(request[-1], socket.socket):  # a datagram
+                self._end(request, None)
 
     def _close(self, close: Callable[[Any], object], request: Any) -> None:
         try:
             close(request)
         finally:
-            if os.getpid() == self._pid:  # a child that the server forked itself keeps no books
-                _, lane = self._open.pop(id(request), (None, None))
-                if lane is not None:
-                    self.ledger.end(lane, None)
-                    self._bell.ring()
+            self._end(request, None)
+
+    def _end(self, request: Any, raised: object) -> None:
+        if os.getpid() == self._pid:  # a child that the server forked itself keeps no books
+            _, lane = self._open.pop(id(request), (None, None))
+            if lane is not None:
+                self.ledger.end(lane, raised)
+                self._bell.ring()
+
+    def _settle(self) -> None:
+        while self._let_go:
+            _, lane = self._open.pop(self._let_go.popleft(), (None, None))
+            if lane is not None:
+                self.ledger.end(lane, None)
+
+    def _listen(self) -> None:
+        self._bell.answer()
+        self._settle()
 
     def news(self) -> News:
-        return {self._bell.fileno(): self._bell.answer}
+        return {self._bell.fileno(): self._listen}
 
     def wait_for_room(self) -> None:
         self._wait_until(lambda: self.has_room)
@@ -302,6 +403,7 @@ class AsItsServerSays(_Shared):
     def _wait_until(self, is_so: Callable[[], bool]) -> None:
         poll = select.poll()
         poll.register(self._bell.fileno(), select.POLLIN)
+        self._settle()
         while not is_so():
             poll.poll()
-            self._bell.answer()
+            self._listen()

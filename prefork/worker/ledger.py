@@ -7,16 +7,18 @@ Read next: ``prefork/system/slots.py``, the memory; ``concurrency.py``, who begi
 
 import os
 import threading
-import time
+from time import monotonic_ns
 from typing import Any
 
 from prefork.address import describe_peer
 from prefork.system import processes, slots
-from prefork.system.slots import Lane
-from prefork.system.titles import set_title, show
+from prefork.system.slots import ASLEEP, BUSY_NS, ERRORS, REQUESTS, SINCE_NS, Lane
+from prefork.system.titles import Title, set_title
 from prefork.worker.notices import Notices
 from prefork.worker.protocol import Brief, Fork, OrderCell, StateCell, Wake
 
+_TITLE_ROOM = 80  # bytes behind the worker's name: a peer, or a label, and a number
+_IDLE = b"idle"
 _REMIND_EVERY = 100  # requests after which a worn-out worker says so again
 
 
@@ -36,13 +38,12 @@ class Ledger:
         self._notices = notices
         self._max_requests = order.max_requests
         self._who = f"worker {brief.label} {order.slot} g{brief.generation}"
-        self._busy = f"{self._who} busy ".encode()
-        self._idle = f"{self._who} idle".encode()
         self._lane = self.use_lanes(1)[0]
         self.begun = 0
         self.ended = 0
         self.leaving = ""
         set_title(f"{self._who} starting")
+        self._title = Title(f"{self._who} ", _TITLE_ROOM)
 
     @property
     def phase(self) -> int:
@@ -69,13 +70,14 @@ class Ledger:
 
     def begin(self, client_address: Any) -> Lane:
         """A request was taken."""
-        self.begun += 1
-        peer = describe_peer(client_address).encode(errors="replace")
-        self._lane.begin(self.begun, time.monotonic_ns(), peer)
-        if self._header[slots.ASLEEP]:
+        self.begun = number = self.begun + 1
+        peer = describe_peer(client_address)
+        lane = self._lane
+        lane.begin(number, monotonic_ns(), peer.encode("utf-8", "replace"))
+        if self._header[ASLEEP]:
             self._notices.send(Wake())
-        show(b"%b%b #%d" % (self._busy, peer, self.begun))
-        return self._lane
+        self._title.show(f"busy {peer} #{number}".encode("utf-8", "replace"))
+        return lane
 
     def end(self, lane: Lane, raised: object) -> None:
         """A request is done.
@@ -83,13 +85,15 @@ class Ledger:
         :param raised: what its handler raised; ``None`` where it did not.
         """
         self._close(lane, raised)
-        show(self._idle)
+        self._title.show(_IDLE)
 
     def label(self, text: str) -> None:
         """Say what the request under way is about, in the scoreboard and the title."""
+        if not self.under_way:
+            return
         label = " ".join(text.split()).encode(errors="replace")
         self._lane.label(label)
-        show(b"%b%b #%d" % (self._busy, label, self.begun))
+        self._title.show(b"busy %b #%d" % (label, self.begun))
 
     def belong_to_child(self, lane: Lane) -> None:
         """In a child that handles the request in ``lane``: the rest of the books is its parent's."""
@@ -100,22 +104,23 @@ class Ledger:
     def _close(self, lane: Lane, raised: object) -> None:
         totals = self._totals
         self.ended = ended = self.ended + 1
-        totals[slots.BUSY_NS] += time.monotonic_ns() - lane.cells[slots.SINCE_NS]
-        totals[slots.REQUESTS] = ended
+        totals[BUSY_NS] += monotonic_ns() - lane.cells[SINCE_NS]
+        totals[REQUESTS] = ended
         if raised is not None:
-            totals[slots.ERRORS] += 1
+            totals[ERRORS] += 1
             if isinstance(raised, MemoryError):
                 self.leaving = "a handler ran out of memory"
         lane.clear()
-        worn_for = ended - self._max_requests
-        if self._max_requests and worn_for >= 0 and worn_for % _REMIND_EVERY == 0:
-            self._notices.send(Wake())
+        if self._max_requests:
+            worn_for = ended - self._max_requests
+            if worn_for >= 0 and worn_for % _REMIND_EVERY == 0:
+                self._notices.send(Wake())
 
 
 class SharedLedger(Ledger):
     """The books of a worker that serves several requests at a time, in threads or children.
 
-    :param size: how many.
+    :param size: how many. A server's own loop may take more: those count as well, and are shown by no lane.
     """
 
     def __init__(self, brief: Brief, order: Fork, notices: Notices, size: int) -> None:
@@ -123,6 +128,7 @@ class SharedLedger(Ledger):
         self._size = size
         self._free = self.use_lanes(size)[::-1]
         self._lock = threading.Lock()  # guards all that follows, and the books themselves
+        self._hidden: set[Lane] = set()
         self._by_thread: dict[int, Lane] = {}
 
     @property
@@ -132,26 +138,43 @@ class SharedLedger(Ledger):
     def begin(self, client_address: Any) -> Lane:
         with self._lock:
             self.begun += 1
-            lane = self._free.pop()
-            lane.begin(self.begun, time.monotonic_ns(), describe_peer(client_address).encode(errors="replace"))
+            lane = self._free.pop() if self._free else self._hide()
+            lane.begin(self.begun, monotonic_ns(), describe_peer(client_address).encode(errors="replace"))
             self._show()
-        if self._header[slots.ASLEEP]:
+        if self._header[ASLEEP]:
             self._notices.send(Wake())
+        return lane
+
+    def _hide(self) -> Lane:
+        """A lane that nobody sees."""
+        lane = Lane(memoryview(bytearray(slots.LANE)))
+        self._hidden.add(lane)
         return lane
 
     def end(self, lane: Lane, raised: object) -> None:
         with self._lock:
             self._close(lane, raised)
-            self._free.append(lane)
+            if lane in self._hidden:
+                self._hidden.discard(lane)
+            else:
+                self._free.append(lane)
             self._show()
 
-    def belong_to_thread(self, lane: Lane) -> None:
-        """From now on the calling thread handles the request in ``lane``."""
-        self._by_thread[threading.get_ident()] = lane
+    def belong_to_thread(self, lane: Lane | None) -> None:
+        """From now on the calling thread handles the request in ``lane``, or none."""
+        if lane is None:
+            self._by_thread.pop(threading.get_ident(), None)
+        else:
+            self._by_thread[threading.get_ident()] = lane
+
+    def belong_to_child(self, lane: Lane) -> None:
+        super().belong_to_child(lane)
+        self.belong_to_thread(lane)
 
     def label(self, text: str) -> None:
-        lane = self._by_thread.get(threading.get_ident(), self._lane)
-        lane.label(" ".join(text.split()).encode(errors="replace"))
+        lane = self._by_thread.get(threading.get_ident())
+        if lane is not None:
+            lane.label(" ".join(text.split()).encode(errors="replace"))
 
     def _show(self) -> None:
-        show(b"%b%d of %d" % (self._busy, self.under_way, self._size) if self.under_way else self._idle)
+        self._title.show(b"busy %d of %d" % (self.under_way, self._size) if self.under_way else _IDLE)

@@ -149,6 +149,8 @@ class _Mold:
         for signum in (signal.SIGINT, signal.SIGHUP):
             signal.signal(signum, signal.SIG_IGN)
         signal.signal(signal.SIGUSR1, lambda signum, frame: self._log.reopen())
+        # where the application ignores its children, ours could not be waited for; its workers ignore theirs again
+        self._ignores_children = signal.signal(signal.SIGCHLD, signal.SIG_DFL) is signal.SIG_IGN
         titles.set_title(f"mold {self._brief.label} g{self._brief.generation}")
         _send(self._pair, Loaded())
         while True:
@@ -208,6 +210,8 @@ class _Mold:
             self._pair.close()  # its end of file tells the master that nobody is under way any more
             os.close(self._births)
             os.close(self._births_in)
+            if self._ignores_children:
+                signal.signal(signal.SIGCHLD, signal.SIG_IGN)
             worker.live(self._brief, order, self._app, self._log)
         except BaseException:
             traceback.print_exc()

@@ -43,7 +43,7 @@ class OwnLoop:
         InheritedSocket.bell = self._bell
         signal.signal(signal.SIGUSR1, self._reopen)
         self._stopping.when_begun(self._wake)
-        self._others = [threading.Thread(target=server.serve_forever, daemon=True) for server in self._servers[1:]]
+        self._others = [threading.Thread(target=_serve, args=(server,), daemon=True) for server in self._servers[1:]]
         for thread in self._others:
             thread.start()
         self._servers[0].serve_forever()
@@ -80,3 +80,11 @@ class OwnLoop:
 
     def _reopen(self, signum: int, frame: FrameType | None) -> None:
         self._reopen_log()
+
+
+def _serve(server: Any) -> None:
+    """One of several. If it ends, all of them leave: nobody would notice a worker that serves only some listeners."""
+    try:
+        server.serve_forever()
+    finally:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)

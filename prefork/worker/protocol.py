@@ -9,7 +9,7 @@ Read next: ``mold.py``, who hears ``Fork`` and ``Leave``; ``worker.py``, who say
 import json
 import signal
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 PROTOCOL = 1  # raised whenever a record changes its meaning: a mold of another version refuses to serve
 READ_YOUR_ORDERS = signal.SIGURG  # to a worker; ignored by default, so it harms nobody who does not listen yet
@@ -141,10 +141,12 @@ class Wake(NamedTuple):
     """Look at the scoreboard."""
 
 
-Record = Brief | Fork | Leave | Loaded | Failed | NotForked | Born | Ready | Broken | Left | Wake
-_KINDS: dict[str, Any] = {
-    kind.__name__: kind for kind in (Brief, Fork, Leave, Loaded, Failed, NotForked, Born, Ready, Broken, Left, Wake)
-}
+class Stop(NamedTuple):
+    """A handler told its server to shut down: that is the whole service."""
+
+
+Record = Brief | Fork | Leave | Loaded | Failed | NotForked | Born | Ready | Broken | Left | Wake | Stop
+_KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Record)}
 
 
 def encode(record: Record) -> bytes:

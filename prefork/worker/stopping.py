@@ -36,7 +36,10 @@ class Stopping:
         self.has_begun = True
         calls, self._calls = self._calls, []
         for call in calls:
-            _thread.start_new_thread(_call, (call,))  # threading would take its lock, which we may have interrupted
+            try:
+                _thread.start_new_thread(_call, (call,))  # threading would take its lock, which we may have interrupted
+            except RuntimeError as error:  # no more threads; it must not hit the handler that we interrupted
+                logger.warning("shutdown was not called: %s; the worker leaves without it", error)
         if self._wake is not None:
             self._wake()
 

@@ -66,9 +66,10 @@ class Wait:
             pause = max(0.0, self._paused_until - time.monotonic())
             seconds = pause if seconds is None else min(seconds, pause)
         ready = self._epoll.poll(seconds, self._members)
+        if len(ready) == 1 and (first := ready[0][0]) in self._listening:  # nearly always
+            self.is_kicked = False
+            return (first,)
         self.is_kicked = False
-        if len(ready) == 1 and ready[0][0] in self._listening:  # nearly always
-            return (ready[0][0],)
         news = {fd for fd, _ in ready}
         if self._wakeup.reader in news:
             self.heard |= self._wakeup.read()

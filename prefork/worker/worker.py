@@ -35,6 +35,7 @@ from prefork.worker.wait import PAUSE, Wait
 
 _WARN_EVERY = 10.0  # seconds
 _POLL_INTERVAL = 0.5  # seconds, as the default of socketserver's serve_forever
+FAILED = 70  # exit code
 ORPHAN_GRACE = 1.0  # seconds a mold leaves its workers beyond their own alarm
 _HEARD = (signal.SIGTERM, signal.SIGUSR1, READ_YOUR_ORDERS)
 # accept(2): errors of this machine or process; the client still waits, and somebody else may have room
@@ -78,6 +79,10 @@ def live(brief: Brief, order: Fork, app: Application | None, log: LogFile) -> No
     Worker(brief, order, app, log, wakeup).live()
 
 
+def _let_pass(signum: int, frame: FrameType | None) -> None:
+    """Not for us."""
+
+
 def _die_within(seconds: float) -> None:
     """The master is gone: finish what is under way, or die of an alarm."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -99,12 +104,23 @@ class Worker:
 
     def live(self) -> NoReturn:
         self._boot()
-        if self._own_loop is None:
-            self._serve()
-        else:
-            self._own_loop.serve()
+        try:
+            if self._own_loop is None:
+                self._serve()
+            elif self._ledger.is_wanted:
+                self._own_loop.serve()
+        except Exception:
+            self._fail()
         self._leave()
         self._exit(0)
+
+    def _fail(self) -> NoReturn:
+        """The application broke the loop: what threads and children have under way is finished all the same."""
+        logger.exception("the worker's loop failed; it finishes what it has, and ends")
+        self._die_in_time()
+        self._wait.leave()
+        self._concurrency.finish()
+        self._exit(FAILED)
 
     # booting
 
@@ -145,7 +161,6 @@ class Worker:
         # an order to leave that comes from here on is read between requests
         signal.signal(READ_YOUR_ORDERS, self._heed_order)
         signal.signal(signal.SIGTERM, self._heed_order)
-        self._leave_unless_wanted()
         self._ledger.enter(StateCell.READY)
         self._notices.send(Ready(self._order.slot, self._order.order))
 
@@ -173,12 +188,15 @@ class Worker:
         brief = self._brief
         badge = Badge(brief.instance, brief.service, self._order.slot, brief.generation, self._ledger.label)
         for server in self._servers:
-            server.worker = badge
+            if not hasattr(server, "worker"):  # else the name is its own
+                server.worker = badge
         return badge
 
     def _become_child(self) -> None:
         """In a child that handles one request: it is no worker, and lives no longer than its request."""
         forget_inherited_handlers()
+        for signum in _HEARD:  # whoever stops the service may tell all of its processes, and not the worker alone
+            signal.signal(signum, _let_pass)  # no SIG_IGN, which a program that the handler starts would inherit
         signal.signal(signal.SIGIO, lambda signum, frame: _die_within(self._brief.drain))
         if lifeline.is_cut(lifeline.arm(self._brief.lifeline)):
             _die_within(self._brief.drain)
@@ -211,11 +229,17 @@ class Worker:
 
     def _outlive_master(self, signum: int, frame: FrameType | None) -> None:
         """Finish what is under way, but listen no more meanwhile: the next master may want the address."""
-        _die_within(self._brief.drain)
+        self._die_in_time()
         self._wait.is_orphaned = True
         if self._concurrency.is_in_loop and self._ledger.under_way:  # else the loop is about to leave by itself
             self._close_streams()
         self._stopping.begin()
+
+    def _die_in_time(self) -> None:
+        """As ``_die_within`` the drain limit, and take along children that are stuck where no signal is heard."""
+        _die_within(self._brief.drain)
+        if isinstance(self._concurrency, Children):
+            signal.signal(signal.SIGALRM, lambda signum, frame: os.killpg(0, signal.SIGKILL))
 
     def _close_streams(self) -> None:
         """Listen no more. Datagrams are answered through their listener: that one stays."""
@@ -227,19 +251,19 @@ class Worker:
     # serving
 
     def _serve(self) -> None:
-        concurrency, wait, servers = self._concurrency, self._wait, self._by_fd
+        ledger, concurrency, wait, servers = self._ledger, self._concurrency, self._wait, self._by_fd
         seconds = _POLL_INTERVAL if self._actions or self._asked else None
         pause = seconds
-        while self._ledger.is_wanted:
+        while ledger.is_wanted:
             if not concurrency.is_in_loop:
                 wait.heed_clients(concurrency.has_room)
             ready = wait.for_news(pause)
             if wait.heard:
                 self._hear()
-                if not self._ledger.is_wanted:
+                if not ledger.is_wanted:
                     return  # whoever was woken for these clients besides us is kicked
             if wait.is_orphaned:
-                self._ledger.leaving = "the master is gone"
+                ledger.leaving = "the master is gone"
                 return
             # the kernel may have woken us alone for clients of several listeners
             others_may_wait = len(ready) > 1 or wait.is_kicked
@@ -317,6 +341,11 @@ class Worker:
             self._close_streams()
         self._stopping.begin()
         self._concurrency.finish()
+        if not is_final and ledger.phase == OrderCell.DRAIN:
+            # told of the stop meanwhile: others may have left before it, and nobody else may serve what is queued
+            self._drain()
+            self._close_streams()
+            self._concurrency.finish()
         assert self._app is not None, "it was loaded before the first request"
         hooks.stop(self._app, self._servers, self._badge)
 

@@ -145,7 +145,8 @@ def replacement(options: Options) -> list[Row]:
     seconds = []
     with supervised("applications:Echo") as server:
         for number in range(30):
-            clients.ask(server.port)
+            clients.one_by_one(server.port, 20)  # whoever dies before it has proven itself is not replaced at once
+            time.sleep(0.25)  # nor are those that die too often
             (pid,) = workers_of(server.master)
             begin = time.perf_counter()
             os.kill(pid, signal.SIGKILL)

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.bench import clients
+
 SERVER_CORE, CLIENT_CORE = sorted(os.sched_getaffinity(0))[:2]
 
 
@@ -114,6 +116,7 @@ def forking(kind: Any, handler: Any) -> Iterator[Server]:
         serve_by(kind, handler)(listener)
 
     with forked(serve) as server:
+        clients.ask(server.port)  # from here on it hears the signal
         pid = server.pids[0]
 
         def of_the_family() -> int:

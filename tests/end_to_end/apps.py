@@ -12,6 +12,7 @@ import signal
 import socket
 import socketserver
 import sys
+import threading
 from collections.abc import Callable
 
 
@@ -38,7 +39,8 @@ def _pid(rest: str) -> str:
 
 
 def _hold(path: str) -> str:
-    pass_gate(path)
+    """Say besides who the parent is and which thread this is: how a worker handles its requests."""
+    pass_gate(path, f"{os.getppid()} {threading.get_ident()}")
     return str(os.getpid())
 
 
@@ -57,6 +59,10 @@ def _raise(text: str) -> str:
 
 def _system_exit(text: str) -> str:
     sys.exit(text)
+
+
+def _out_of_memory(text: str) -> str:
+    raise MemoryError(text)
 
 
 def _ignore_term(rest: str) -> str:
@@ -93,6 +99,16 @@ def _daemon(path: str) -> str:
     return str(os.getpid())
 
 
+def _helper(path: str) -> str:
+    """Wait for a child of the handler's own, which waits at the gate."""
+    child = os.fork()
+    if child == 0:
+        pass_gate(path)
+        os._exit(0)
+    os.waitpid(child, 0)
+    return str(os.getpid())
+
+
 def _open_files(rest: str) -> str:
     return str(len(os.listdir("/proc/self/fd")))
 
@@ -112,10 +128,12 @@ COMMANDS: dict[str, Callable[[str], str]] = {
     "segfault": _segfault,
     "raise": _raise,
     "system-exit": _system_exit,
+    "out-of-memory": _out_of_memory,
     "ignore-term": _ignore_term,
     "stuck-in-c": _stuck_in_c,
     "deaf": _deaf,
     "daemon": _daemon,
+    "helper": _helper,
     "open-files": _open_files,
     "process": _process,
 }

@@ -101,4 +101,6 @@ def is_refused(url: str) -> bool:
                 client.recv(1)
     except (ConnectionRefusedError, FileNotFoundError, BrokenPipeError):
         return True
+    except ConnectionResetError:  # it was let in, and the listener closed while it connected
+        return False
     return False

@@ -39,7 +39,7 @@ class Process(NamedTuple):
 
     :param condition: the kernel's letter for it: ``S`` sleeps, ``Z`` is a zombie.
     :param kind: ``master``, ``mold``, ``worker`` or ``admin``; empty for what has no title of ours.
-    :param state: the end of a worker's title: ``idle``, or ``busy PEER #N``.
+    :param state: the end of a worker's title: ``idle``, or ``busy PEER #N``; of its child ``child PEER #N``.
     """
 
     pid: int
@@ -222,6 +222,7 @@ class Master:
     :param arguments: what follows ``prefork run``.
     :param prefix: a command that runs the command.
     :param before_exec: called in the new process before the interpreter starts.
+    :param pass_fds: descriptors it inherits, under the same numbers.
     """
 
     def __init__(
@@ -230,6 +231,7 @@ class Master:
         cwd: Path = ROOT,
         prefix: Sequence[str] = (),
         before_exec: Callable[[], None] | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self.log: list[str] = []
         self._arguments = arguments
@@ -238,6 +240,7 @@ class Master:
             self._command += ["--log-level", "debug"]
         self._cwd = cwd
         self._before_exec = before_exec
+        self._pass_fds = pass_fds
         self._news = threading.Condition()
         self._is_log_closed = False
 
@@ -253,6 +256,7 @@ class Master:
             stderr=subprocess.STDOUT,
             start_new_session=True,
             preexec_fn=self._before_exec,
+            pass_fds=self._pass_fds,
         )
         self.pid = self.session = self._process.pid
         self._pidfd = os.pidfd_open(self._process.pid)
@@ -364,7 +368,8 @@ class Master:
 
     def workers(self, service: str = "") -> dict[int, int]:
         """The pid in each slot."""
-        return {p.slot: p.pid for p in self.processes("worker") if service in ("", p.service)}
+        workers = [p for p in self.processes("worker") if not p.state.startswith("child")]
+        return {p.slot: p.pid for p in workers if service in ("", p.service)}
 
     def wait_idle(self) -> None:
         """Wait until every worker sleeps and calls itself idle, so that the next client finds all of them waiting.

@@ -479,23 +479,14 @@ def run_program(title: str) -> None:
         assert server.stdout is not None
         port = int(server.stdout.readline().split()[-1])
         assert ask(f"tcp://127.0.0.1:{port}", "hello") == "HELLO"
-        assert server.poll() is None
-
-
-def compile_program(title: str) -> None:
-    compile(programs()[title], f"{title} in from_threading.md", "exec")
-
-
-TRIALS: dict[str, Callable[[str], None]] = {
-    "before": run_program,
-    "after": compile_program,  # run_program, as soon as there is a PreforkingTCPServer
-}
+        server.terminate()
+        assert server.wait(LIMIT) in (0, -signal.SIGTERM)
 
 
 @pytest.mark.parametrize("title", ["before", "after"])
 def test_the_programs_of_the_page_are_whole(title: str) -> None:
-    """What the page shows is a program, not a part of one."""
-    TRIALS[title](title)
+    """What the page shows is a program, not a part of one, and TERM ends it."""
+    run_program(title)
 
 
 def test_only_the_import_and_one_line_change() -> None:

@@ -631,6 +631,26 @@ def test_a_graceful_stop_refuses_shuts_and_drains_in_this_order() -> None:
     assert pool.is_finished
 
 
+def test_a_stop_that_keeps_the_door_refuses_and_drains_nobody() -> None:
+    """Listeners that belong to somebody else go on queueing: workers finish what they have, and leave."""
+    lent = service(1)
+    lent = replace(lent, wanted=replace(lent.wanted, keeps_door=True))
+    pool = after(lent, loaded(1, at=0), ready(1, 1, at=0), settled(1, at=0), stop(Phase.DRAINING, at=5))
+    pool = after(pool, MoldDismissed(at=5, generation=1), lost(1, at=5))
+    assert decided(pool, at=5, handshakes=3) == now(5, ShutDoor())
+    pool = after(pool, DoorShut(at=5))
+    assert decided(pool, at=5) == now(5, RetireWorker(1, 1, "the service stops"))
+
+
+def test_the_first_stop_says_whether_the_door_is_kept() -> None:
+    """One for good shuts a door that would be kept; a more urgent one changes nothing about it."""
+    lent = replace(service(0), wanted=replace(service(0).wanted, keeps_door=True))
+    for_good = StopAsked(at=5, phase=Phase.DRAINING, shuts_door=True)
+    assert not after(lent, for_good).wanted.keeps_door
+    assert after(lent, stop(Phase.DRAINING, at=4), replace(for_good, phase=Phase.NOW)).wanted.keeps_door
+    assert not after(lent, for_good, stop(Phase.NOW, at=6)).wanted.keeps_door
+
+
 def test_a_stop_answers_for_the_requests_that_it_ended_and_for_no_other() -> None:
     """Who was killed before the stop was asked for, and is seen to end after it, was not cut off by it."""
     killed = WorkerKilled(at=40, slot=1, order=1, why="")

@@ -8,7 +8,7 @@ import resource
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -52,7 +52,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float | None]]:
     noted: list[tuple[int, float | None]] = []
     wait_really = watch.Watch.wait
 
-    def wait_noted(self: watch.Watch, descriptors: Any, seconds: float | None) -> set[int]:
+    def wait_noted(self: watch.Watch, descriptors: Any, seconds: float | None) -> Sequence[int]:
         noted.append((len(descriptors), seconds))
         return wait_really(self, descriptors, seconds)
 

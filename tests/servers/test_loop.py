@@ -2,6 +2,7 @@
 
 import socketserver as original
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -94,7 +95,7 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
     waits: list[float | None] = []
     wait_really = watch.Watch.wait
 
-    def wait_noted(self: watch.Watch, descriptors: Any, seconds: float | None) -> set[int]:
+    def wait_noted(self: watch.Watch, descriptors: Any, seconds: float | None) -> Sequence[int]:
         waits.append(seconds)
         return wait_really(self, descriptors, seconds)
 

@@ -130,3 +130,35 @@ titles.show(b"y" * 100000)
 say(len(cmdline()) < 100000, open("/proc/self/environ").read().count("x" * 300))
 """
     assert said_by(code, SPT_NOENV="1") == [True, 1]
+
+
+@pytest.mark.parametrize("is_found", [True, False])
+def test_a_title_whose_beginning_stays_shows_its_rest(is_found: bool) -> None:
+    """Shorter and longer rests, and what is set in full in between; also where the place is unknown."""
+    code = f"""
+if not {is_found}:
+    titles._find_area = lambda text: titles._NOTHING
+titles.set_title("worker 1 starting, which takes a while")
+title = titles.Title("worker 1 ", 40)
+seen = []
+for rest in (b"idle", b"busy 10.0.0.7:51022 #1841", b"idle"):
+    title.show(rest)
+    seen.append(cmdline())
+titles.set_title("worker 1 retiring")
+seen.append(cmdline())
+title.show(b"idle")
+seen.append(cmdline())
+say(*seen)
+"""
+    expected = ["idle", "busy 10.0.0.7:51022 #1841", "idle", "retiring", "idle"]
+    assert said_by(code) == [f"prefork: worker 1 {rest}" for rest in expected]
+
+
+def test_a_rest_longer_than_its_place_is_cut() -> None:
+    """It touches nothing beyond."""
+    code = """
+titles.set_title("worker 1 starting")
+titles.Title("worker 1 ", 10).show(b"0123456789abc" * 100)
+say(cmdline())
+"""
+    assert said_by(code) == ["prefork: worker 1 0123456789"]

@@ -81,6 +81,47 @@ def test_both_ends_stay_with_the_process_and_never_block() -> None:
     assert said_by(look) == (False, False, set())
 
 
+# Beside others in the same process
+
+
+def test_only_what_is_heard_is_read_and_others_hear_on() -> None:
+    """Who had a wakeup descriptor before gets every number; a signal that somebody else handles is none of ours."""
+
+    def hear(parent: Link) -> tuple[set[int], bytes]:
+        reader, writer = os.pipe2(os.O_NONBLOCK)
+        signal.set_wakeup_fd(writer)
+        signal.signal(signal.SIGUSR2, lambda signum, frame: None)
+        wakeup = Wakeup([signal.SIGUSR1])
+        signal.raise_signal(signal.SIGUSR1)
+        signal.raise_signal(signal.SIGUSR2)
+        return wakeup.read(), os.read(reader, 10)
+
+    assert said_by(hear) == ({signal.SIGUSR1}, bytes([signal.SIGUSR1, signal.SIGUSR2]))
+
+
+def test_what_was_there_before_is_put_back() -> None:
+    """Handlers, but for one that was set meanwhile, the wakeup descriptor, and both ends of the pipe."""
+
+    def mine(signum: int, frame: object) -> None:
+        pass
+
+    def look(parent: Link) -> tuple[object, bool, bool, bool]:
+        _, writer = os.pipe2(os.O_NONBLOCK)
+        signal.set_wakeup_fd(writer)
+        descriptors = os.listdir("/proc/self/fd")
+        wakeup = Wakeup([signal.SIGTERM, signal.SIGHUP])
+        signal.signal(signal.SIGHUP, mine)
+        wakeup.close()
+        return (
+            signal.getsignal(signal.SIGTERM),
+            signal.getsignal(signal.SIGHUP) is mine,
+            signal.set_wakeup_fd(-1) == writer,
+            os.listdir("/proc/self/fd") == descriptors,
+        )
+
+    assert said_by(look) == (signal.SIG_DFL, True, True, True)
+
+
 # After a fork
 
 
