@@ -60,12 +60,14 @@ def _growth(pool: Pool, load: Load, needed: int, now: float) -> Change | None:
 
 
 def _shrinkage(wanted: Wanted, load: Load, policy: Policy) -> Change | None:
+    """Who goes is idle beyond the spare ones now, and was not needed within the window."""
+    idle_enough = wanted.bounds.clip(_used(load) + policy.max_spare)
     peak = max(load.peak, _used(load))
-    kept = wanted.bounds.clip(peak + policy.max_spare)
+    kept = max(idle_enough, wanted.bounds.clip(peak + policy.min_spare))
     if kept < wanted.count:
         due = wanted.resized_at + STEP if wanted.resized_by < 0 else float("-inf")
         return Change(due, max(kept, wanted.count - FASTEST), f"{peak} needed lately")
-    if load.falls_at is not None and wanted.bounds.clip(policy.max_spare) < wanted.count:
+    if idle_enough < wanted.count and load.falls_at is not None:  # no news will come of that
         return Change(load.falls_at, wanted.count, "")
     return None
 

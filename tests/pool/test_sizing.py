@@ -220,16 +220,15 @@ def test_a_coming_generation_is_not_shrunk_but_may_grow() -> None:
 
 
 def test_what_was_not_needed_for_a_while_is_retired_but_for_the_spare_ones() -> None:
-    """The reason says how many were needed."""
-    load = Load(busy=1, peak=2, falls_at=9)
-    pool = sized(8)
-    assert decided(pool, at=5, load=load) == now(5, SizePool(5, "2 needed lately"))
+    """As many as were needed and the least spare ones stay, and no more idle ones than the most."""
+    assert decided(sized(8), at=5, load=Load(busy=1, peak=2, falls_at=9)) == now(5, SizePool(4, "2 needed lately"))
+    assert decided(sized(8), at=5, load=Load(busy=1, peak=5, falls_at=9)) == now(5, SizePool(6, "5 needed lately"))
 
 
 def test_shrinking_waits_until_the_last_peak_is_forgotten() -> None:
     """And at that moment the master wakes, for no news will come."""
     assert decided(sized(8), at=5, load=Load(busy=1, peak=7, falls_at=9)) == wait(9)
-    assert decided(sized(3), at=5, load=Load(busy=1, peak=3, falls_at=9)) == QUIET
+    assert decided(sized(4), at=5, load=Load(busy=1, peak=3, falls_at=9)) == QUIET
 
 
 def test_a_large_surplus_goes_as_fast_as_it_came() -> None:
