@@ -8,10 +8,11 @@ Read next: ``prefork/pool/sizing.py``, what follows from it; ``watch.py``, when 
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from prefork.pool.records import Load, Pool, Reading, State
-from prefork.pool.sizing import Window
+from prefork.pool.sizing import Pace, Window, used
 from prefork.system import memory
 
 LOOK = 0.25  # seconds from one look to the next while anything is busy
@@ -64,8 +65,11 @@ class Meter:
 
     def __init__(self) -> None:
         self._window = Window(0.0)
-        self._busy_seconds: dict[tuple[int, int], float] = {}  # by slot and order, at the look before
+        self._pace = Pace()
+        self._before: dict[tuple[int, int], Reading] = {}  # by slot and order, at the look before
         self._looked_at = 0.0
+        self._busy_seconds = 0.0
+        self._requests = 0
 
     def read(self, pool: Pool, slots: Mapping[int, Reading], queued: int, seconds: float, now: float) -> Load:
         """:param queued: clients in the queues of all listeners.
@@ -73,18 +77,28 @@ class Meter:
         """
         ready = {(w.slot, w.order): slots[w.slot] for w in pool.in_state(State.READY) if w.slot in slots}
         at_once = max((reading.at_once for reading in ready.values()), default=1)
+        average = self._add(ready, now) / at_once
         busy = sum(reading.under_way for reading in ready.values()) / at_once
-        used = max(busy + queued / at_once, self._average(ready, now) / at_once)
-        self._window = Window(seconds, self._window.seen).with_need(now, math.ceil(used))
-        return Load(busy, queued, at_once, self._window.peak, self._window.falls_at)
+        load = Load(busy, queued, at_once, self._pace.each)
+        self._window = Window(seconds, self._window.seen).with_need(now, max(used(load), math.ceil(average)))
+        return replace(load, peak=self._window.peak, falls_at=self._window.falls_at)
 
-    def _average(self, ready: Mapping[tuple[int, int], Reading], now: float) -> float:
-        """Requests under way at a time, on the average since the last look."""
-        passed = now - self._looked_at
+    def _add(self, ready: dict[tuple[int, int], Reading], now: float) -> float:
+        """Add up what was done since the last look.
+
+        :returns: requests under way at a time, on the average since then.
+        """
+        passed, before = now - self._looked_at, self._before
         if passed <= 0:
             return 0.0
-        before, self._busy_seconds = self._busy_seconds, {who: r.busy_seconds for who, r in ready.items()}
-        self._looked_at = now
-        # cells are not consistent with each other: a request that ends just now may be counted twice
-        grown = ((r.busy_seconds - before[who], passed * r.at_once) for who, r in ready.items() if who in before)
-        return sum(min(max(0.0, seconds), most) for seconds, most in grown) / passed
+        self._looked_at, self._before = now, ready
+        done = 0.0
+        for who, reading in ready.items():
+            was = before.get(who)
+            if was is not None:
+                # cells are not consistent with each other: a request that ends just now may be counted twice
+                done += min(max(0.0, reading.busy_seconds - was.busy_seconds), passed * reading.at_once)
+                self._requests += max(0, reading.requests - was.requests)
+        self._busy_seconds += done
+        self._pace = self._pace.with_sums(now, self._busy_seconds, self._requests)
+        return done / passed

@@ -213,6 +213,7 @@ class Load:
     :param busy: in use now.
     :param queued: clients that no worker has accepted yet.
     :param at_once: requests that one worker serves at once.
+    :param each: seconds a request takes; what is beyond a second does not matter.
     :param peak: the most that was needed at once lately, spare ones not counted.
     :param falls_at: when ``peak`` becomes less, unless it is needed again; ``None`` where it is nothing.
     :param affordable: workers that the memory budget has room for; ``None`` where there is no budget, or no figure yet.
@@ -221,6 +222,7 @@ class Load:
     busy: float = 0.0
     queued: int = 0
     at_once: int = 1
+    each: float = 1.0
     peak: int = 0
     falls_at: float | None = None
     affordable: int | None = None

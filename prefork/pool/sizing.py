@@ -1,9 +1,9 @@
 """How many workers the load needs, and how fast the pool follows: up by a ramp at once, down after a while unneeded.
 
-A worker is needed that is busy, that a queued client waits for, or that is kept spare. The ramp is Apache's and
-php-fpm's (1, 2, 4 … 32 a second), but it goes no further than the need, in which queued clients count. The way down is
-ours: what was needed at once at any moment of a window is kept, so that a load that comes and goes within it changes
-nothing; what was not goes as fast as it came.
+A worker is needed that is busy, that is kept spare, or without whom the queue would not be served within a second. The
+ramp is Apache's and php-fpm's (1, 2, 4 … 32 a second), but it goes no further than the need. The way down is ours: what
+was needed at once at any moment of a window is kept, so that a load that comes and goes within it changes nothing; what
+was not goes as fast as it came.
 
 It must not know how load is measured. Invariant: a count given here is within the bounds of what is wanted, and at rest
 within them nothing is due.
@@ -32,14 +32,17 @@ class Change:
 def next_change(pool: Pool, load: Load, policy: Policy, now: float) -> Change | None:
     """What the load changes, now or at the moment the change says; ``None`` where only news can change anything."""
     wanted = pool.wanted
-    needed = wanted.bounds.clip(_used(load) + policy.min_spare)
+    needed = wanted.bounds.clip(used(load) + policy.min_spare)
     if needed > wanted.count:
         return _growth(pool, load, needed, now)
     return None if pool.coming else _shrinkage(wanted, load, policy)
 
 
-def _used(load: Load) -> int:
-    return math.ceil(load.busy + load.queued / load.at_once)
+def used(load: Load) -> int:
+    """Workers that are busy, and as many more as would serve within a second whoever queues now."""
+    if not load.queued:
+        return math.ceil(load.busy)
+    return math.ceil(load.busy + max(1.0, load.queued * min(1.0, load.each / STEP)) / load.at_once)
 
 
 def _growth(pool: Pool, load: Load, needed: int, now: float) -> Change | None:
@@ -61,8 +64,8 @@ def _growth(pool: Pool, load: Load, needed: int, now: float) -> Change | None:
 
 def _shrinkage(wanted: Wanted, load: Load, policy: Policy) -> Change | None:
     """Who goes is idle beyond the spare ones now, and was not needed within the window."""
-    idle_enough = wanted.bounds.clip(_used(load) + policy.max_spare)
-    peak = max(load.peak, _used(load))
+    idle_enough = wanted.bounds.clip(used(load) + policy.max_spare)
+    peak = max(load.peak, used(load))
     kept = max(idle_enough, wanted.bounds.clip(peak + policy.min_spare))
     if kept < wanted.count:
         due = wanted.resized_at + STEP if wanted.resized_by < 0 else float("-inf")
@@ -95,3 +98,27 @@ class Window:
     @property
     def falls_at(self) -> float | None:
         return self.seen[0][0] + self.seconds if self.seen else None
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long requests take, by what was done in about the last second.
+
+    :param seen: moments, with the busy seconds and the requests of all workers up to then.
+    """
+
+    seen: tuple[tuple[float, float, int], ...] = ()
+
+    def with_sums(self, at: float, busy_seconds: float, requests: int) -> "Pace":
+        """The pace at a later moment. One of the looks that are too long ago is kept to compare with."""
+        old = [sums for sums in self.seen if sums[0] <= at - STEP]
+        new = [sums for sums in self.seen if at - STEP < sums[0] < at]
+        return Pace((*old[-1:], *new, (at, busy_seconds, requests)))
+
+    @property
+    def each(self) -> float:
+        """Seconds a request takes, no more than ``STEP``: so many also where none was done, and nothing is known."""
+        if not self.seen:
+            return STEP
+        (_, busy_before, before), (_, busy_seconds, requests) = self.seen[0], self.seen[-1]
+        return min(STEP, (busy_seconds - busy_before) / (requests - before)) if requests > before else STEP

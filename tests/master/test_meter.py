@@ -45,6 +45,14 @@ def test_nobody_was_busy_for_longer_than_there_was_time() -> None:
     assert meter.read(pool, {1: idle(500.0)}, 0, SECONDS, 501.0).peak == 1
 
 
+def test_the_pace_of_requests_is_told() -> None:
+    """Ten of them took a second together."""
+    meter, pool = Meter(), serving(1)
+    meter.read(pool, {1: idle(0.0)}, 0, SECONDS, 1.0)
+    served = Reading(requests=10, busy_seconds=1.0)
+    assert meter.read(pool, {1: served}, 9, SECONDS, 2.5) == Load(0.0, 9, 1, each=0.1, peak=1, falls_at=12.5)
+
+
 def test_a_successor_in_the_same_slot_is_somebody_else() -> None:
     """Its sums begin anew."""
     meter = Meter()

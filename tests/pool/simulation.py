@@ -165,7 +165,7 @@ class Simulation:
             return Readings(self.readings, handshakes)
         busy = min(self.clients, len(self.pool.in_state(State.READY)))
         self.window = self.window.with_need(self.now, self.clients)
-        load = Load(busy, self.clients - busy, 1, self.window.peak, self.window.falls_at)
+        load = Load(busy, self.clients - busy, peak=self.window.peak, falls_at=self.window.falls_at)
         return Readings(self.readings, handshakes, load)
 
     def settle(self) -> "Simulation":

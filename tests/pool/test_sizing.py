@@ -15,7 +15,7 @@ from prefork.pool.learn import learn
 from prefork.pool.orders import Cause, Order, RetireWorker, SizePool, SpawnWorker
 from prefork.pool.records import Bounds, Load, Phase, Policy, Pool, Reading, State, fixed
 from prefork.pool.rules import Decision, Readings, decide
-from prefork.pool.sizing import FASTEST, STEP, Window
+from prefork.pool.sizing import FASTEST, STEP, Pace, Window
 from tests.pool.simulation import Code, Simulation, World, service
 from tests.pool.test_invariants import (
     COMMANDS,
@@ -102,6 +102,16 @@ def test_too_few_idle_workers_are_made_more() -> None:
 def test_queued_clients_need_workers_as_well() -> None:
     """The reason says how many wait."""
     assert decided(sized(2), at=5, busy=2, queued=7) == now(5, SizePool(3, "2 busy, 7 queued"))
+
+
+def test_a_queue_of_short_requests_needs_few_workers() -> None:
+    """As many as would serve it within a second; one at least, for somebody waits."""
+    assert decided(sized(3), at=5, load=Load(1, 100, each=0.005)) == QUIET
+    ramp = grown(sized(2), at=5, count=10, first=3)
+    assert decided(ramp, at=6, load=Load(10, 100, each=0.04)) == now(6, SizePool(15, "10 busy, 100 queued"))
+    assert decided(sized(2), at=5, policy=ON_DEMAND, load=Load(2, 1, each=0.001)).orders == (
+        SizePool(3, "2 busy, 1 queued"),
+    )
 
 
 def test_a_queue_that_idle_workers_are_about_to_take_needs_nobody() -> None:
@@ -299,6 +309,20 @@ def test_the_window_is_the_greatest_need_of_its_seconds(steps: list[tuple[int, i
         if window.falls_at is not None:
             assert window.falls_at > at
             assert max((n for w, n in seen if w + seconds > window.falls_at), default=0) < window.peak
+
+
+def test_the_pace_is_what_requests_of_the_last_second_took() -> None:
+    """So that what went before, or a pause, says nothing of now."""
+    pace = Pace()
+    assert pace.each == STEP
+    for at, busy_seconds, requests in ((1.0, 0.0, 0), (1.5, 1.0, 0), (2.0, 2.0, 20)):
+        pace = pace.with_sums(at, busy_seconds, requests)
+    assert pace.each == 0.1
+    for at, busy_seconds, requests in ((60.0, 2.0, 20), (60.5, 2.5, 22), (61.0, 3.0, 24), (61.5, 3.5, 26)):
+        pace = pace.with_sums(at, busy_seconds, requests)
+    assert pace.each == 0.25
+    assert pace.with_sums(61.5, 3.5, 26) == pace
+    assert pace.with_sums(80.0, 30.0, 27).with_sums(80.5, 31.0, 27).each == STEP
 
 
 # whatever happens

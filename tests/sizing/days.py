@@ -59,6 +59,13 @@ def bursts(size: int = 200, every: float = 60, seconds: float = 300, seed: int =
     return Day("bursts", sorted(few + crowds), seconds)
 
 
+def short_requests(size: int = 150, every: float = 2, seconds: float = 60, seed: int = 9) -> Day:
+    """Crowds whose every client takes 5 ms: a few workers serve them as fast as many could be forked."""
+    few = arrivals(lambda at: 3.0, 3.0, seconds, 0.005, seed)
+    crowds = [Client(3 + every * n, 0.005) for n in range(math.ceil((seconds - 3) / every)) for _ in range(size)]
+    return Day("short requests", sorted(few + crowds), seconds)
+
+
 def square(period: float, low: float = 2, high: float = 30, seconds: float = 300, seed: int = 4) -> Day:
     """A load that is high for half of each period."""
     clients = arrivals(lambda at: high if at % period < period / 2 else low, high, seconds, 0.1, seed)
@@ -92,5 +99,5 @@ def thousands(high: float = 1800, seconds: float = 240, seed: int = 8) -> Day:
 
 
 def all_days() -> list[Day]:
-    small = [steady(), step(), bursts(), square(8), square(60), diurnal(), slow_boots(), crashes()]
+    small = [steady(), step(), bursts(), short_requests(), square(8), square(60), diurnal(), slow_boots(), crashes()]
     return [*small, thousands()]

@@ -5,7 +5,8 @@ open we took what serves clients better. It must not know clients or what they c
 Read next: ``floor.py``, what they decide about.
 """
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 
 from prefork.master.meter import LOOK
 from prefork.pool import events, orders
@@ -13,7 +14,7 @@ from prefork.pool.learn import learn
 from prefork.pool.orders import Cause
 from prefork.pool.records import Bounds, Load, Policy, Pool, Reading, State, Wanted
 from prefork.pool.rules import Readings, decide
-from prefork.pool.sizing import Window
+from prefork.pool.sizing import Pace, Window, used
 from tests.sizing.floor import NEVER, Floor
 
 PACE = 1.0  # seconds from one look of the others to the next
@@ -58,6 +59,7 @@ class Ours:
         first = self.bounds.clip(max(self.bounds.least, self.min_spare))
         self.pool = Pool("simulated", Wanted(first, self.bounds))
         self._window = Window(self.remembers)
+        self._pace = Pace()
         self._workers: dict[int, tuple[int, int]] = {}  # slot and order by the floor's number
         self._numbers: dict[int, int] = {}  # and back, by slot
         self._looked = 0.0, 0.0
@@ -99,13 +101,14 @@ class Ours:
 
     def _read(self, floor: Floor) -> Readings:
         working = floor.busy.keys() - floor.retired
-        busy = len(working)
         at, seconds = self._looked
         average = (floor.busy_seconds - seconds) / (floor.now - at) if floor.now > at else 0.0
         self._looked = floor.now, floor.busy_seconds
-        self._window = self._window.with_need(floor.now, max(busy + len(floor.queue), -int(-average // 1)))
+        self._pace = self._pace.with_sums(floor.now, floor.busy_seconds, len(floor.waits) - len(floor.busy))
+        load = Load(len(working), len(floor.queue), each=self._pace.each)
+        self._window = self._window.with_need(floor.now, max(used(load), math.ceil(average)))
         slots = {self._workers[number][0]: Reading(busy_since=floor.busy[number]) for number in working}
-        return Readings(slots, load=Load(busy, len(floor.queue), 1, self._window.peak, self._window.falls_at))
+        return Readings(slots, load=replace(load, peak=self._window.peak, falls_at=self._window.falls_at))
 
     def _perform(self, given: orders.Order, floor: Floor) -> None:
         match given:

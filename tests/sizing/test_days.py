@@ -87,6 +87,14 @@ def test_the_queue_of_a_burst_is_emptied_in_seconds(size: int) -> None:
     assert max(floor.waits) <= seconds + 1
 
 
+def test_a_crowd_of_short_requests_is_no_reason_for_many_workers() -> None:
+    """It is gone before they were there. Who forks one for each client that finds nobody idle has them all."""
+    day = days.short_requests()
+    assert max(size for _, size in spend(day, ours()).floor.sizes) <= 20
+    assert max(size for _, size in spend(day, SUPERVISORS["ours, on demand"](100)).floor.sizes) <= 20
+    assert max(size for _, size in spend(day, SUPERVISORS["php-fpm ondemand"](100)).floor.sizes) == 100
+
+
 def test_workers_that_are_slow_to_start_are_not_asked_for_twice() -> None:
     """Those that start count as coming: no more are forked than there is need for."""
     crowd = [Client(10.0, 3.0) for _ in range(30)]
