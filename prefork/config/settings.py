@@ -30,7 +30,7 @@ MOST_AT_ONCE = 1000  # requests in one worker
 NO_BIND = ("none",)  # the server brings its own work
 LONGEST_NAME = 60  # bytes; with the uid it must fit into an abstract socket's name
 _OURS = ("is_named", "why_workers")  # fields that no user sets
-_SIZING = ("min_workers", "max_workers", "min_spare", "max_spare", "worker_idle_timeout", "memory_budget")
+SIZING = ("min_workers", "max_workers", "min_spare", "max_spare", "worker_idle_timeout", "memory_budget")
 
 
 class Mode(NamedTuple):
@@ -144,7 +144,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 
         :raises ValueError: settings contradict each other.
         """
-        said = [name for name in _SIZING if getattr(self, name) is not None]
+        said = [name for name in SIZING if getattr(self, name) is not None]
         if said and self.workers is not None:
             whose = f"mode = {self.mode}" if self.mode and MODES[self.mode].workers else "the pool is fixed: workers"
             value = getattr(self, said[0])
