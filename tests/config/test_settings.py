@@ -118,7 +118,7 @@ def test_a_wrong_value_is_one_line_with_place_field_value_and_remedy(field: str,
 CONTRADICTIONS: list[tuple[dict[str, object], str, str]] = [
     (
         {"workers": 4, "max_workers": 8},
-        "min_workers|max_workers",
+        "max_workers",
         "8 sizes a pool, and the pool is fixed: workers is 4",
     ),
     ({"workers": "auto", "min_spare": 2}, "min_spare", "leave one of them out"),
