@@ -5,7 +5,7 @@ TESTS  ?= tests
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: run test check bench clean
+.PHONY: run test check bench sizing clean
 
 run: $(READY)           ## a real service under the master: files over HTTP, lines over TCP and Unix
 	@exec $(BIN)/python -m examples.demo
@@ -20,6 +20,9 @@ check: $(READY)         ## style and types
 
 bench: $(READY)         ## what it costs, beside reference lines; one figure alone: python -m tests.bench NAME
 	$(BIN)/python -m tests.bench
+
+sizing: $(READY)        ## the table and the pictures of docs/sizing.md, by simulation
+	$(BIN)/python -m tests.sizing
 
 clean:
 	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from prefork.address import Address
-from prefork.config.settings import NO_BIND, Instance, Service, convert, no_setting
+from prefork.config.settings import NO_BIND, SIZING, Instance, Service, convert, no_setting
 from prefork.errors import Exit, NotLoadedError, UsageError
 from prefork.master import opening, plain
 from prefork.master.hands import LANES, SLOTS, Hands
@@ -48,6 +48,7 @@ _SETTINGS = (
     "boot_timeout",
     "request_hard",
 )
+_OF_SERVE = (*_SETTINGS, "mode", "backlog", *SIZING)
 _TARGET = "program:target"  # where a setting wants a MODULE:NAME, and we have the thing itself
 
 
@@ -217,8 +218,8 @@ def serve(target: Any, *, bind: str | Sequence[str] = (), handler: Any = None, *
     :raises BindError: an address cannot be bound.
     """
     for name in settings:
-        if name not in (*_SETTINGS, "mode", "backlog"):
-            raise no_setting(name, ("bind", "handler", "mode", "backlog", *_SETTINGS), "serve")
+        if name not in _OF_SERVE:
+            raise no_setting(name, ("bind", "handler", *_OF_SERVE), "serve")
     binds = [bind] if isinstance(bind, str) else list(bind)
     if not isinstance(target, type) and hasattr(target, "serve_forever"):
         if binds or handler is not None:

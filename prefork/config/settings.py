@@ -5,6 +5,7 @@ Invariant: a record of these is valid, so nothing behind it checks again.
 """
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, get_args
@@ -12,11 +13,15 @@ from typing import Any, Literal, NamedTuple, get_args
 import msgspec
 
 from prefork.address import Address, parse
-from prefork.config.units import Seconds, parse_seconds
+from prefork.config.units import LARGEST_SIZE, Bytes, Seconds, parse_bytes, parse_seconds
 from prefork.errors import UsageError
+from prefork.system import cpus
 from prefork.system.sockets import DEFAULT_BACKLOG
 
 DEFAULT_WORKERS = 4
+DEFAULT_SPARE = 1  # idle workers a pool that sizes itself keeps at least
+MORE_SPARE = 2  # and so many more at most: as php-fpm, 1 and 3
+DEFAULT_IDLE = Seconds(10.0)
 LARGEST = 2**31 - 1  # what an int of the kernel holds
 MOST_WORKERS = 4000
 DEFAULT_THREADS = 64
@@ -24,7 +29,8 @@ DEFAULT_CHILDREN = 40  # socketserver.ForkingMixIn.max_children
 MOST_AT_ONCE = 1000  # requests in one worker
 NO_BIND = ("none",)  # the server brings its own work
 LONGEST_NAME = 60  # bytes; with the uid it must fit into an abstract socket's name
-_OURS = ("is_named",)  # fields that no user sets
+_OURS = ("is_named", "why_workers")  # fields that no user sets
+SIZING = ("min_workers", "max_workers", "min_spare", "max_spare", "worker_idle_timeout", "memory_budget")
 
 
 class Mode(NamedTuple):
@@ -49,8 +55,10 @@ MODES = {
 class Service(msgspec.Struct, frozen=True, kw_only=True):
     """One service: what to run, where, how many. ``docs/configuration.md`` describes each field for its users.
 
-    ``workers``, ``threads`` and ``children`` are numbers once the record is made, whatever was left out.
+    ``threads`` and ``children`` are numbers once the record is made, whatever was left out. So is ``workers`` of a
+    fixed pool; of one that sizes itself it is ``None``, and what begins with ``min`` and ``max`` are numbers.
 
+    :param why_workers: how ``"auto"`` became the number of workers.
     :param concurrency: how a worker handles its requests; ``None`` as the target's class says, by its mix-in.
     """
 
@@ -58,7 +66,13 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     bind: tuple[str, ...]
     handler: str = ""
     mode: Literal["sync", "thread", "fork", "prefork", "hybrid"] | None = None
-    workers: int | None = None
+    workers: int | Literal["auto"] | None = None
+    min_workers: int | None = None
+    max_workers: int | None = None
+    min_spare: int | None = None
+    max_spare: int | None = None
+    worker_idle_timeout: Seconds | None = None
+    memory_budget: Bytes | None = None
     concurrency: Literal["sync", "thread", "fork"] | None = None
     threads: int | None = None
     children: int | None = None
@@ -75,6 +89,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     pythonpath: tuple[str, ...] = ()
     worker_start: str = ""
     worker_stop: str = ""
+    why_workers: str = ""
 
     def __post_init__(self) -> None:
         for setting, example in _TARGETS.items():
@@ -83,10 +98,11 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(f"{setting}: {text!r} is not MODULE:NAME, as {example}")
         self._settle_mode()
         self._settle_bind()
-        for name, most in (("workers", MOST_WORKERS), ("threads", MOST_AT_ONCE), ("children", MOST_AT_ONCE)):
-            least = 0 if name == "workers" else 1
-            if not least <= getattr(self, name) <= most:
-                raise ValueError(f"{name}: {getattr(self, name)} is not between {least} and {most}")
+        for name, least, most in _RANGES:
+            number = getattr(self, name)
+            if number is not None and not least <= number <= most:
+                raise ValueError(f"{name}: {number} is not between {least} and {most}")
+        self._settle_workers()
         for name in ("backlog", "max_requests", "max_requests_jitter"):
             if not 0 <= getattr(self, name) <= LARGEST:
                 raise ValueError(f"{name}: {getattr(self, name)} is out of range; write 0 or more, at most {LARGEST}")
@@ -105,9 +121,63 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
                     raise ValueError(f"mode: {self.mode} means {setting} = {meant}, and {setting} is {said}; {remedy}")
         concurrency = mode.concurrency if mode else self.concurrency or ("thread" if self.threads else None)
         _settle(self, "concurrency", concurrency)
-        _settle(self, "workers", mode.workers if mode and mode.workers else DEFAULT_WORKERS)
+        if mode and mode.workers:
+            _settle(self, "workers", mode.workers)
+        if self.workers == "auto":
+            msgspec.structs.force_setattr(self, "workers", self._count_for_cpus())
         _settle(self, "threads", DEFAULT_THREADS)
         _settle(self, "children", DEFAULT_CHILDREN)
+
+    def _count_for_cpus(self) -> int:
+        """``workers = "auto"``, and into ``why_workers`` how it was found."""
+        usable = cpus.usable()
+        if self.concurrency in (None, "sync"):
+            count, formula = math.ceil(2 * usable.amount) + 1, "twice that and one more"
+        else:  # a worker's threads share one CPU, and its children bring as many processes as they need
+            count, formula = math.ceil(usable.amount), "one for each"
+        count = min(count, MOST_WORKERS)
+        msgspec.structs.force_setattr(self, "why_workers", f"{count}: {usable.why}, and {formula}")
+        return count
+
+    def _settle_workers(self) -> None:
+        """Fill in what a pool that sizes itself leaves out, or else the number of workers.
+
+        :raises ValueError: settings contradict each other.
+        """
+        said = [name for name in SIZING if getattr(self, name) is not None]
+        if said and self.workers is not None:
+            whose = f"mode = {self.mode}" if self.mode and MODES[self.mode].workers else "the pool is fixed: workers"
+            value = getattr(self, said[0])
+            raise ValueError(f"{said[0]}: {value} sizes a pool, and {whose} is {self.workers}; leave one of them out")
+        if not said:
+            _settle(self, "workers", DEFAULT_WORKERS)
+            return
+        if self.max_workers is None:
+            value = getattr(self, said[0])
+            raise ValueError(f"{said[0]}: {value} sizes a pool without a bound; give max_workers as well, as 32")
+        _settle(self, "min_workers", 1)
+        self._settle_spares()
+        _settle(self, "worker_idle_timeout", DEFAULT_IDLE)
+        if self.min_workers == 0 and not self.bind:
+            raise ValueError(
+                "min_workers: 0 waits for a client, and nothing tells of one without a bind; give at least 1"
+            )
+
+    def _settle_spares(self) -> None:
+        """:raises ValueError: bounds contradict each other."""
+        assert self.min_workers is not None, "settled just before"
+        assert self.max_workers is not None, "a pool is sized only with it"
+        _refuse_more(self, "min_workers", "max_workers")
+        is_on_demand = self.min_workers == 0
+        for name in ("min_spare", "max_spare"):
+            if is_on_demand and getattr(self, name):
+                why = "keeps workers that min_workers = 0 gives up; leave it out, or give min_workers at least 1"
+                raise ValueError(f"{name}: {getattr(self, name)} {why}")
+        _settle(self, "min_spare", 0 if is_on_demand else min(DEFAULT_SPARE, self.max_spare or DEFAULT_SPARE))
+        assert self.min_spare is not None, "settled just before"
+        _settle(self, "max_spare", 0 if is_on_demand else self.min_spare + MORE_SPARE)
+        _refuse_more(self, "min_spare", "max_workers")
+        _refuse_more(self, "min_spare", "max_spare")
 
     def _settle_bind(self) -> None:
         if self.bind == NO_BIND:
@@ -124,10 +194,29 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"bind: {error}") from None
 
     @property
+    def is_sized(self) -> bool:
+        """Whether the pool sizes itself."""
+        return self.max_workers is not None and self.min_workers != self.max_workers
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The least and the most workers; the same twice where the pool is fixed."""
+        if self.max_workers is None:
+            assert isinstance(self.workers, int), "settled when the record was made"
+            return self.workers, self.workers
+        assert self.min_workers is not None, "settled when the record was made"
+        return self.min_workers, self.max_workers
+
+    @property
     def count(self) -> int:
-        """How many workers are configured."""
-        assert self.workers is not None, "settled when the record was made"
-        return self.workers
+        """How many workers the service starts with."""
+        least, most = self.bounds
+        return min(most, max(least, self.min_spare or 0))
+
+    @property
+    def spares(self) -> tuple[int, int]:
+        """The least and the most idle workers of a pool that sizes itself."""
+        return self.min_spare or 0, self.max_spare or 0
 
     @property
     def at_once(self) -> tuple[int, int]:
@@ -147,6 +236,25 @@ _TARGETS = {
     "worker_start": "myapp.hooks:connect",
     "worker_stop": "myapp.hooks:disconnect",
 }
+
+
+_RANGES = (
+    ("workers", 0, MOST_WORKERS),
+    ("min_workers", 0, MOST_WORKERS),
+    ("max_workers", 1, MOST_WORKERS),
+    ("min_spare", 0, MOST_WORKERS),
+    ("max_spare", 0, MOST_WORKERS),
+    ("memory_budget", 1, LARGEST_SIZE),
+    ("threads", 1, MOST_AT_ONCE),
+    ("children", 1, MOST_AT_ONCE),
+)
+
+
+def _refuse_more(service: Service, less: str, more: str) -> None:
+    """:raises ValueError: the first setting is greater than the second."""
+    if getattr(service, less) > getattr(service, more):
+        numbers = f"{getattr(service, less)} is more than {more} = {getattr(service, more)}"
+        raise ValueError(f"{less}: {numbers}; lower the one or raise the other")
 
 
 def _is_target(text: str) -> bool:
@@ -211,6 +319,7 @@ _EXPECTED: dict[Any, str] = {
     str: "is not text; put it in quotes",
     int: "is not a whole number; write it as 4",
     int | None: "is not a whole number; write it as 4",
+    int | Literal["auto"] | None: 'is not a whole number; write it as 4, or "auto"',
     bool: "is neither true nor false; write true or false",
     tuple[str, ...]: 'is not a list of texts; write it as ["…", "…"]',
 }
@@ -262,6 +371,8 @@ def _read(name: str, value: Any, kind: Any, place: str) -> Any:
     try:
         if Seconds in (kind, *get_args(kind)):
             return parse_seconds(value)
+        if Bytes in get_args(kind):
+            return parse_bytes(value)
         return msgspec.convert(value, kind, strict=not isinstance(value, str))
     except msgspec.ValidationError:
         if value in _LATER.get(name, ()):

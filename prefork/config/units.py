@@ -1,12 +1,14 @@
-"""Durations as people write them: ``"30s"``, ``"250ms"``, ``1.5``.
+"""Durations and sizes as people write them: ``"30s"``, ``"250ms"``, ``1.5``; ``"256MiB"``, ``"2G"``, ``65536``.
 
-Invariant: what is read here is a finite number of seconds, not negative.
+Invariant: what is read here is finite and not negative.
 """
 
 import math
 import re
 
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+LARGEST_SIZE = 2**63 - 1  # what a loff_t of the kernel holds
 
 
 class Seconds(float):
@@ -20,3 +22,26 @@ def parse_seconds(value: object) -> Seconds:
     if not math.isfinite(seconds):
         raise ValueError(f"{value!r} is no duration; write it as 30s, 250ms, 2m or a number of seconds")
     return Seconds(seconds)
+
+
+class Bytes(int):
+    """A size. A bare number is bytes."""
+
+    def __str__(self) -> str:
+        for letter, power in zip("TGMK", (4, 3, 2, 1), strict=True):
+            if self and self % 1024**power == 0:
+                return f"{self // 1024**power}{letter}iB"
+        return super().__repr__()
+
+
+def parse_bytes(value: object) -> Bytes:
+    """``MiB`` and ``M`` are 1024 times 1024, as for the kernel and systemd; ``MB`` is a thousand thousands.
+
+    :raises ValueError: it is no size.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?b)?", str(value).strip().lower())
+    if match is not None and not isinstance(value, bool) and not (match[3] == "ib" and not match[2]):
+        size = float(match[1]) * (1000 if match[2] and match[3] == "b" else 1024) ** _POWERS[match[2]]
+        if size <= LARGEST_SIZE:
+            return Bytes(size)
+    raise ValueError(f"{value!r} is no size; write it as 256MiB, 2GiB or a number of bytes")

@@ -11,11 +11,14 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from prefork.config.settings import MOST_WORKERS, Service
+from prefork.master.meter import LOOK, Meter, Scale
 from prefork.pool import events
-from prefork.pool.records import Door, Policy, Pool, Reading, State
+from prefork.pool.records import Door, Load, Policy, Pool, Reading, State
 from prefork.pool.rules import Readings
-from prefork.system import draining, kick, slots, sockets
+from prefork.system import draining, kick, queues, slots, sockets
 from prefork.system.wakeup import Poller
 from prefork.worker.protocol import Fork
 
@@ -81,17 +84,28 @@ class Hands:
     loads: dict[int, Service] = field(default_factory=dict)  # the settings each generation was loaded with
     settled: int = 0  # the generation that serves; 0 until one does
     lines: dict[int, slots.Slot] = field(default_factory=dict)  # of the scoreboard, by slot
+    meter: Meter = field(default_factory=Meter)
+    scale: Scale = field(default_factory=Scale)
+    heeds_clients: bool = False  # our listeners are in the poller
+
+    @property
+    def _serving(self) -> Service:
+        """What the generation that serves was loaded with."""
+        return self.loads.get(self.settled, self.settings)
 
     @property
     def policy(self) -> Policy:
-        """What the generation that serves was loaded with; a generation to come has its own time to boot."""
-        settings = self.loads.get(self.settled, self.settings)
+        """By the settings of the generation that serves; a generation to come has its own time to boot."""
+        settings = self._serving
+        min_spare, max_spare = settings.spares
         return Policy(
             drain=settings.graceful_timeout,
             quick=settings.quick_timeout,
             boot=self.settings.boot_timeout,
             max_requests=settings.max_requests,
             request_hard=settings.request_hard or None,
+            min_spare=min_spare,
+            max_spare=max_spare,
             slots=SLOTS,
         )
 
@@ -114,19 +128,56 @@ class Hands:
             self.lines[slot] = self.board.slot(slot)
         return self.lines[slot]
 
-    def read(self, pool: Pool) -> Readings:
+    @property
+    def looks_every(self) -> float | None:
+        """Seconds within which a worker that became busy has to be seen; ``None`` where no rule asks."""
+        limits = [self.policy.request_hard, LOOK if self._serving.is_sized else None]
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    def read(self, pool: Pool, now: float) -> Readings:
         """What the scoreboard and the kernel's tables say now, as far as a setting makes a rule ask for it."""
         readings: Mapping[int, Reading] = {}
-        policy = self.policy
-        if any(settings.max_requests for settings in self.loads.values()) or policy.request_hard is not None:
+        if any(settings.max_requests for settings in self.loads.values()) or self.looks_every is not None:
             watched = pool.in_state(State.READY, State.RETIRING)
-            readings = {worker.slot: self._read_slot(worker.slot) for worker in watched}
+            readings = {worker.slot: self._read_slot(worker.slot, now) for worker in watched}
         handshakes = self._count_handshakes() if pool.door is Door.REFUSING else 0
-        return Readings(readings, handshakes)
+        return Readings(readings, handshakes, self._read_load(pool, readings, now))
 
-    def _read_slot(self, slot: int) -> Reading:
+    def _read_slot(self, slot: int, now: float) -> Reading:
         line = self.line(slot)
-        return Reading(requests=line.totals[slots.REQUESTS], busy_since=line.busy_since())
+        totals = line.totals
+        starts = line.starts_ns()
+        busy_seconds = totals[slots.BUSY_NS] / 1e9
+        if not starts:
+            return Reading(totals[slots.REQUESTS], None, 0, totals[slots.LANES] or 1, busy_seconds)
+        busy_seconds += len(starts) * now - sum(starts) / 1e9
+        return Reading(totals[slots.REQUESTS], min(starts) / 1e9, len(starts), totals[slots.LANES] or 1, busy_seconds)
+
+    def _read_load(self, pool: Pool, readings: Mapping[int, Reading], now: float) -> Load | None:
+        settings = self._serving
+        if not settings.is_sized or pool.is_stopping:
+            return None
+        queued = sum(queues.depth(listener.socket) for listener in self.listeners)
+        load = self.meter.read(pool, readings, queued, settings.worker_idle_timeout or 0.0, now)
+        if settings.memory_budget is None:
+            return load
+        workers = (child.pid for child in self.children.values())
+        molds = (mold.pid for mold in self.molds.values())
+        return replace(load, affordable=self.scale.affordable(settings.memory_budget, workers, molds, now))
+
+    def heed_clients(self, load: Load | None, pool: Pool, poller: Poller) -> None:
+        """Let the first client wake the master, while no worker is wanted that it could wake.
+
+        One that queues already is not waited for: whatever keeps the rules from helping it has a deadline of its own.
+        """
+        is_alone = load is not None and pool.wanted.count == 0 and not load.queued
+        if is_alone is not self.heeds_clients:
+            self.heeds_clients = is_alone
+            for listener in self.listeners:
+                if is_alone:
+                    poller.add(listener.socket.fileno(), self)
+                else:
+                    poller.remove(listener.socket.fileno())
 
     def account(self, slot: int, order: int) -> tuple[int, list[slots.Request]]:
         """Requests this incarnation has served, and those under way; none if the slot holds another's figures."""

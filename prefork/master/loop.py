@@ -11,7 +11,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from prefork.config.settings import Instance
+from prefork.config.settings import Instance, Service
 from prefork.errors import Exit, PreforkError
 from prefork.master import opening, translate
 from prefork.master.hands import Hands, Machine
@@ -20,7 +20,7 @@ from prefork.master.perform import perform
 from prefork.master.watch import Watch
 from prefork.pool import events
 from prefork.pool.learn import learn
-from prefork.pool.records import Phase, Pool, Wanted
+from prefork.pool.records import Bounds, Phase, Pool, Wanted
 from prefork.pool.rules import decide
 from prefork.report import log
 from prefork.system import lifeline, limits, processes, titles
@@ -78,7 +78,16 @@ def run(settings: Instance, reread: Callable[[], Instance]) -> Exit:
 
 def _descriptors(settings: Instance) -> int:
     """As many as the master may come to hold: one a worker, surge and all that is open besides, and room to scale."""
-    return 256 + 2 * sum(service.count + len(service.bind) for service in settings.service.values())
+    return 256 + 2 * sum(service.bounds[1] + len(service.bind) for service in settings.service.values())
+
+
+def _wanted(service: Service, is_lent: bool) -> Wanted:
+    return Wanted(service.count, Bounds(*service.bounds), since=now(), keeps_door=is_lent)
+
+
+def _tell_cpus(name: str, service: Service) -> None:
+    if service.why_workers:
+        logger.info("%s: workers = auto is %s", name, service.why_workers)
 
 
 class Master:
@@ -100,9 +109,10 @@ class Master:
         self.heard: set[int] = set()  # the signals that came in all its life
         self._watches = {name: Watch(hands.board) for name, hands in all_hands.items()}
         self._pools = {
-            name: Pool(name, Wanted(service.count, service.count, since=now(), keeps_door=self._hands[name].is_lent))
-            for name, service in settings.service.items()
+            name: Pool(name, _wanted(service, all_hands[name].is_lent)) for name, service in settings.service.items()
         }
+        for name, service in settings.service.items():
+            _tell_cpus(name, service)
 
     def run(self) -> Exit:
         until: float | None = now()
@@ -133,14 +143,15 @@ class Master:
         deadlines: list[float] = []
         for name, hands in self._hands.items():
             moment = now()
-            readings = hands.read(self._pools[name])
+            readings = hands.read(self._pools[name], moment)
             decision = decide(self._pools[name], readings, hands.policy, moment)
+            hands.heed_clients(readings.load, self._pools[name], self._machine.poller)
             for order in decision.orders:
                 for event in perform(order, hands, self._machine):
                     self._learn(name, event)
             deadlines += [moment] if decision.orders else []
             deadlines += [] if decision.until is None else [decision.until]
-            look_again = self._watches[name].look(readings, hands.policy.request_hard, moment)
+            look_again = self._watches[name].look(readings, hands.looks_every, moment)
             deadlines += [] if look_again is None else [look_again]
         return min(deadlines, default=None)
 
@@ -166,7 +177,8 @@ class Master:
         self._settings = settings
         for name, service in settings.service.items():
             self._hands[name].settings = service
-            self._learn(name, events.ReloadAsked(at=now(), configured=service.count))
+            _tell_cpus(name, service)
+            self._learn(name, events.ReloadAsked(at=now(), configured=Bounds(*service.bounds)))
 
     def _reopen_logs(self) -> None:
         self._reopen_log()

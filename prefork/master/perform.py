@@ -57,6 +57,10 @@ def _fail(order: orders.FailService, hands: Hands, machine: Machine) -> Events:
 # workers
 
 
+def _size_pool(order: orders.SizePool, hands: Hands, machine: Machine) -> Events:
+    return [events.PoolSized(at=now(), count=order.count, why=order.why)]
+
+
 def _spawn_worker(order: orders.SpawnWorker, hands: Hands, machine: Machine) -> Events:
     settings = hands.loads[order.generation]
     jitter = random.randint(0, settings.max_requests_jitter)
@@ -124,6 +128,7 @@ _PERFORM: dict[type[orders.Order], Callable[[Any, Hands, Machine], Events]] = {
     orders.SettleGeneration: _settle,
     orders.AbandonGeneration: _abandon,
     orders.FailService: _fail,
+    orders.SizePool: _size_pool,
     orders.SpawnWorker: _spawn_worker,
     orders.RetireWorker: _retire_worker,
     orders.KillWorker: _kill_worker,

@@ -1,8 +1,8 @@
 """Watching for busy workers without waking for idle ones.
 
-A request is a store in shared memory, which wakes nobody; yet it has a deadline. While anything is busy or was since
-the last look, the master looks again every tick. Otherwise it sets the ``asleep`` cell, so that whoever becomes busy
-says so through the notice pipe, and sleeps without limit.
+A request is a store in shared memory, which wakes nobody; yet it has a deadline, and it may need more workers. While
+anything is busy or was since the last look, the master looks again every tick. Otherwise it sets the ``asleep`` cell,
+so that whoever becomes busy says so through the notice pipe, and sleeps without limit.
 Invariant: a worker that became busy is seen within a tick. It either reads the cell, or is read. Each may miss the
 other's store for a moment, for processors delay stores; so we look once more at once, and once again a little later.
 """
@@ -25,7 +25,7 @@ class Watch:
     def look(self, readings: Readings, limit: float | None, now: float) -> float | None:
         """When to look again; ``None``: somebody will say so, or nobody needs to.
 
-        :param limit: the shortest deadline a request has, in seconds; ``None`` where it has none.
+        :param limit: seconds within which it has to be seen; ``None`` where nothing depends on it.
         """
         if limit is None:
             self._asleep_at = None

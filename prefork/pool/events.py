@@ -6,7 +6,7 @@ Whatever names a worker carries slot and order, so that news of an incarnation l
 from msgspec import Struct
 
 from prefork.pool.orders import Cause
-from prefork.pool.records import Phase
+from prefork.pool.records import Bounds, Phase
 
 
 class Event(Struct, frozen=True, kw_only=True):
@@ -24,13 +24,26 @@ class StopAsked(Event, frozen=True, kw_only=True):
 
 
 class ReloadAsked(Event, frozen=True, kw_only=True):
-    """:param configured: the worker count of the configuration just read."""
+    """:param configured: how many workers the configuration just read allows."""
 
-    configured: int
+    configured: Bounds
 
 
 class ScaleAsked(Event, frozen=True, kw_only=True):
     by: int
+
+
+# what the load asks for
+
+
+class PoolSized(Event, frozen=True, kw_only=True):
+    """The load needs more workers, or has not needed so many for a while.
+
+    :param count: as many as are wanted now.
+    """
+
+    count: int
+    why: str
 
 
 # what became of generations

@@ -38,7 +38,18 @@ def _reload_asked(pool: Pool, event: events.ReloadAsked) -> Pool:
 
 
 def _scale_asked(pool: Pool, event: events.ScaleAsked) -> Pool:
-    return _want(pool, replace(pool.wanted, count=max(0, pool.wanted.count + event.by)))
+    """Both bounds move. The sum of the moves is kept, so that what one takes away its opposite brings back."""
+    wanted = pool.wanted
+    wanted = replace(wanted, scaled=max(-wanted.configured.most, wanted.scaled + event.by))
+    return _want(pool, replace(wanted, count=wanted.bounds.clip(wanted.count)))
+
+
+def _pool_sized(pool: Pool, event: events.PoolSized) -> Pool:
+    wanted = pool.wanted
+    count = wanted.bounds.clip(event.count)
+    if count == wanted.count:
+        return pool
+    return _want(pool, replace(wanted, count=count, resized_by=count - wanted.count, resized_at=event.at))
 
 
 def _want(pool: Pool, wanted: Wanted) -> Pool:
@@ -124,7 +135,8 @@ def _generation_settled(pool: Pool, event: events.GenerationSettled) -> Pool:
     """Its configuration holds from now on: a broken deploy changes not even the number of workers."""
     wanted = pool.wanted
     if wanted.asked not in (None, wanted.configured):
-        wanted = replace(wanted, count=wanted.asked, configured=wanted.asked)
+        count = wanted.asked.clip(wanted.count)
+        wanted = replace(wanted, count=count, configured=wanted.asked, scaled=0)
     return _want(replace(pool, serving=event.generation, coming=None), wanted)
 
 
@@ -286,6 +298,7 @@ _LEARN: dict[type[events.Event], Callable[[Pool, Any], Pool]] = {
     events.StopAsked: _stop_asked,
     events.ReloadAsked: _reload_asked,
     events.ScaleAsked: _scale_asked,
+    events.PoolSized: _pool_sized,
     events.MoldStarted: _mold_started,
     events.MoldNotStarted: _mold_not_started,
     events.MoldLoaded: _mold_loaded,

@@ -43,6 +43,13 @@ class FailService(Order, frozen=True):
     why: str
 
 
+class SizePool(Order, frozen=True):
+    """Want as many workers as the load needs."""
+
+    count: int
+    why: str
+
+
 class SpawnWorker(Order, frozen=True):
     slot: int
     order: int

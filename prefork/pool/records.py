@@ -7,6 +7,7 @@ Read next: ``learn.py``, the only writer.
 
 from collections.abc import Mapping
 from enum import Enum, IntEnum, auto
+from typing import NamedTuple
 
 from msgspec import Struct, field
 
@@ -59,6 +60,8 @@ class Policy(Struct, frozen=True):
     :param boot: seconds from the order to ready, for a mold as for a worker.
     :param max_requests: recycle a worker after as many, before jitter; 0 is never.
     :param request_hard: seconds after which a request costs its worker the life; ``None`` is never.
+    :param min_spare: a sized pool has at least as many idle workers, as far as its bounds allow.
+    :param max_spare: and keeps at most as many that it has not needed lately.
     :param slots: as many as there are: no worker is forked beyond, whatever lingers.
     """
 
@@ -67,19 +70,54 @@ class Policy(Struct, frozen=True):
     boot: float = 60.0
     max_requests: int = 0
     request_hard: float | None = None
+    min_spare: int = 1
+    max_spare: int = 3
     slots: int = 5000
 
 
+class Bounds(NamedTuple):
+    """The least and the most workers that may be wanted. Where they are the same, the pool is fixed."""
+
+    least: int
+    most: int
+
+    @property
+    def is_fixed(self) -> bool:
+        return self.least == self.most
+
+    def moved(self, by: int) -> "Bounds":
+        return Bounds(max(0, self.least + by), max(0, self.most + by))
+
+    def clip(self, count: int) -> int:
+        """The count within these bounds that is nearest."""
+        return max(self.least, min(count, self.most))
+
+
+def fixed(count: int) -> Bounds:
+    return Bounds(count, count)
+
+
 class Wanted(Struct, frozen=True):
-    """What operators and configuration ask for. Signals and commands change only this."""
+    """What operators and configuration ask for. Signals and commands change only this, and within the bounds the load.
+
+    :param scaled: by how many workers operators have moved both bounds.
+    :param resized_by: what the load last changed the count by, ``resized_at`` when.
+    """
 
     count: int
-    configured: int  # the count as configured: a change at run time lasts until this one changes
-    asked: int | None = None  # as configured for the generation asked for; holds once that one serves
+    configured: Bounds  # as configured: a change by operators lasts until this one changes
+    asked: Bounds | None = None  # as configured for the generation asked for; holds once that one serves
+    scaled: int = 0
+    resized_by: int = 0
+    resized_at: float = float("-inf")
     generation: int = 1
     phase: Phase = Phase.SERVING
     since: float = 0.0  # when the phase began
     keeps_door: bool = False  # at a stop: the listeners outlive us, and who is queued waits for whoever serves next
+
+    @property
+    def bounds(self) -> Bounds:
+        return self.configured.moved(self.scaled)
 
 
 class Worker(Struct, frozen=True):
@@ -147,11 +185,41 @@ class Backoff(Struct, frozen=True):
     refused_until: float = float("-inf")
 
 
-class Reading(Struct, frozen=True):
-    """What the scoreboard says of one slot now. It is an argument of decisions, never part of the book."""
+class Reading(NamedTuple):
+    """What the scoreboard says of one slot now. It is an argument of decisions, never part of the book.
+
+    :param requests: as many as it has served.
+    :param busy_since: start of the oldest request under way.
+    :param under_way: as many as are, of at most ``at_once``.
+    :param busy_seconds: what all its requests took together, those under way so far.
+    """
 
     requests: int = 0
     busy_since: float | None = None
+    under_way: int = 0
+    at_once: int = 1
+    busy_seconds: float = 0.0
+
+
+class Load(Struct, frozen=True):
+    """What clients need of a service, counted in workers: of one that serves several at once by the share in use.
+
+    :param busy: in use now.
+    :param queued: clients that no worker has accepted yet.
+    :param at_once: requests that one worker serves at once.
+    :param each: seconds a request takes; what is beyond a second does not matter.
+    :param peak: the most that was needed at once lately, spare ones not counted.
+    :param falls_at: when ``peak`` becomes less, unless it is needed again; ``None`` where it is nothing.
+    :param affordable: workers that the memory budget has room for; ``None`` where there is no budget, or no figure yet.
+    """
+
+    busy: float = 0.0
+    queued: int = 0
+    at_once: int = 1
+    each: float = 1.0
+    peak: int = 0
+    falls_at: float | None = None
+    affordable: int | None = None
 
 
 class Pool(Struct, frozen=True):

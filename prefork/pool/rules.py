@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import Struct
 
-from prefork.pool import backoff
+from prefork.pool import backoff, sizing
 from prefork.pool.orders import (
     AbandonGeneration,
     Cause,
@@ -24,10 +24,11 @@ from prefork.pool.orders import (
     RetireWorker,
     SettleGeneration,
     ShutDoor,
+    SizePool,
     SpawnWorker,
     StartMold,
 )
-from prefork.pool.records import Door, Generation, Phase, Policy, Pool, Reading, Stage, State, Worker, is_worn_out
+from prefork.pool.records import Door, Generation, Load, Phase, Policy, Pool, Reading, Stage, State, Worker, is_worn_out
 
 FIRST_TRIES = 3  # deaths before ready, one attempt each, before a generation is given up
 MOST_UNBORN = 64  # orders under way at once: the mold's socket pair holds at least as many
@@ -41,10 +42,16 @@ class Later(Struct, frozen=True):
 
 
 class Readings(Struct, frozen=True):
-    """What is true now and in no record: the scoreboard's slots, and TCP handshakes under way on our listeners."""
+    """What is true now and in no record.
+
+    :param slots: what the scoreboard says.
+    :param handshakes: TCP handshakes under way on our listeners.
+    :param load: of a pool that sizes itself; ``None`` of a fixed one.
+    """
 
     slots: Mapping[int, Reading]
     handshakes: int = 0
+    load: Load | None = None
 
 
 Wish = Order | Later
@@ -167,6 +174,15 @@ def kill_stuck(pool: Pool, readings: Readings, policy: Policy, now: float) -> It
             yield KillWorker(worker.slot, worker.order, why) if now >= due else Later(due)
 
 
+def size_pool(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Want more workers while what is busy and queued needs them, and fewer once they were not needed for a while."""
+    if readings.load is None or pool.is_stopping or not pool.serving:
+        return
+    change = sizing.next_change(pool, readings.load, policy, now)
+    if change is not None:
+        yield from _at(change.due, now, SizePool(change.count, change.why))
+
+
 def spawn_missing(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
     """Fork what is missing, and one surge at a time what will replace the outdated and the worn out."""
     target = pool.target
@@ -198,7 +214,7 @@ def spawn_missing(pool: Pool, readings: Readings, policy: Policy, now: float) ->
 
 
 def retire_surplus(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
-    """Retire as many ready workers as are ready beyond the wanted count: outdated first, then worn out, then the last.
+    """Retire as many ready workers as are ready beyond the wanted count: outdated first, then worn out, idle, the last.
 
     Replacement before retirement is nothing but this: the successors make the surplus.
     """
@@ -210,8 +226,10 @@ def retire_surplus(pool: Pool, readings: Readings, policy: Policy, now: float) -
         return
     newest = pool.newest
 
-    def worth(worker: Worker) -> tuple[bool, bool, int]:
-        return worker.generation == newest, not is_worn_out(worker, readings.slots), -worker.slot
+    def worth(worker: Worker) -> tuple[bool, bool, bool, int]:
+        reading = readings.slots.get(worker.slot)
+        is_busy = reading is not None and reading.busy_since is not None
+        return worker.generation == newest, not is_worn_out(worker, readings.slots), is_busy, -worker.slot
 
     tellable = [worker for worker in ready if worker.pid is not None]  # "ready" may overtake "born"
     for worker in sorted(tellable, key=worth)[:surplus]:
@@ -270,6 +288,7 @@ RULES: tuple[Rule, ...] = (
     start_mold,
     kill_overdue,
     kill_stuck,
+    size_pool,
     spawn_missing,
     retire_stillborn,
     retire_surplus,

@@ -54,7 +54,15 @@ def _reload_asked(before: Pool, event: events.ReloadAsked, after: Pool) -> Line:
 
 
 def _scale_asked(before: Pool, event: events.ScaleAsked, after: Pool) -> Line:
+    if not after.wanted.configured.is_fixed:
+        least, most = after.wanted.bounds
+        tail = f", and {after.wanted.count} now" if after.wanted.count != before.wanted.count else ""
+        return _INFO, f"workers wanted: between {least} and {most}{tail}"
     return _INFO, f"workers wanted: {after.wanted.count} instead of {before.wanted.count}"
+
+
+def _pool_sized(before: Pool, event: events.PoolSized, after: Pool) -> Line:
+    return _INFO, f"workers wanted: {after.wanted.count} instead of {before.wanted.count}, {event.why}"
 
 
 def _mold_started(before: Pool, event: events.MoldStarted, after: Pool) -> Line:
@@ -155,6 +163,7 @@ _PRINTERS: dict[type[events.Event], Callable[[Pool, Any, Pool], Line | None]] = 
     events.StopAsked: _stop_asked,
     events.ReloadAsked: _reload_asked,
     events.ScaleAsked: _scale_asked,
+    events.PoolSized: _pool_sized,
     events.MoldStarted: _mold_started,
     events.MoldNotStarted: _mold_not_started,
     events.MoldLoaded: _mold_loaded,

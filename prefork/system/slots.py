@@ -154,9 +154,13 @@ class Slot:
     def requests_under_way(self) -> list[Request]:
         return [request for lane in self.lanes if (request := lane.read()) is not None]
 
+    def starts_ns(self) -> list[int]:
+        """Starts of the requests under way, on the monotonic clock."""
+        return [since for lane in self.lanes if (since := lane.cells[SINCE_NS])]
+
     def busy_since(self) -> float | None:
         """Start of the oldest request under way, in seconds on the monotonic clock."""
-        starts = [since for lane in self.lanes if (since := lane.cells[SINCE_NS])]
+        starts = self.starts_ns()
         return min(starts) / 1e9 if starts else None
 
 

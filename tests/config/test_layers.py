@@ -64,7 +64,7 @@ def test_every_value_knows_its_place(path: str) -> None:
         (
             "PREFORK_WORKERS",
             "many",
-            "environment PREFORK_WORKERS: workers: 'many' is not a whole number; write it as 4",
+            "environment PREFORK_WORKERS: workers: 'many' is not a whole number; write it as 4, or \"auto\"",
         ),
         ("PREFORK_WROKERS", "3", "environment PREFORK_WROKERS: there is no such setting; perhaps PREFORK_WORKERS"),
         (

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefork.config.settings import MOST_WORKERS, Instance, Service, convert
-from prefork.config.units import Seconds, parse_seconds
+from prefork.config.units import Seconds, parse_bytes, parse_seconds
 from prefork.errors import UsageError
+from prefork.system import cpus
 from tests.children import descriptors
 
 PLACE = "prefork.toml: [service.echo]"
@@ -34,6 +35,18 @@ WRONG_SERVICE: list[tuple[str, object, str]] = [
     ("workers", True, "whole number"),
     ("workers", -1, f"between 0 and {MOST_WORKERS}"),
     ("workers", MOST_WORKERS + 1, f"between 0 and {MOST_WORKERS}"),
+    ("workers", "4.5", "auto"),
+    ("max_workers", 0, f"between 1 and {MOST_WORKERS}"),
+    ("max_workers", MOST_WORKERS + 1, f"between 1 and {MOST_WORKERS}"),
+    ("max_workers", "auto", "whole number"),
+    ("min_workers", -1, f"between 0 and {MOST_WORKERS}"),
+    ("min_spare", -1, f"between 0 and {MOST_WORKERS}"),
+    ("max_spare", "few", "whole number"),
+    ("worker_idle_timeout", "soon", "30s"),
+    ("memory_budget", "much", "256MiB"),
+    ("memory_budget", 0, "between 1 and"),
+    ("memory_budget", -5, "256MiB"),
+    ("memory_budget", "1PiB", "256MiB"),
     ("balance", "cold", "warm"),
     ("balance", "cold", "even"),
     ("backlog", -1, "0 or more"),
@@ -100,6 +113,109 @@ def test_a_wrong_value_is_one_line_with_place_field_value_and_remedy(field: str,
     assert value == [] or shown(value) in line.lower()
     assert remedy in line
     assert descriptors() == before
+
+
+CONTRADICTIONS: list[tuple[dict[str, object], str, str]] = [
+    (
+        {"workers": 4, "max_workers": 8},
+        "max_workers",
+        "8 sizes a pool, and the pool is fixed: workers is 4",
+    ),
+    ({"workers": "auto", "min_spare": 2}, "min_spare", "leave one of them out"),
+    ({"mode": "thread", "max_workers": 8}, "max_workers", "mode = thread is 1"),
+    ({"min_workers": 2}, "min_workers", "give max_workers as well"),
+    ({"min_spare": 2}, "min_spare", "give max_workers as well"),
+    ({"memory_budget": "1GiB"}, "memory_budget", "1GiB sizes a pool without a bound"),
+    ({"min_workers": 9, "max_workers": 8}, "min_workers", "9 is more than max_workers = 8; lower"),
+    ({"min_spare": 9, "max_workers": 8}, "min_spare", "9 is more than max_workers = 8; lower"),
+    ({"min_spare": 4, "max_spare": 3, "max_workers": 8}, "min_spare", "4 is more than max_spare = 3; lower"),
+    (
+        {"min_workers": 0, "max_workers": 8, "min_spare": 1},
+        "min_spare",
+        "1 keeps workers that min_workers = 0 gives up",
+    ),
+    (
+        {"min_workers": 0, "max_workers": 8, "max_spare": 1},
+        "max_spare",
+        "1 keeps workers that min_workers = 0 gives up",
+    ),
+    ({"min_workers": 0, "max_workers": 8, "bind": ["none"]}, "min_workers", "give at least 1"),
+]
+
+
+@pytest.mark.parametrize(("given", "field", "remedy"), CONTRADICTIONS)
+def test_settings_of_sizing_that_contradict_each_other_are_refused(
+    given: dict[str, object], field: str, remedy: str
+) -> None:
+    """One line names one of them, what it contradicts, and the way out."""
+    line = refusal({**GOOD, **given}, Service, PLACE)
+
+    assert line.startswith(f"{PLACE}: {field}: ")
+    assert remedy in line
+
+
+def test_a_sized_pool_needs_only_a_bound() -> None:
+    """All else has a default; on demand none is kept spare."""
+    sized = convert({**GOOD, "max_workers": "20"}, Service, PLACE)
+    assert (sized.bounds, sized.count, sized.spares, sized.worker_idle_timeout) == ((1, 20), 1, (1, 3), 10.0)
+    on_demand = convert({**GOOD, "max_workers": 20, "min_workers": 0}, Service, PLACE)
+    assert (on_demand.bounds, on_demand.count, on_demand.spares) == ((0, 20), 0, (0, 0))
+    spared = convert({**GOOD, "max_workers": 20, "min_workers": 2, "min_spare": 5}, Service, PLACE)
+    assert (spared.bounds, spared.count, spared.spares) == ((2, 20), 5, (5, 7))
+
+
+def test_a_fixed_pool_has_one_bound() -> None:
+    """Also where nothing is said."""
+    assert convert(GOOD, Service, PLACE).bounds == (4, 4)
+    assert convert({**GOOD, "workers": "7"}, Service, PLACE).bounds == (7, 7)
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "amount", "workers"),
+    [(None, 1, 3), ("sync", 4, 9), ("sync", 1.5, 4), ("sync", 0.1, 2), ("thread", 1.5, 2), ("fork", 0.2, 1)],
+)
+def test_workers_auto_goes_by_the_cpus_we_may_use(
+    concurrency: str | None, amount: float, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sync workers wait often, so there are more of them than CPUs; threads wait for each other."""
+    monkeypatch.setattr(cpus, "usable", lambda: cpus.Cpus(amount, "so many CPUs by decree"))
+    raw = {**GOOD, "workers": "auto", **({"concurrency": concurrency} if concurrency else {})}
+
+    service = convert(raw, Service, PLACE)
+
+    assert service.bounds == (workers, workers)
+    assert service.why_workers.startswith(f"{workers}: so many CPUs by decree, and ")
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("256MiB", 256 * 2**20),
+        ("256 M", 256 * 2**20),
+        ("1.5g", 3 * 2**29),
+        ("2GB", 2 * 10**9),
+        ("4k", 4096),
+        ("10b", 10),
+        (65536, 65536),
+        ("1TiB", 2**40),
+    ],
+)
+def test_sizes_have_units(text: object, size: int) -> None:
+    """Powers of 1024, but for those that say kB, MB and GB."""
+    assert parse_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "MiB", "1iB", "-1", "1 PiB", "many", True, None, "1e9", "9" * 40])
+def test_what_is_no_size_is_refused(text: object) -> None:
+    """With an example."""
+    with pytest.raises(ValueError, match="write it as 256MiB"):
+        parse_bytes(text)
+
+
+@given(st.integers(0, 2**50))
+def test_a_size_is_shown_as_it_can_be_read(size: int) -> None:
+    """Errors and ``check`` show sizes as people write them."""
+    assert parse_bytes(str(parse_bytes(size))) == size
 
 
 @pytest.mark.parametrize(("field", "value", "remedy"), WRONG_INSTANCE)

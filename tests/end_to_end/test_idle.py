@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.clients import LIMIT, ask
-from tests.end_to_end.harness import STREAM, TCP, Gate, Master, serving
+from tests.end_to_end.harness import STREAM, TCP, Gate, Master, look_until, serving
 from tests.end_to_end.load import Load
 
 DEADLINES = ["--max-requests", "1000000", "--request-hard", "3s", "--graceful-timeout", "2s", "--boot-timeout", "4s"]
@@ -42,12 +42,17 @@ def settled(master: Master) -> dict[str, int]:
         before = now
 
 
+SIZED = ["--min-workers", "4", "--max-workers", "20", "--worker-idle-timeout", "200ms", "--memory-budget", "8GiB"]
+
+
 @pytest.mark.parametrize("seconds", [1.0, pytest.param(10.0, marks=pytest.mark.long)])
-@pytest.mark.parametrize("flags", [[], DEADLINES], ids=["plain", "with deadlines"])
+@pytest.mark.parametrize(
+    "flags", [["-w", "4"], ["-w", "4", *DEADLINES], SIZED], ids=["plain", "with deadlines", "sized"]
+)
 @pytest.mark.parametrize("balance", ["warm", "even"])
 def test_an_idle_service_does_not_wake(seconds: float, flags: list[str], balance: str, gate: Gate) -> None:
-    """After boot, a request, a death and a load: no context switch in any process, also with limits set."""
-    with serving(STREAM, "-b", TCP, "-b", "tcp://[::1]:0", "-w", "4", "--balance", balance, *flags) as master:
+    """After boot, a request, a death and a load: no context switch in any process, also with limits set, or sized."""
+    with serving(STREAM, "-b", TCP, "-b", "tcp://[::1]:0", "--balance", balance, *flags) as master:
         assert ask(master.bind(1), "hello") == "HELLO"
         master.kill(master.workers()[2])
         master.ready_workers(gate, 4)
@@ -58,3 +63,15 @@ def test_an_idle_service_does_not_wake(seconds: float, flags: list[str], balance
         let_time_pass(seconds)
         after = switches(master)
         assert {who: after[who] - count for who, count in before.items() if after.get(who) != count} == {}
+
+
+def test_a_service_on_demand_does_not_wake_either() -> None:
+    """Nobody is there but the master and its mold, and both sleep until a client comes."""
+    flags = ["--min-workers", "0", "--max-workers", "4", "--worker-idle-timeout", "100ms"]
+    with serving(STREAM, "-b", TCP, *flags) as master:
+        for _ in range(2):
+            before = settled(master)
+            let_time_pass(1.0)
+            assert switches(master) == before
+            assert ask(master.bind(), "hello") == "HELLO"
+            look_until(lambda: not master.workers(), "the worker has gone")

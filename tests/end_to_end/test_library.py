@@ -521,6 +521,18 @@ def test_serve_ends_as_a_master_does(signum: int, code: int, short_path: Path) -
         assert not path.exists()
 
 
+def test_serve_sizes_its_pool_as_a_master_does() -> None:
+    """On demand too: the program itself waits for the first client."""
+    sizes = "min_workers=0, max_workers=3, worker_idle_timeout='100ms'"
+    with Program(f"sys.exit(prefork.serve(apps.Stream, bind='tcp://127.0.0.1:0', {sizes}))") as program:
+        program.wait_serving()
+        for number in (1, 2):
+            assert ask(program.bind(), "hello") == "HELLO"
+            program.wait_for("exited with 0", count=number)
+        program.signal(signal.SIGTERM)
+        program.expect_exit(0)
+
+
 def test_serve_loses_nobody(gate: Gate) -> None:
     """TERM drains: under way and queued are answered, new ones refused."""
     with Program("sys.exit(prefork.serve(apps.Stream, bind='tcp://127.0.0.1:0', workers=1))") as program:

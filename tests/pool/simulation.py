@@ -15,12 +15,14 @@ from typing import TypeVar
 
 from prefork.pool import events, orders
 from prefork.pool.learn import learn
-from prefork.pool.records import Policy, Pool, Reading, Wanted
+from prefork.pool.records import Bounds, Load, Policy, Pool, Reading, State, Wanted, fixed
 from prefork.pool.rules import RULES, Decision, Readings, decide
+from prefork.pool.sizing import Window
 
 Told = TypeVar("Told", bound=events.Event | orders.Order)
 Span = tuple[float, float]  # seconds, from and to
 NEVER = float("inf")
+LOOK = 0.25  # seconds from one look at busy workers to the next
 MOST_TURNS = 50_000  # a limit for failure: a history that long never comes to rest
 
 
@@ -88,9 +90,9 @@ class WorkerProcess:
     requests: int = 0
 
 
-def service(workers: int) -> Pool:
+def service(workers: int, bounds: Bounds | None = None) -> Pool:
     """The book of a service that has just been configured."""
-    return Pool("echo", Wanted(workers, workers))
+    return Pool("echo", Wanted(workers, bounds or fixed(workers)))
 
 
 @dataclass(eq=False)
@@ -112,6 +114,8 @@ class Simulation:
     molds: dict[int, MoldProcess] = field(default_factory=dict)
     workers: dict[int, WorkerProcess] = field(default_factory=dict)
     readings: dict[int, Reading] = field(default_factory=dict)
+    clients: int = 0  # that want a worker each, now
+    window: Window | None = None  # of a pool that sizes itself
 
     def __post_init__(self) -> None:
         self.random = Random(self.world.seed)
@@ -131,6 +135,8 @@ class Simulation:
             if self.pool.is_finished or has_come(self.pool):
                 return self
             due = min(self.agenda[0][0] if self.agenda else NEVER, NEVER if decision.until is None else decision.until)
+            if self.window and self.clients and self.pool.workers:  # some are busy: the master looks again
+                due = min(due, self.now + LOOK)
             if due > until or due == NEVER:
                 self.now = self.now if until == NEVER else max(self.now, until)
                 return self
@@ -139,8 +145,7 @@ class Simulation:
     def turn(self) -> Decision:
         self.turns += 1
         assert self.turns <= MOST_TURNS, f"no rest, at {self.now:g} s after {self.history[-10:]}"
-        handshakes = self.world.handshakes if self.pool.is_stopping else 0
-        decision = decide(self.pool, Readings(self.readings, handshakes), self.policy, self.now)
+        decision = decide(self.pool, self.read(), self.policy, self.now)
         for watch in self.watchers:
             watch(self, decision)
         if decision.orders:
@@ -152,6 +157,16 @@ class Simulation:
             self.history.append(order)
             self.perform(order)
         return decision
+
+    def read(self) -> Readings:
+        """What is true now. As many clients as there are ready workers are served, the others queue."""
+        handshakes = self.world.handshakes if self.pool.is_stopping else 0
+        if self.window is None:
+            return Readings(self.readings, handshakes)
+        busy = min(self.clients, len(self.pool.in_state(State.READY)))
+        self.window = self.window.with_need(self.now, self.clients)
+        load = Load(busy, self.clients - busy, peak=self.window.peak, falls_at=self.window.falls_at)
+        return Readings(self.readings, handshakes, load)
 
     def settle(self) -> "Simulation":
         """Go on until what was asked for serves."""
@@ -176,6 +191,14 @@ class Simulation:
 
     def ask_at(self, at: float, event: type[events.Event], **fields: object) -> None:
         self._plan(at, lambda: self.ask(event, **fields))
+
+    def come_at(self, at: float, clients: int) -> None:
+        """From then on so many clients want a worker."""
+
+        def come() -> None:
+            self.clients = clients
+
+        self._plan(at, come)
 
     def lose_workers(self) -> None:
         """Somebody kills them all."""
@@ -208,6 +231,8 @@ class Simulation:
                 self.tell(events.GenerationAbandoned(at=at, generation=generation, why=why))
             case orders.FailService(why):
                 self.tell(events.ServiceFailed(at=at, why=why))
+            case orders.SizePool(workers, why):
+                self.tell(events.PoolSized(at=at, count=workers, why=why))
             case orders.SpawnWorker():
                 self._spawn_worker(order)
             case orders.RetireWorker(slot, number, why):

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from prefork.pool import events, orders
 from prefork.pool.learn import learn
 from prefork.pool.orders import Cause
-from prefork.pool.records import Door, Phase, Policy, Pool, Stage, State
-from prefork.pool.rules import MOST_UNBORN, Decision, Readings, decide
+from prefork.pool.records import Door, Phase, Policy, Pool, Stage, State, fixed
+from prefork.pool.rules import MOST_UNBORN, Decision, decide
 from tests.pool.simulation import GOOD, Code, Simulation, World, service
 
 COMMANDS: dict[str, tuple[type[events.Event], dict[str, object]]] = {
-    "HUP": (events.ReloadAsked, {"configured": 3}),
+    "HUP": (events.ReloadAsked, {"configured": fixed(3)}),
     "TTIN": (events.ScaleAsked, {"by": 1}),
     "TTOU": (events.ScaleAsked, {"by": -1}),
     "TERM": (events.StopAsked, {"phase": Phase.DRAINING}),
@@ -136,8 +136,7 @@ def forks_no_more_than_may_be(simulation: Simulation, decision: Decision) -> Non
 
 def repeats_itself(simulation: Simulation, decision: Decision) -> None:
     """A decision is a function of its arguments."""
-    readings = Readings(simulation.readings, simulation.world.handshakes if simulation.pool.is_stopping else 0)
-    assert decide(simulation.pool, readings, simulation.policy, simulation.now) == decision
+    assert decide(simulation.pool, simulation.read(), simulation.policy, simulation.now) == decision
 
 
 WATCHERS = [is_obeyable, keeps_ready_what_is_wanted, forks_no_more_than_may_be]
@@ -286,7 +285,7 @@ def test_thousands_of_workers_are_kept_like_a_few(seed: int) -> None:
     simulation = Simulation(service(2000), policy, world, watchers=[*WATCHERS]).settle()
     simulation.become(code)
     simulation.run(simulation.now + 10)
-    simulation.ask(events.ReloadAsked, configured=2000).calm_at = simulation.now + 10
+    simulation.ask(events.ReloadAsked, configured=fixed(2000)).calm_at = simulation.now + 10
     simulation.run()
     assert simulation.pool.is_settled
     assert len(simulation.pool.workers) == 2000
@@ -317,7 +316,7 @@ def test_recycling_and_reloading_never_lower_the_ready_workers(
 
     simulation.watchers.append(all_are_ready)
     for _ in range(3):
-        simulation.ask(events.ReloadAsked, configured=workers).run(simulation.now + 10)
+        simulation.ask(events.ReloadAsked, configured=fixed(workers)).run(simulation.now + 10)
     simulation.calm_at = simulation.now
     simulation.run()
     assert simulation.pool.is_settled
@@ -353,7 +352,7 @@ def test_a_broken_reload_leaves_the_old_generation_serving(code: Code, workers: 
         assert len(simulation.pool.in_state(State.READY)) >= workers
 
     simulation.watchers.append(all_are_ready)
-    simulation.ask(events.ReloadAsked, configured=workers).run()
+    simulation.ask(events.ReloadAsked, configured=fixed(workers)).run()
     pool = simulation.pool
     if pool.serving == 2:
         assert code.dies_starting < 100 > code.never_ready, "some codes are lucky"
@@ -362,7 +361,7 @@ def test_a_broken_reload_leaves_the_old_generation_serving(code: Code, workers: 
     assert abandoned.why
     assert (pool.serving, pool.coming, list(pool.generations)) == (1, None, [1])
     assert [(worker.generation, worker.state) for worker in pool.workers.values()] == [(1, State.READY)] * workers
-    simulation.become(GOOD, GOOD, GOOD).ask(events.ReloadAsked, configured=workers).run()
+    simulation.become(GOOD, GOOD, GOOD).ask(events.ReloadAsked, configured=fixed(workers)).run()
     assert simulation.pool.serving == 3
 
 
@@ -374,10 +373,10 @@ def test_reloads_asked_during_one_become_exactly_one_more(
     """However many, at whatever moment of it; and the code they mean is loaded after the last of them."""
     world = World(seed=seed, codes=(Code(load=(1.0, 1.0)),), overtaking=100 * overtaking)
     simulation = Watched(workers, Policy(), world).settle()
-    simulation.ask(events.ReloadAsked, configured=workers).run(simulation.now)
+    simulation.ask(events.ReloadAsked, configured=fixed(workers)).run(simulation.now)
     begin = simulation.now
     for fraction in fractions:
-        simulation.ask_at(begin + fraction, events.ReloadAsked, configured=workers)
+        simulation.ask_at(begin + fraction, events.ReloadAsked, configured=fixed(workers))
     simulation.run()
     assert simulation.pool.serving == (3 if fractions else 2)
     assert simulation.pool.is_settled
@@ -390,7 +389,7 @@ def test_the_latest_code_is_loaded_after_it_was_asked_for(workers: int, seed: in
     """A storm of reloads at any moments ends with a generation that was begun after the last of them."""
     simulation = Watched(workers, Policy(), World(seed=seed, codes=(Code(load=(0.0, 2.0)),)))
     for at in moments:
-        simulation.ask_at(at, events.ReloadAsked, configured=workers)
+        simulation.ask_at(at, events.ReloadAsked, configured=fixed(workers))
     simulation.run()
     asked = [event.at for event in simulation.told(events.ReloadAsked)]
     begun = {event.generation: event.at for event in simulation.told(events.MoldStarted)}
@@ -407,7 +406,7 @@ def test_a_stop_during_a_reload_wins_at_once(
     """At that very moment: nobody new is admitted, nothing is begun, every mold is told or killed."""
     simulation = Watched(workers, policy, World(seed=world.seed)).settle()
     simulation.world = world
-    simulation.ask(events.ReloadAsked, configured=workers).run(simulation.now + delay)
+    simulation.ask(events.ReloadAsked, configured=fixed(workers)).run(simulation.now + delay)
     event, fields = COMMANDS[command]
     simulation.ask(event, **fields)
     done = len(simulation.history)
@@ -458,7 +457,7 @@ def test_unproven_deaths_cost_a_bounded_number_of_forks(
     simulation.lose_workers()
     begin, minutes = simulation.now, 10
     for number in range(reloads):
-        simulation.ask_at(begin + 200 * number, events.ReloadAsked, configured=workers)
+        simulation.ask_at(begin + 200 * number, events.ReloadAsked, configured=fixed(workers))
     simulation.run(begin + 60 * minutes)
     most = max(8, workers)
     assert forks(simulation, begin - 1e-9) <= most + most * minutes + reloads * (most + workers)
@@ -474,7 +473,7 @@ def test_new_code_ends_any_crash_loop(code: Code, workers: int, seed: int, delay
     simulation = Watched(workers, Policy(request_hard=1.0), World(seed=seed)).settle().become(code, GOOD)
     simulation.lose_workers()
     simulation.run(simulation.now + delay)
-    simulation.ask(events.ReloadAsked, configured=workers).run()
+    simulation.ask(events.ReloadAsked, configured=fixed(workers)).run()
     assert simulation.pool.serving == 2
     assert simulation.pool.is_settled
 

@@ -49,7 +49,7 @@ from prefork.pool.orders import (
     SpawnWorker,
     StartMold,
 )
-from prefork.pool.records import Bucket, Phase, Policy, Pool, Reading, Stage, State
+from prefork.pool.records import Bucket, Phase, Policy, Pool, Reading, Stage, State, fixed
 from prefork.pool.rules import Decision, Readings, decide
 from tests.pool.simulation import service
 
@@ -109,7 +109,7 @@ def stop(phase: Phase, at: float) -> StopAsked:
 
 
 def reload(at: float, configured: int = 2) -> ReloadAsked:
-    return ReloadAsked(at=at, configured=configured)
+    return ReloadAsked(at=at, configured=fixed(configured))
 
 
 def settled(generation: int, at: float) -> GenerationSettled:
@@ -677,9 +677,9 @@ def test_a_failed_service_is_ended_at_once() -> None:
 def test_a_scale_command_lasts_until_the_configured_value_itself_changes() -> None:
     """A change at run time survives a reload."""
     pool = after(serving(2), ScaleAsked(at=5, by=3), reload(at=6, configured=2), loaded(2, at=6), settled(2, at=7))
-    assert (pool.wanted.count, pool.wanted.configured) == (5, 2)
+    assert (pool.wanted.count, pool.wanted.configured) == (5, fixed(2))
     pool = after(pool, reload(at=8, configured=4), loaded(3, at=8), settled(3, at=9))
-    assert (pool.wanted.count, pool.wanted.configured) == (4, 4)
+    assert (pool.wanted.count, pool.wanted.configured) == (4, fixed(4))
 
 
 def test_a_broken_deploy_does_not_change_the_number_of_workers() -> None:

@@ -1,0 +1,108 @@
+"""Depths of real queues, each kind by its own call."""
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from prefork.system import queues
+from tests.children import descriptors
+
+Connect = Callable[[], socket.socket]
+
+
+@pytest.fixture(params=["tcp", "tcp6", "unix", "abstract"])
+def listener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[socket.socket]:
+    kinds: dict[str, tuple[socket.AddressFamily, tuple[str, int] | str]] = {
+        "tcp": (socket.AF_INET, ("127.0.0.1", 0)),
+        "tcp6": (socket.AF_INET6, ("::1", 0)),
+        "unix": (socket.AF_UNIX, str(tmp_path / "socket")),
+        "abstract": (socket.AF_UNIX, ""),
+    }
+    family, address = kinds[request.param]
+    with socket.socket(family) as made:
+        made.bind(address)
+        made.listen(64)
+        made.setblocking(False)
+        yield made
+
+
+def client_of(listener: socket.socket) -> socket.socket:
+    client = socket.socket(listener.family)
+    client.settimeout(10)
+    client.connect(listener.getsockname())
+    return client
+
+
+def test_connections_nobody_has_accepted_are_counted(listener: socket.socket) -> None:
+    """Exactly: one more for each client, one less for each accept."""
+    assert queues.depth(listener) == 0
+    clients = [client_of(listener) for _ in range(20)]
+    assert queues.depth(listener) == 20
+    listener.accept()[0].close()
+    assert queues.depth(listener) == 19
+    for client in clients:
+        client.close()
+    while queues.depth(listener):
+        listener.accept()[0].close()
+
+
+def test_asking_leaves_no_descriptor(listener: socket.socket) -> None:
+    """It is asked at every look."""
+    before = descriptors()
+    queues.depth(listener)
+    assert descriptors() == before
+
+
+def test_a_closed_listener_is_an_error(listener: socket.socket) -> None:
+    """Nobody waits there, and nobody should ask."""
+    listener.close()
+    with pytest.raises((OSError, ValueError)):
+        queues.depth(listener)
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+@pytest.mark.parametrize("size", [0, 10, 100, 300, 1000, 1400, 3000])
+def test_datagrams_are_counted_about(family: socket.AddressFamily, size: int) -> None:
+    """The kernel says what memory they take: half as many or twice as many is near enough for a ramp."""
+    with socket.socket(family, socket.SOCK_DGRAM) as receiver, socket.socket(family, socket.SOCK_DGRAM) as sender:
+        receiver.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
+        assert queues.depth(receiver) == 0
+        for _ in range(12):
+            sender.sendto(b"x" * size, receiver.getsockname())
+        assert 6 <= queues.depth(receiver) <= 24
+        for _ in range(12):
+            receiver.recv(65536)
+        assert queues.depth(receiver) == 0
+
+
+def test_of_unix_datagrams_only_whether_there_are_any_is_known(tmp_path: Path) -> None:
+    """No call counts them."""
+    path = str(tmp_path / "socket")
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender,
+    ):
+        receiver.bind(path)
+        assert queues.depth(receiver) == 0
+        for _ in range(3):
+            sender.sendto(b"x", path)
+        assert queues.depth(receiver) == 1
+
+
+def test_where_a_call_is_missing_it_is_known_whether_anybody_waits(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An emulated kernel, or a sandbox without netlink."""
+
+    def refuse(listener: socket.socket) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr(queues, "_count_tcp", refuse)
+    monkeypatch.setattr(queues, "_count_unix", refuse)
+    assert queues.depth(listener) == 0
+    clients = [client_of(listener) for _ in range(3)]
+    assert queues.depth(listener) == 1
+    for client in clients:
+        client.close()
