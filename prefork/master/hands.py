@@ -8,8 +8,10 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from prefork.config.settings import MOST_WORKERS, Service
 from prefork.master.meter import LOOK, Meter, Scale

@@ -8,8 +8,9 @@ Read next: ``prefork/pool/sizing.py``, what follows from it; ``watch.py``, when 
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from prefork.pool.records import Load, Pool, Reading, State
 from prefork.pool.sizing import Pace, Window, used

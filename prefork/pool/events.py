@@ -3,45 +3,40 @@
 Whatever names a worker carries slot and order, so that news of an incarnation long gone is known as stale.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from prefork.pool.orders import Cause
 from prefork.pool.records import Bounds, Phase
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Struct, frozen=True, kw_only=True):
     at: float
 
 
 # what operators asked for
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StopAsked(Event):
+class StopAsked(Event, frozen=True, kw_only=True):
     """:param shuts_door: nobody will serve after us, so a door that would be kept is shut as well."""
 
     phase: Phase
     shuts_door: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReloadAsked(Event):
+class ReloadAsked(Event, frozen=True, kw_only=True):
     """:param configured: how many workers the configuration just read allows."""
 
     configured: Bounds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScaleAsked(Event):
+class ScaleAsked(Event, frozen=True, kw_only=True):
     by: int
 
 
 # what the load asks for
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolSized(Event):
+class PoolSized(Event, frozen=True, kw_only=True):
     """The load needs more workers, or has not needed so many for a while.
 
     :param count: as many as are wanted now.
@@ -54,75 +49,63 @@ class PoolSized(Event):
 # what became of generations
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GenerationEvent(Event):
+class GenerationEvent(Event, frozen=True, kw_only=True):
     generation: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MoldStarted(GenerationEvent):
+class MoldStarted(GenerationEvent, frozen=True, kw_only=True):
     pid: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MoldNotStarted(GenerationEvent):
+class MoldNotStarted(GenerationEvent, frozen=True, kw_only=True):
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MoldLoaded(GenerationEvent):
+class MoldLoaded(GenerationEvent, frozen=True, kw_only=True):
     pass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MoldBroken(GenerationEvent):
+class MoldBroken(GenerationEvent, frozen=True, kw_only=True):
     """The application could not be loaded; ``why`` is its traceback."""
 
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MoldDismissed(GenerationEvent):
+class MoldDismissed(GenerationEvent, frozen=True, kw_only=True):
     """We told it to leave; or, with a reason, killed it."""
 
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MoldGone(GenerationEvent):
+class MoldGone(GenerationEvent, frozen=True, kw_only=True):
     """The mold has ended and nobody it forked is still under way: all its open orders end here."""
 
     how: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GenerationSettled(GenerationEvent):
+class GenerationSettled(GenerationEvent, frozen=True, kw_only=True):
     """Enough workers of the coming generation are ready: it serves."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GenerationAbandoned(GenerationEvent):
+class GenerationAbandoned(GenerationEvent, frozen=True, kw_only=True):
     """The coming generation failed; the one before serves on."""
 
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceFailed(Event):
+class ServiceFailed(Event, frozen=True, kw_only=True):
     why: str
 
 
 # what became of workers
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerEvent(Event):
+class WorkerEvent(Event, frozen=True, kw_only=True):
     slot: int
     order: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerOrdered(WorkerEvent):
+class WorkerOrdered(WorkerEvent, frozen=True, kw_only=True):
     """:param max_requests: this worker's limit, jitter included.
     :param cause: what the order was for, see ``orders.Cause``."""
 
@@ -131,32 +114,27 @@ class WorkerOrdered(WorkerEvent):
     max_requests: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerNotForked(WorkerEvent):
+class WorkerNotForked(WorkerEvent, frozen=True, kw_only=True):
     """The machine refused: no processes, no memory."""
 
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerBorn(WorkerEvent):
+class WorkerBorn(WorkerEvent, frozen=True, kw_only=True):
     pid: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerReady(WorkerEvent):
+class WorkerReady(WorkerEvent, frozen=True, kw_only=True):
     pass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerBroken(WorkerEvent):
+class WorkerBroken(WorkerEvent, frozen=True, kw_only=True):
     """The application could not be loaded or built in the worker; it ends by itself."""
 
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerLeft(WorkerEvent):
+class WorkerLeft(WorkerEvent, frozen=True, kw_only=True):
     """The worker retires by its own decision, or by a signal that did not come from us.
 
     :param requests: as many as it had served.
@@ -166,15 +144,13 @@ class WorkerLeft(WorkerEvent):
     requests: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerRetired(WorkerEvent):
+class WorkerRetired(WorkerEvent, frozen=True, kw_only=True):
     """We told it to take nothing new and leave."""
 
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerKilled(WorkerEvent):
+class WorkerKilled(WorkerEvent, frozen=True, kw_only=True):
     """We sent SIGKILL.
 
     :param requests: as many as it had served.
@@ -184,8 +160,7 @@ class WorkerKilled(WorkerEvent):
     requests: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerExited(WorkerEvent):
+class WorkerExited(WorkerEvent, frozen=True, kw_only=True):
     """The kernel says it is gone.
 
     :param how: for people, as "was killed by SIGSEGV".
@@ -201,11 +176,9 @@ class WorkerExited(WorkerEvent):
 # what became of the door
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DoorRefused(Event):
+class DoorRefused(Event, frozen=True, kw_only=True):
     pass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DoorShut(Event):
+class DoorShut(Event, frozen=True, kw_only=True):
     pass

@@ -6,8 +6,9 @@ Read next: ``rules.py``.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from prefork.pool import backoff, events
 from prefork.pool.orders import Cause

@@ -1,7 +1,8 @@
 """What to do: decisions on their way to the kernel. Names are orders; each is harmless when given twice."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 
 class Cause(StrEnum):
@@ -12,61 +13,51 @@ class Cause(StrEnum):
     CRASHED = "crashed"  # replaces one that had not
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class StartMold(Order):
+class StartMold(Order, frozen=True):
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class DismissMold(Order):
+class DismissMold(Order, frozen=True):
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class KillMold(Order):
+class KillMold(Order, frozen=True):
     generation: int
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class SettleGeneration(Order):
+class SettleGeneration(Order, frozen=True):
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class AbandonGeneration(Order):
+class AbandonGeneration(Order, frozen=True):
     generation: int
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class FailService(Order):
+class FailService(Order, frozen=True):
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class SizePool(Order):
+class SizePool(Order, frozen=True):
     """Want as many workers as the load needs."""
 
     count: int
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class SpawnWorker(Order):
+class SpawnWorker(Order, frozen=True):
     slot: int
     order: int
     generation: int
     cause: Cause
 
 
-@dataclass(frozen=True, slots=True)
-class RetireWorker(Order):
+class RetireWorker(Order, frozen=True):
     """:param drain: on the final stop: first serve what is queued."""
 
     slot: int
@@ -75,18 +66,15 @@ class RetireWorker(Order):
     drain: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class KillWorker(Order):
+class KillWorker(Order, frozen=True):
     slot: int
     order: int
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class RefuseNew(Order):
+class RefuseNew(Order, frozen=True):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class ShutDoor(Order):
+class ShutDoor(Order, frozen=True):
     pass

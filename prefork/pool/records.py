@@ -6,9 +6,10 @@ Read next: ``learn.py``, the only writer.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum, IntEnum, auto
 from typing import NamedTuple
+
+from msgspec import Struct, field
 
 PROVEN_AFTER_SECONDS = 10.0
 PROVEN_AFTER_REQUESTS = 10
@@ -51,8 +52,7 @@ class Door(Enum):
     SHUT = auto()  # the master's listeners are closed; workers close theirs when the queue is empty
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True):
     """The settings the rules read.
 
     :param drain: seconds a retiring worker has to finish its request.
@@ -97,8 +97,7 @@ def fixed(count: int) -> Bounds:
     return Bounds(count, count)
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What operators and configuration ask for. Signals and commands change only this, and within the bounds the load.
 
     :param scaled: by how many workers operators have moved both bounds.
@@ -121,8 +120,7 @@ class Wanted:
         return self.configured.moved(self.scaled)
 
 
-@dataclass(frozen=True, slots=True)
-class Worker:
+class Worker(Struct, frozen=True):
     """One worker process.
 
     :param order: number of the order it was forked by, unique in the service: slot and order name one incarnation.
@@ -149,8 +147,7 @@ class Worker:
         return self.state is State.STARTING or self.state is State.READY
 
 
-@dataclass(frozen=True, slots=True)
-class Generation:
+class Generation(Struct, frozen=True):
     """One load of the code and configuration of the service."""
 
     number: int
@@ -161,16 +158,14 @@ class Generation:
     losses: int = 0  # molds that died in a row
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
+class Bucket(Struct, frozen=True):
     """Tokens that refill with time: what was left when one was last taken."""
 
     level: float = float("inf")
     at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
+class Backoff(Struct, frozen=True):
     """What the dead owe: how many replacements wait for leave, and how fast it is given.
 
     :param failures: attempts in a row that ended unproven; a hundred workers that die of one attempt are one.
@@ -190,7 +185,7 @@ class Backoff:
     refused_until: float = float("-inf")
 
 
-class Reading(NamedTuple):
+class Reading(Struct, frozen=True):
     """What the scoreboard says of one slot now. It is an argument of decisions, never part of the book.
 
     :param requests: as many as it has served.
@@ -206,8 +201,7 @@ class Reading(NamedTuple):
     busy_seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(Struct, frozen=True):
     """What clients need of a service, counted in workers: of one that serves several at once by the share in use.
 
     :param busy: in use now.
@@ -228,8 +222,7 @@ class Load:
     affordable: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Pool:
+class Pool(Struct, frozen=True):
     """The book of one service.
 
     :param serving: the generation that serves; 0 until one first does.

@@ -8,7 +8,8 @@ and never make more than wanted plus surge.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from prefork.pool import backoff, sizing
 from prefork.pool.orders import (
@@ -34,15 +35,13 @@ MOST_UNBORN = 64  # orders under way at once: the mold's socket pair holds at le
 HANDSHAKE_LIMIT = 1.0  # seconds a handshake under way may take when we stop
 
 
-@dataclass(frozen=True, slots=True)
-class Later:
+class Later(Struct, frozen=True):
     """Nothing to do before ``at``."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Readings:
+class Readings(Struct, frozen=True):
     """What is true now and in no record.
 
     :param slots: what the scoreboard says.
@@ -299,8 +298,7 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """Orders that are due, and when to decide again: at once after orders; ``None`` if only news can bring any."""
 
     orders: tuple[Order, ...]

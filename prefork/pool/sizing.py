@@ -11,7 +11,8 @@ Read next: ``size_pool`` in ``rules.py``; ``docs/sizing.md``, what it does to wa
 """
 
 import math
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from prefork.pool import backoff
 from prefork.pool.records import Load, Policy, Pool, State, Wanted
@@ -20,8 +21,7 @@ STEP = 1.0  # seconds from one change to the next in the same direction
 FASTEST = 32  # workers a step
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """A count of workers to want, from a moment on."""
 
     due: float
@@ -75,8 +75,7 @@ def _shrinkage(wanted: Wanted, load: Load, policy: Policy) -> Change | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Struct, frozen=True):
     """What was needed within the last seconds, as far as it was not exceeded since.
 
     :param seconds: how long what was needed is remembered.
@@ -100,8 +99,7 @@ class Window:
         return self.seen[0][0] + self.seconds if self.seen else None
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(Struct, frozen=True):
     """How long requests take, by what was done in about the last second.
 
     :param seen: moments, with the busy seconds and the requests of all workers up to then.

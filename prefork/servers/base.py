@@ -7,7 +7,6 @@ Invariant: a request that was got is shut down exactly once by whoever processes
 Read next: ``watch.py``, the wait; ``inet.py``, the servers with a socket.
 """
 
-import errno
 import logging
 import select
 import socketserver
@@ -19,16 +18,11 @@ from typing import Any
 
 from prefork.address import describe_peer
 from prefork.servers.watch import Watch
+from prefork.system.accepting import Owner, owner
 from prefork.system.bell import Bell
+from prefork.system.sparing import Sparing
 
 PAUSE = 0.1  # seconds without accepting after an accept that would fail again at once
-_WARN_EVERY = 10.0  # seconds
-
-# accept(2): of this process or machine; the client still waits in the queue
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-# of the listener: it is closed, shut down, or does not listen yet. Any other errno is of one connection, which died
-# before it arrived, or says that nothing is there
-_NOT_LISTENING = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK})
 
 logger = logging.getLogger("prefork.server")
 
@@ -54,7 +48,7 @@ class BaseServer(socketserver.BaseServer):
         self.__serving_thread: int | None = None
         self.__bell: Bell | None = None
         self.__resume_at = 0.0  # until the first accept that fails
-        self.__warn_again_at = 0.0
+        self.__shortage = Sparing()
 
     def __enter__(self) -> Any:
         return self
@@ -240,13 +234,10 @@ class BaseServer(socketserver.BaseServer):
         return is_taking and (listener is None or listener in ready)
 
     def __not_got(self, error: OSError) -> None:
-        """An errno has an owner: this process or machine, the listener, or one connection that is no more."""
-        if error.errno not in _EXHAUSTED | _NOT_LISTENING:
+        if owner(error) in (Owner.NOBODY, Owner.CONNECTION):
             return
-        now = time.monotonic()
-        self.__resume_at = now + PAUSE
-        if now >= self.__warn_again_at:
-            self.__warn_again_at = now + _WARN_EVERY
+        self.__resume_at = time.monotonic() + PAUSE
+        if self.__shortage.is_due():
             logger.warning("cannot accept: %s; trying again every %g s", error.strerror, PAUSE)
 
 

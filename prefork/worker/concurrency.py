@@ -28,6 +28,7 @@ from prefork.servers.traits import concurrency_of, overrides
 from prefork.system import processes, slots, stdio
 from prefork.system.bell import Bell
 from prefork.system.slots import Lane
+from prefork.system.sparing import Sparing
 from prefork.worker.ledger import Ledger, SharedLedger
 
 Server = Any  # of ours, the standard library's or anybody's: only its documented methods are called
@@ -106,6 +107,7 @@ class _Shared:
         self.ledger: Ledger = ledger
         self._shared = ledger
         self._in_hand: Lane | None = None
+        self._shortage = Sparing()
 
     @property
     def has_room(self) -> bool:
@@ -160,7 +162,8 @@ class Threads(_Shared):
         try:
             self._crew.hand_over((self._work, (finish, request, client_address, lane)), daemon=True, awaited=False)
         except (RuntimeError, MemoryError) as error:  # what threading says for want of threads
-            logger.warning("no thread for %s: %s; the worker's own serves it", describe_peer(client_address), error)
+            if self._shortage.is_due():
+                logger.warning("no thread for %s: %s; the worker's own serves it", describe_peer(client_address), error)
             self._work(finish, request, client_address, lane)
 
     def _work(self, finish: Callable[[Any, Any], object], request: Any, client_address: Any, lane: Lane) -> None:
@@ -250,8 +253,9 @@ class Children(_Shared):
         self._lanes[pidfd] = lane
 
     def _serve_here(self, server: Server, request: Any, client_address: Any, lane: Lane, error: OSError) -> None:
-        text = "no process for %s: %s; the worker's own serves it"
-        logger.warning(text, describe_peer(client_address), error.strerror)
+        if self._shortage.is_due():
+            text = "no process for %s: %s; the worker's own serves it"
+            logger.warning(text, describe_peer(client_address), error.strerror)
         self._shared.belong_to_thread(lane)
         raised = finish_one(server, request, client_address)
         self._shared.belong_to_thread(None)

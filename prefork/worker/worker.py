@@ -7,7 +7,6 @@ Read next: ``wait.py``, where it waits; ``concurrency.py``, how a request is han
 better.
 """
 
-import errno
 import logging
 import os
 import select
@@ -20,7 +19,9 @@ from typing import Any, NoReturn
 
 from prefork.servers.traits import concurrency_of, overrides, runs_its_own_loop
 from prefork.system import kick, lifeline, limits, stdio
+from prefork.system.accepting import Owner, owner
 from prefork.system.logfile import LogFile
+from prefork.system.sparing import Sparing
 from prefork.system.wakeup import Wakeup, forget_inherited_handlers
 from prefork.worker import application, hooks
 from prefork.worker.application import Application
@@ -33,16 +34,10 @@ from prefork.worker.protocol import READ_YOUR_ORDERS, Brief, Broken, Fork, Left,
 from prefork.worker.stopping import Stopping
 from prefork.worker.wait import PAUSE, Wait
 
-_WARN_EVERY = 10.0  # seconds
 _POLL_INTERVAL = 0.5  # seconds, as the default of socketserver's serve_forever
 FAILED = 70  # exit code
 ORPHAN_GRACE = 1.0  # seconds a mold leaves its workers beyond their own alarm
 _HEARD = (signal.SIGTERM, signal.SIGUSR1, READ_YOUR_ORDERS)
-# accept(2): errors of this machine or process; the client still waits, and somebody else may have room
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-# after shutdown(SHUT_RD) an empty Unix listener says EINVAL
-_EMPTY = frozenset({errno.EAGAIN, errno.EINVAL})
-_BROKEN = frozenset({errno.EBADF, errno.ENOTSOCK, errno.EOPNOTSUPP})
 
 logger = logging.getLogger("prefork.worker")
 now = time.monotonic
@@ -100,7 +95,7 @@ class Worker:
         self._wakeup = wakeup
         self._notices = Notices(brief.notices)
         self._ledger = Ledger(brief, order, self._notices)
-        self._warn_again_at = 0.0
+        self._shortage, self._trouble = Sparing(), Sparing()
 
     def live(self) -> NoReturn:
         self._boot()
@@ -305,7 +300,8 @@ class Worker:
         except OSError as error:
             return self._not_taken(error)
         except Exception:  # a server's own: of a database, of a handshake
-            logger.exception("get_request failed; trying again in %g s", PAUSE)
+            if self._trouble.is_due():
+                logger.exception("get_request failed; trying again every %g s", PAUSE)
             return Taken.EXHAUSTED
         if others_may_wait:
             kick.kick(self._brief.kick)
@@ -313,17 +309,16 @@ class Worker:
         return Taken.ONE
 
     def _not_taken(self, error: OSError) -> Taken:
-        """An errno has an owner: nobody, the machine, the listener, or this one connection."""
-        if error.errno in _EMPTY or isinstance(error, BlockingIOError):
-            return Taken.NOTHING
-        if error.errno in _EXHAUSTED:
-            if now() >= self._warn_again_at:
-                logger.warning("cannot accept: %s; trying again every %g s", error.strerror, PAUSE)
-                self._warn_again_at = now() + _WARN_EVERY
-            return Taken.EXHAUSTED
-        if error.errno in _BROKEN:
-            raise error
-        return Taken.LOST  # ECONNABORTED, EPROTO and what the network says of a connection dead on arrival
+        match owner(error):
+            case Owner.NOBODY | Owner.SHUT:
+                return Taken.NOTHING
+            case Owner.CONNECTION:
+                return Taken.LOST
+            case Owner.LISTENER:
+                raise error
+        if self._shortage.is_due():
+            logger.warning("cannot accept: %s; trying again every %g s", error.strerror, PAUSE)
+        return Taken.EXHAUSTED
 
     # leaving
 

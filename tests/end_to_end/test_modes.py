@@ -251,17 +251,17 @@ def test_a_reload_leaves_requests_under_way_to_those_who_have_them(
 ) -> None:
     """The new generation serves while threads and children of the old one finish, and then the old one is gone.
 
-    Of several workers one is busy: if all were, one after another would be replaced as they finish.
+    Of several workers one is busy. Where it is the first to be replaced, the next one has to wait for it.
     """
     with serving(*application.arguments, "-b", TCP, *MODES[mode]) as master:
         held = hold(master, gate, AT_ONCE[mode] if len(master.workers()) == 1 else 1)
         with Watched({*master.workers().values(), *held.pids}) as old:
             application.write("2")
             master.signal(signal.SIGHUP)
-            master.wait_serving(generation=2)
-            look_until(lambda: ask(master.bind(), "version") == "2", "the idle ones of the old generation have left")
+            look_until(lambda: ask(master.bind(), "version") == "2", "the new generation serves")
             assert held.pids <= old.living()
             held.finish()
+            master.wait_serving(generation=2)
             old.wait_all()
         assert ask(master.bind(), "version") == "2"
 

@@ -4,9 +4,8 @@ One section a rule, in the order of ``RULES``; what the book itself promises sta
 Read next: ``test_invariants.py``, for the histories nobody thought of.
 """
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from prefork.pool import backoff, events
 from prefork.pool.events import (

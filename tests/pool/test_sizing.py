@@ -4,11 +4,11 @@ Read next: ``tests/sizing``, the same rule under load, beside those of other ser
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from prefork.pool.events import PoolSized, ReloadAsked, ScaleAsked, StopAsked, WorkerNotForked
 from prefork.pool.learn import learn

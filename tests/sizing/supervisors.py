@@ -6,7 +6,9 @@ Read next: ``floor.py``, what they decide about.
 """
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from prefork.master.meter import LOOK
 from prefork.pool import events, orders
