@@ -185,7 +185,7 @@ class Backoff(Struct, frozen=True):
     refused_until: float = float("-inf")
 
 
-class Reading(NamedTuple):
+class Reading(Struct, frozen=True):
     """What the scoreboard says of one slot now. It is an argument of decisions, never part of the book.
 
     :param requests: as many as it has served.
