@@ -191,8 +191,10 @@ class Lane:
     def read(self) -> Request | None:
         """The request under way, or ``None``; what changed while it was read counts as idle."""
         number, since = self.cells[NUMBER], self.cells[SINCE_NS]
+        if not since:
+            return None
         peer, label = _text(self._peer), _text(self._label)
-        if not since or (self.cells[NUMBER], self.cells[SINCE_NS]) != (number, since):
+        if (self.cells[NUMBER], self.cells[SINCE_NS]) != (number, since):
             return None
         return Request(number, since / 1e9, peer, label)
 
