@@ -37,6 +37,18 @@ class ScaleAsked(Event):
     by: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountAsked(Event):
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReloadRefused(Event):
+    """The configuration of a reload cannot be used, so nothing was asked for."""
+
+    why: str
+
+
 # what became of generations
 
 

@@ -124,6 +124,19 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the last attempt to bring in a generation ended.
+
+    :param generation: ``None`` where it was refused before it had a number.
+    :param why: it failed; empty where it serves.
+    """
+
+    at: float
+    generation: int | None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Bucket:
     """Tokens that refill with time: what was left when one was last taken."""
 
@@ -184,6 +197,7 @@ class Pool:
     door_since: float = 0.0
     cut_off: int = 0
     failed: str | None = None
+    last_load: Outcome | None = None
 
     def in_state(self, *states: State) -> list[Worker]:
         return [worker for worker in self.workers.values() if worker.state in states]
