@@ -15,6 +15,7 @@ from prefork.config.settings import MOST_WORKERS, Service
 from prefork.pool import events
 from prefork.pool.records import Door, Policy, Pool, Reading, State
 from prefork.pool.rules import Readings
+from prefork.report.status import NONE_YET, Figures, View
 from prefork.system import draining, kick, slots, sockets
 from prefork.system.wakeup import Poller
 from prefork.worker.protocol import Fork
@@ -81,6 +82,7 @@ class Hands:
     loads: dict[int, Service] = field(default_factory=dict)  # the settings each generation was loaded with
     settled: int = 0  # the generation that serves; 0 until one does
     lines: dict[int, slots.Slot] = field(default_factory=dict)  # of the scoreboard, by slot
+    past: Figures = NONE_YET  # of all workers that are gone
 
     @property
     def policy(self) -> Policy:
@@ -134,6 +136,17 @@ class Hands:
         if line.totals[slots.ORDER] != order:
             return 0, []
         return line.totals[slots.REQUESTS], line.requests_under_way()
+
+    def bury(self, slot: int, order: int) -> None:
+        """The worker is gone: keep its figures, for its successor will clear the slot."""
+        totals = self.line(slot).totals
+        if totals[slots.ORDER] == order:
+            self.past = self.past.plus(totals[slots.REQUESTS], totals[slots.ERRORS])
+
+    def view(self, pool: Pool) -> View:
+        """What a snapshot is made from."""
+        binds = tuple(str(listener.address) for listener in self.listeners)
+        return View(pool, self.loads.get(self.settled, self.settings), binds, self.line, self.past)
 
     def settle(self, generation: int) -> None:
         """The generation serves: its settings hold from now on, and those before it are forgotten."""
