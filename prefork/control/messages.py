@@ -6,6 +6,7 @@ Invariant: ``read_request(encode(request)) == request``, also for replies, and a
 Read next: ``server.py`` and ``client.py``, the two ends; ``docs/control.md``, the same for its users.
 """
 
+import json
 from typing import Any
 
 import msgspec
@@ -240,8 +241,11 @@ _replies: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Reply)
 
 
 def encode(record: Request | Reply) -> bytes:
-    """One line."""
-    return _encoder.encode(record) + b"\n"
+    """One line. What UTF-8 cannot say, as a file name of odd bytes in a traceback, is replaced."""
+    try:
+        return _encoder.encode(record) + b"\n"
+    except UnicodeEncodeError:
+        return json.dumps(msgspec.to_builtins(record), ensure_ascii=False).encode(errors="replace") + b"\n"
 
 
 def read_request(line: bytes) -> Request:

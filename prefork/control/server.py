@@ -65,13 +65,13 @@ class Server:
         poller.add(listener.socket.fileno(), self)
 
     def close(self) -> None:
-        """End all connections; the path goes if it is still ours."""
+        """End all connections; the path goes if it is still ours. Closing twice is closing once."""
         for client in self._clients[:]:
             self._drop(client)
-        if not self._is_deaf:
+        if self._listener.socket.fileno() >= 0:
             self._poller.remove(self._listener.socket.fileno())
-        self._listener.socket.close()
-        sockets.remove_path(self._listener)
+            self._listener.socket.close()
+            sockets.remove_path(self._listener)
         if self._spare is not None:
             os.close(self._spare)
             self._spare = None

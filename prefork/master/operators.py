@@ -90,6 +90,12 @@ class Operators:
 
         :param keys: what the wait brought.
         """
+        try:
+            self._obey(keys, master)
+        except Exception:
+            self._give_up()
+
+    def _obey(self, keys: list[Hashable], master: Steered) -> None:
         if self._server is None:
             return
         for client, request in self._server.hear(keys):
@@ -144,6 +150,13 @@ class Operators:
 
         :param text: what the log says of it; empty where it says nothing.
         """
+        if self._reloading or self._stopping:
+            try:
+                self._learn(name, event, after, text)
+            except Exception:
+                self._give_up()
+
+    def _learn(self, name: str, event: events.Event, after: Pool, text: str) -> None:
         match event:
             case events.GenerationSettled(generation=generation):
                 self._end(name, generation, text, is_good=True)
@@ -153,12 +166,10 @@ class Operators:
                 self._end_all(f"{name}: {text}")
             case events.StopAsked() if after.is_stopping:
                 self._end_all(STOPPING)
-        if self._reloading or self._stopping:
-            self._tell_progress(name, event, after, text)
+        self._tell_progress(name, event, after, text)
 
     def _end(self, name: str, generation: int, text: str, *, is_good: bool) -> None:
         """The generation serves, or is given up; so is every reload that asked for it, or for one before it."""
-        assert self._server is not None or not self._reloading
         for one in self._reloading[:]:
             if one.goals.get(name, generation + 1) <= generation:
                 del one.goals[name]
@@ -194,6 +205,14 @@ class Operators:
     def _answer(self, client: Client, reply: Reply) -> None:
         if self._server is not None:
             self._server.answer(client, reply)
+
+    def _give_up(self) -> None:
+        """A fault of ours: the services are worth more than the control socket."""
+        logger.exception("control: internal error; the socket is closed, signals go on working; please report it")
+        server, self._server = self._server, None
+        self._reloading, self._stopping = [], []
+        if server is not None:
+            server.close()
 
     def say_farewell(self, text: str) -> None:
         """Everything is over: who asked for it hears how it went, and then the end of the connection."""

@@ -76,6 +76,13 @@ def test_a_reply_survives_the_way(reply: Reply) -> None:
     assert read_reply(line) == reply
 
 
+def test_what_utf_8_cannot_say_is_replaced() -> None:
+    """A file name of odd bytes may stand in a traceback, and must not end the master that tells of it."""
+    line = encode(Failed(why="cannot open caf\udce9\n"))
+    assert line.count(b"\n") == 1
+    assert read_reply(line) == Failed(why="cannot open caf?\n")
+
+
 def test_every_record_tells_its_version_and_its_kind() -> None:
     """Whoever reads it without our code can rely on both."""
     assert json.loads(encode(Scale(service="echo", by=2))) == {

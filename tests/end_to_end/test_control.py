@@ -142,6 +142,17 @@ def test_a_broken_deploy_is_exit_3_with_the_reason_of_the_log(statement: str, ap
         assert ask(master.bind(), "version") == "3"
 
 
+def test_a_reason_of_odd_characters_is_told(application: Application) -> None:
+    """What neither UTF-8 nor a terminal can say costs nobody anything."""
+    with serving(*application.arguments, *NAMED, "-b", TCP, "-w", "1") as master:
+        application.write("2", r"raise RuntimeError('caf\udce9 \x1b[2J \x00')")
+        outcome = steer("reload")
+        assert outcome.code == 3
+        assert "RuntimeError: caf?" in outcome.err
+        assert steer("status").code == 0
+        assert ask(master.bind(), "version") == "1"
+
+
 def test_a_deploy_that_hangs_is_exit_3_after_the_boot_limit(application: Application, gate: Gate) -> None:
     """The command waits as long as the master does."""
     with serving(*application.arguments, *NAMED, "-b", TCP, "-w", "1", "--boot-timeout", "1s") as master:
