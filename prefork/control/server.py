@@ -39,7 +39,7 @@ class Client:
         self.rest: Iterator[Reply] | None = None  # of an answer in parts
         self.is_answered = True
         self.is_waiting = False  # for an outcome that will come
-        self.has_said_all = False  # its end of the stream is shut; it may still listen
+        self.has_said_all = False  # its end of the stream is shut, or is no longer read; it may still listen
         self.is_ending = False  # once its output is gone
         self.is_gone = False
         self.heeded = (True, False)  # news, room
@@ -123,7 +123,7 @@ class Server:
             client.has_said_all = True
             self._heed(client)
             self._end_if_quiet(client)
-        elif not client.is_ending:
+        else:
             client.input += chunk
             if len(client.input) > REQUEST_MAX:
                 why = (
@@ -232,8 +232,10 @@ class Server:
     def _refuse(self, client: Client, why: str) -> None:
         client.input = b""
         self.answer(client, Refused(why=why))
-        client.is_ending = True
-        self._end_if_quiet(client)
+        client.is_ending = client.has_said_all = True
+        if not client.is_gone:
+            self._heed(client)
+            self._end_if_quiet(client)
 
     def _go_on(self) -> None:
         """Let answers in parts go on, as far as their clients read them and the turn allows."""

@@ -278,9 +278,9 @@ def hold_name(name: str) -> socket.socket | None:
 
 
 def held_names() -> list[tuple[int, str]]:
-    """User and name of each instance of this network namespace; a name of ours that nobody of us holds is among them.
+    """User and name of each instance of this network namespace; nothing where the kernel does not tell, proc(5).
 
-    Nothing where the kernel does not tell, proc(5).
+    What any other program binds to a name of this form is among them.
     """
     try:
         with open("/proc/net/unix", "rb") as file:

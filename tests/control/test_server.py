@@ -229,6 +229,22 @@ def test_who_does_not_read_is_dropped_at_a_limit(desk: Desk) -> None:
         assert told < 1 << 22
 
 
+def test_who_is_refused_and_talks_on_is_not_read(desk: Desk) -> None:
+    """Where even the refusal finds no reader, the connection rests until it ends or makes room."""
+    client = desk.client()
+    client.say(encode(Reload()))
+    (waiting,) = desk.waiting
+    while not waiting.output:
+        desk.server.tell(waiting, Progress(text="x" * 1000))
+    client.socket.send(b"x" * 2 * REQUEST_MAX)
+    desk.settle()
+    assert (waiting.is_ending, waiting.is_gone) == (True, False)
+    client.socket.send(b"x" * REQUEST_MAX)
+    assert not desk.turn()
+    client.close()
+    assert waiting.is_gone
+
+
 def test_an_answer_in_parts_waits_for_its_reader(desk: Desk) -> None:
     """No more of it is made than the reader takes, and the next one is served meanwhile."""
     made = []
