@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import pwd
+import select
 import socket
 import struct
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ from prefork.control.messages import (
     read_reply,
 )
 from prefork.errors import CommandError, NoInstanceError, UsageError
-from prefork.system import sockets
+from prefork.system import processes, sockets
 
 DEFAULT_TIMEOUT = 10.0  # seconds
 _NOBODY = (errno.ECONNREFUSED, errno.ENOENT)
@@ -99,7 +100,11 @@ def connect(place: Place, timeout: float = DEFAULT_TIMEOUT) -> Iterator["Connect
         if place.users is not None and peer.uid not in place.users:
             raise CommandError(f"{place.shown}: user {_user(peer.uid)} took its address; nothing was asked")
         connection.settimeout(timeout)
-        yield Connection(connection, place.shown, timeout)
+        with contextlib.ExitStack() as open_ones:
+            pidfd = processes.open_pidfd(peer.pid) if peer.pid else None  # 0: in a namespace that we do not see
+            if pidfd is not None:
+                open_ones.callback(os.close, pidfd)
+            yield Connection(connection, pidfd, place.shown, timeout)
 
 
 def _connect(connection: socket.socket, place: Place, timeout: float) -> None:
@@ -140,11 +145,13 @@ class ConnectionEnded(CommandError):
 class Connection:
     """See ``connect``.
 
+    :param pidfd: of the master, where it can be seen.
     :ivar has_heard: whether the instance has said that the command is under way.
     """
 
-    def __init__(self, connection: socket.socket, shown: str, timeout: float) -> None:
+    def __init__(self, connection: socket.socket, pidfd: int | None, shown: str, timeout: float) -> None:
         self._connection = connection
+        self._pidfd = pidfd
         self._shown = shown
         self._timeout = timeout
         self._input = b""
@@ -171,11 +178,13 @@ class Connection:
                 return
 
     def wait_end(self) -> None:
-        """Wait until the other end is gone."""
+        """Wait until the other end is gone, and its process with it."""
         self._connection.settimeout(None)
         with contextlib.suppress(ConnectionError):
             while self._connection.recv(65536):
                 pass
+        if self._pidfd is not None:
+            select.select([self._pidfd], [], [], self._timeout)
 
     def _send(self, line: bytes) -> None:
         try:

@@ -258,6 +258,7 @@ def test_a_stop_returns_when_the_instance_is_gone() -> None:
     with serving(STREAM, *NAMED, "-b", TCP, "-w", "2") as master:
         outcome = steer("stop")
         assert (outcome.code, outcome.out, outcome.err) == (0, "stopped, exit 0\n", "")
+        assert not master.is_running()
         assert steer("status").code == 7
         master.expect_exit(0)
 
