@@ -121,6 +121,7 @@ class Slot:
         self.orders = memory[:LINE].cast("Q")
         self.totals = memory[LINE : 2 * LINE].cast("Q")
         self._memory = memory[2 * LINE :]
+        self._cells = self._memory.cast("Q")  # of all lanes
         self._made: list[Lane] = []
 
     @property
@@ -152,7 +153,10 @@ class Slot:
         self.totals[ORDER] = order
 
     def requests_under_way(self) -> list[Request]:
-        return [request for lane in self.lanes if (request := lane.read()) is not None]
+        used = min(self.totals[LANES], len(self._memory) // LANE)
+        busy = [number for number in range(used) if self._cells[number * LANE // 8 + SINCE_NS]]
+        lanes = self.first_lanes(busy[-1] + 1) if busy else []
+        return [request for number in busy if (request := lanes[number].read()) is not None]
 
     def busy_since(self) -> float | None:
         """Start of the oldest request under way, in seconds on the monotonic clock."""
