@@ -8,14 +8,16 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """Exit codes of the master (``docs/exit-codes.md``)."""
+    """Exit codes of the master and of the commands that steer it (``docs/exit-codes.md``)."""
 
     STOPPED = 0
+    REFUSED = 1
     USAGE = 2
     NOT_LOADED = 3
     NOT_BOUND = 4
     CUT_OFF = 5
     NAME_TAKEN = 6
+    NO_INSTANCE = 7
     INTERNAL = 70
 
 
@@ -59,3 +61,15 @@ class TargetError(PreforkError):
     """The target names nothing that could be served, or not so."""
 
     exit_code = Exit.NOT_LOADED
+
+
+class CommandError(PreforkError):
+    """A running instance refused a command, or does not answer."""
+
+    exit_code = Exit.REFUSED
+
+
+class NoInstanceError(PreforkError):
+    """There is no running instance to steer."""
+
+    exit_code = Exit.NO_INSTANCE

@@ -2,7 +2,17 @@
 
 import pytest
 
-from prefork.errors import BindError, Exit, NameTakenError, NotLoadedError, PreforkError, TargetError, UsageError
+from prefork.errors import (
+    BindError,
+    CommandError,
+    Exit,
+    NameTakenError,
+    NoInstanceError,
+    NotLoadedError,
+    PreforkError,
+    TargetError,
+    UsageError,
+)
 
 
 @pytest.mark.parametrize("kind", [PreforkError, UsageError, BindError, NameTakenError, NotLoadedError, TargetError])
@@ -23,6 +33,8 @@ def test_an_error_is_one_line_whatever_its_reason(kind: type[PreforkError]) -> N
         (BindError, Exit.NOT_BOUND),
         (NameTakenError, Exit.NAME_TAKEN),
         (TargetError, Exit.NOT_LOADED),
+        (CommandError, Exit.REFUSED),
+        (NoInstanceError, Exit.NO_INSTANCE),
     ],
 )
 def test_every_error_has_its_exit_code(kind: type[PreforkError], code: Exit) -> None:
@@ -34,10 +46,12 @@ def test_the_exit_codes_are_those_of_the_documentation() -> None:
     """They never change their meaning."""
     assert {code.name: code.value for code in Exit} == {
         "STOPPED": 0,
+        "REFUSED": 1,
         "USAGE": 2,
         "NOT_LOADED": 3,
         "NOT_BOUND": 4,
         "CUT_OFF": 5,
         "NAME_TAKEN": 6,
+        "NO_INSTANCE": 7,
         "INTERNAL": 70,
     }

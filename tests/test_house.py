@@ -17,18 +17,22 @@ FLOORS = (
     {"cli"},
     {"socketserver"},
     {"preforking"},
+    {"control/client"},
     {"master"},
+    {"control/server"},
     {"report"},
     {"worker"},
     {"pool", "servers"},
     {"config"},
     {"system"},
+    {"control/messages"},
     {"errors"},
     {"address"},
     {"__init__"},
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 FRONT = {"__init__.py", "socketserver.py"}  # at the head of the package: their Preforking… names arrive on first use
+NOT_IN_WORKERS = ("prefork.master", "prefork.pool", "prefork.config", "prefork.control")
 KERNEL = {"os", "socket", "signal", "time", "threading", "logging", "select", "subprocess", "random"}
 
 
@@ -37,7 +41,11 @@ def modules() -> list[Path]:
 
 
 def floor_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    """The file or folder of the package it is in; of ``control`` each file has a floor of its own."""
+    parts = path.relative_to(PACKAGE).parts
+    if parts[0] == "control":
+        return "control/messages" if path.name == "__init__.py" else f"control/{path.stem}"
+    return parts[0].removesuffix(".py")
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -51,8 +59,9 @@ def imported(path: Path) -> Iterator[str]:
 
 def ours(path: Path) -> set[str]:
     """The floors whose modules the file imports."""
-    names = {name.split(".")[1] for name in imported(path) if name.startswith("prefork.")}
-    return {name for name in names if name in FLOOR}
+    names = [name.split(".") for name in imported(path) if name.startswith("prefork.")]
+    floors = {"/".join(parts[1:3]) if parts[1] == "control" else parts[1] for parts in names}
+    return {name for name in floors if name in FLOOR}
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
@@ -89,7 +98,7 @@ def test_a_worker_does_not_pay_for_the_master() -> None:
     loaded = set(json.loads(subprocess.check_output([sys.executable, "-c", code])))
     unwanted = {"click", "msgspec", "tomllib", "subprocess", "asyncio", "dataclasses", "inspect", "psutil"}
     assert not loaded & unwanted
-    assert not {name for name in loaded if name.startswith(("prefork.master", "prefork.pool", "prefork.config"))}
+    assert not {name for name in loaded if name.startswith(NOT_IN_WORKERS)}
 
 
 @pytest.mark.parametrize("front", ["prefork", "prefork.socketserver"])

@@ -10,7 +10,11 @@ import click
 
 from prefork import __version__
 from prefork.cli.check import check
+from prefork.cli.reload import reload
 from prefork.cli.run import run
+from prefork.cli.scale import scale
+from prefork.cli.status import status
+from prefork.cli.stop import stop
 from prefork.errors import PreforkError
 from prefork.system.stdio import hold_numbers
 
@@ -21,8 +25,8 @@ def cli() -> None:
     """Run synchronous network services in production."""
 
 
-cli.add_command(run)
-cli.add_command(check)
+for command in (run, check, status, reload, scale, stop):
+    cli.add_command(command)
 
 
 def main(**kwargs: Any) -> None:

@@ -6,13 +6,14 @@ Invariant: a record of these is valid, so nothing behind it checks again.
 
 import difflib
 import math
+import os
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
-from prefork.address import Address, parse
+from prefork.address import UNIX_PATH_MAX, Address, parse
 from prefork.config.units import LARGEST_SIZE, Bytes, Seconds, parse_bytes, parse_seconds
 from prefork.errors import UsageError
 from prefork.system import cpus
@@ -28,6 +29,7 @@ DEFAULT_THREADS = 64
 DEFAULT_CHILDREN = 40  # socketserver.ForkingMixIn.max_children
 MOST_AT_ONCE = 1000  # requests in one worker
 NO_BIND = ("none",)  # the server brings its own work
+NO_CONTROL = "none"  # no control socket
 LONGEST_NAME = 60  # bytes; with the uid it must fit into an abstract socket's name
 _OURS = ("is_named", "why_workers")  # fields that no user sets
 SIZING = ("min_workers", "max_workers", "min_spare", "max_spare", "worker_idle_timeout", "memory_budget")
@@ -272,6 +274,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     """One master and its services.
 
     :param name: in titles, logs and the exclusive name.
+    :param control: path of the control socket, or ``none``; empty leaves it where commands find it by the name.
     :param is_named: whether the name was given, so that a second instance of it is refused.
     """
 
@@ -279,6 +282,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     name: str = "prefork"
     log_file: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    control: str = ""
     is_named: bool = False
 
     def __post_init__(self) -> None:
@@ -291,6 +295,23 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
             refuse_twice(address for service in self.service.values() for address in service.addresses)
         except ValueError as error:
             raise ValueError(f"bind: {error}") from None
+        _refuse_odd_path("control", self.control)
+
+    @property
+    def control_address(self) -> Address | None:
+        """Of the control socket, where it has a path."""
+        return None if self.control in ("", NO_CONTROL) else Address("unix", path=self.control, mode=0o600)
+
+
+def _refuse_odd_path(field: str, path: str) -> None:
+    """A path of a control socket is a plain one.
+
+    :raises ValueError: it is too long, or no path at all.
+    """
+    if "\0" in path or len(os.fsencode(path)) > UNIX_PATH_MAX:
+        raise ValueError(f"{field}: {path!r} is no path of a socket; write one of at most {UNIX_PATH_MAX} bytes")
+    if path and path != NO_CONTROL and "/" not in path and not path.startswith("@"):
+        raise ValueError(f"{field}: {path!r} is neither a path nor {NO_CONTROL}; write it as /run/shop/control.sock")
 
 
 def _refuse_odd_name(field: str, name: str) -> None:

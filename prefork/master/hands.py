@@ -18,6 +18,7 @@ from prefork.master.meter import LOOK, Meter, Scale
 from prefork.pool import events
 from prefork.pool.records import Door, Load, Policy, Pool, Reading, State
 from prefork.pool.rules import Readings
+from prefork.report.status import NONE_YET, Figures, View
 from prefork.system import draining, kick, queues, slots, sockets
 from prefork.system.wakeup import Poller
 from prefork.worker.protocol import Fork
@@ -92,6 +93,8 @@ class Hands:
     def _serving(self) -> Service:
         """What the generation that serves was loaded with."""
         return self.loads.get(self.settled, self.settings)
+
+    past: Figures = NONE_YET  # of all workers that are gone
 
     @property
     def policy(self) -> Policy:
@@ -185,6 +188,17 @@ class Hands:
         if line.totals[slots.ORDER] != order:
             return 0, []
         return line.totals[slots.REQUESTS], line.requests_under_way()
+
+    def bury(self, slot: int, order: int) -> None:
+        """The worker is gone: keep its figures, for its successor will clear the slot."""
+        totals = self.line(slot).totals
+        if totals[slots.ORDER] == order:
+            self.past = self.past.plus(totals[slots.REQUESTS], totals[slots.ERRORS])
+
+    def view(self, pool: Pool) -> View:
+        """What a snapshot is made from."""
+        binds = tuple(str(listener.address) for listener in self.listeners)
+        return View(pool, self.loads.get(self.settled, self.settings), binds, self.line, self.past)
 
     def settle(self, generation: int) -> None:
         """The generation serves: its settings hold from now on, and those before it are forgotten."""

@@ -5,24 +5,27 @@ Invariant: the master never blocks anywhere else, and runs no application code.
 Read next: ``prefork/pool/rules.py`` (what is decided), ``translate.py`` and ``perform.py`` (the kernel's side).
 """
 
+import contextlib
 import logging
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 from prefork.config.settings import Instance, Service
+from prefork.control.messages import Snapshot, Workers
 from prefork.errors import Exit, PreforkError
 from prefork.master import opening, translate
 from prefork.master.hands import Hands, Machine
 from prefork.master.molding import FreshInterpreters
+from prefork.master.operators import Operators
 from prefork.master.perform import perform
 from prefork.master.watch import Watch
 from prefork.pool import events
 from prefork.pool.learn import learn
 from prefork.pool.records import Bounds, Phase, Pool, Wanted
 from prefork.pool.rules import decide
-from prefork.report import log
+from prefork.report import log, status
 from prefork.system import lifeline, limits, processes, titles
 from prefork.system.wakeup import Wakeup
 
@@ -51,7 +54,7 @@ def run(settings: Instance, reread: Callable[[], Instance]) -> Exit:
     """
     wakeup = Wakeup(_HEARD)
     name, holder = opening.hold_name(settings)
-    with holder:
+    with contextlib.ExitStack() as at_last, holder:
         log_file = opening.open_log(settings, name)
         titles.set_title(f"master {name}")
         processes.become_subreaper()
@@ -66,10 +69,15 @@ def run(settings: Instance, reread: Callable[[], Instance]) -> Exit:
                 log_level=settings.log_level,
             )
             machine.poller.add(wakeup.fileno(), wakeup)
-            master = Master(settings, reread, machine, all_hands, log_file.reopen)
+            control = opening.open_control(settings, name, machine.poller)
+            if control is not None:
+                at_last.callback(control.close)  # its end says that all else has ended, the name is free too
+            operators = Operators(name, control)
+            master = Master(settings, reread, machine, all_hands, log_file.reopen, operators)
             try:
                 code = master.run()
                 logger.info("stopped, exit %d", code)
+                operators.say_farewell(f"stopped, exit {code}")
                 return code
             except Exception:
                 logger.exception("internal error: the master ends, its workers finish what they have; please report it")
@@ -100,12 +108,15 @@ class Master:
         machine: Machine,
         all_hands: dict[str, Hands],
         reopen_log: Callable[[], None],
+        operators: Operators,
     ) -> None:
+        self._started_at = now()
         self._settings = settings
         self._reread = reread
         self._machine = machine
         self._hands = all_hands
         self._reopen_log = reopen_log
+        self._operators = operators
         self.heard: set[int] = set()  # the signals that came in all its life
         self._watches = {name: Watch(hands.board) for name, hands in all_hands.items()}
         self._pools = {
@@ -121,19 +132,30 @@ class Master:
             heard = translate.wakeup_signals(keys)
             self.heard |= heard
             for name, event in translate.translate(keys, self._machine, self._hands, self._pools, heard):
-                self._learn(name, event)
+                self.learn(name, event)
             self._obey_signals(heard)
+            self._operators.obey(keys, self)
             until = self._decide_all()
         return self._exit_code()
 
-    def _learn(self, name: str, event: events.Event) -> None:
-        """The only place where a book changes."""
+    @property
+    def pools(self) -> Mapping[str, Pool]:
+        """The books."""
+        return self._pools
+
+    def learn(self, name: str, event: events.Event) -> str:
+        """The only place where a book changes.
+
+        :returns: what the log says of it.
+        """
         before = self._pools[name]
         after = self._pools[name] = learn(before, event)
-        log.tell(before, event, after)
+        text = log.tell(before, event, after)
+        self._operators.learn(name, event, after, text)
         if after.failed and not before.failed:  # at the first start one failing service fails all
             for other in self._pools:
-                self._learn(other, events.StopAsked(at=now(), phase=Phase.QUICK))
+                self.learn(other, events.StopAsked(at=now(), phase=Phase.QUICK))
+        return text
 
     def _decide_all(self) -> float | None:
         """Decide and perform for every service.
@@ -148,37 +170,50 @@ class Master:
             hands.heed_clients(readings.load, self._pools[name], self._machine.poller)
             for order in decision.orders:
                 for event in perform(order, hands, self._machine):
-                    self._learn(name, event)
+                    self.learn(name, event)
             deadlines += [moment] if decision.orders else []
             deadlines += [] if decision.until is None else [decision.until]
             look_again = self._watches[name].look(readings, hands.looks_every, moment)
             deadlines += [] if look_again is None else [look_again]
+        deadlines += [now()] if self._operators.has_more else []
         return min(deadlines, default=None)
 
     def _obey_signals(self, heard: set[int]) -> None:
         asked = [*translate.stops_asked(heard, self._pools, self._hands), *translate.scaling_asked(heard, self._pools)]
         for name, event in asked:
-            self._learn(name, event)
+            self.learn(name, event)
         if signal.SIGHUP in heard:
-            self._reload()
+            self.reload()
         if signal.SIGUSR1 in heard:
             self._reopen_logs()
         if signal.SIGUSR2 in heard:
             logger.warning("SIGUSR2: upgrading in place is not in this version; start the new one and stop this one")
 
-    def _reload(self) -> None:
-        """Read the configuration again, and ask every service for its next generation."""
+    def reload(self) -> str:
+        """Read the configuration again, and ask every service for its next generation.
+
+        :returns: why it was refused, or nothing.
+        """
         try:
             settings = self._reread()
             opening.refuse_restarts(self._settings, settings)
         except PreforkError as error:
-            logger.error("reload refused, everything serves on as it was: %s", error)
-            return
+            why = f"reload refused, everything serves on as it was: {error}"
+            logger.error("%s", why)
+            for name in self._pools:
+                self.learn(name, events.ReloadRefused(at=now(), why=str(error)))
+            return why
         self._settings = settings
         for name, service in settings.service.items():
             self._hands[name].settings = service
             _tell_cpus(name, service)
-            self._learn(name, events.ReloadAsked(at=now(), configured=Bounds(*service.bounds)))
+            self.learn(name, events.ReloadAsked(at=now(), configured=Bounds(*service.bounds)))
+        return ""
+
+    def tell_status(self) -> Iterator[Workers | Snapshot]:
+        """A snapshot, in parts."""
+        views = [hands.view(self._pools[name]) for name, hands in self._hands.items()]
+        return status.tell(self._machine.instance, now() - self._started_at, views, now)
 
     def _reopen_logs(self) -> None:
         self._reopen_log()

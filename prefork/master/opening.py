@@ -7,16 +7,20 @@ import contextlib
 import errno
 import itertools
 import logging
+import os
 import socket
 from collections.abc import Iterator
 
 from prefork.address import Address, describe_peer
-from prefork.config.settings import Instance, Service
+from prefork.config.settings import NO_CONTROL, Instance, Service
+from prefork.control.messages import address_of
+from prefork.control.server import BACKLOG, Server
 from prefork.errors import BindError, NameTakenError, UsageError
 from prefork.master.hands import LANES, SLOTS, Hands
 from prefork.system import sockets
 from prefork.system.logfile import LogFile, set_up
 from prefork.system.slots import Scoreboard
+from prefork.system.wakeup import Poller
 
 logger = logging.getLogger("prefork.master")
 
@@ -26,6 +30,7 @@ _REMEDIES = {
     errno.EADDRNOTAVAIL: "choose an address this machine has",
     errno.ENOENT: "make its directory first",
     errno.EEXIST: "choose another path, or remove it",
+    errno.EROFS: "choose a path on a file system that can be written",
     errno.EBADF: "let whoever starts us leave it open under that number, as a shell does by 3<&0",
     errno.ENOTSOCK: "give the number of a listening socket",
     errno.EINVAL: "let whoever starts us bind it, and listen",
@@ -59,6 +64,27 @@ def open_log(settings: Instance, name: str) -> LogFile:
     except OSError as error:
         remedy = "give a path that this user may write, or none for standard error"
         raise UsageError(f"log_file: cannot open {settings.log_file}: {error.strerror}; {remedy}") from None
+
+
+def open_control(settings: Instance, name: str, poller: Poller) -> Server | None:
+    """The control socket; ``None`` where none is wanted, or where it cannot be made, which is no reason to fail."""
+    address = settings.control_address or address_of(name, os.getuid())
+    if settings.control == NO_CONTROL:
+        return None
+    try:
+        listener = sockets.open_listener(address, BACKLOG)
+        try:
+            return Server(listener, poller)
+        except OSError:
+            listener.socket.close()
+            sockets.remove_path(listener)
+            raise
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        remedy = _REMEDIES.get(error.errno or 0, "choose another path")
+        lacking = "without it signals steer this instance, and prefork status, reload, stop and scale do not"
+        logger.warning("control: cannot listen on %s: %s; %s; %s", address.path, why, remedy, lacking)
+        return None
 
 
 @contextlib.contextmanager
@@ -101,7 +127,7 @@ def refuse_restarts(before: Instance, after: Instance) -> None:
 
     :raises UsageError: naming what it is.
     """
-    for what in ("name", "log_file", "log_level"):
+    for what in ("name", "log_file", "log_level", "control"):
         if getattr(before, what) != getattr(after, what):
             change = f"from {getattr(before, what)!r} to {getattr(after, what)!r}"
             raise UsageError(f"{what} changes {change}; restart for it")

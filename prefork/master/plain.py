@@ -22,6 +22,7 @@ from prefork.errors import Exit
 from prefork.master.forking import ThisProcess
 from prefork.master.hands import Child, Hands, Machine
 from prefork.master.loop import Master
+from prefork.master.operators import Operators
 from prefork.system import lifeline, limits, processes, slots
 from prefork.system.bell import Bell
 from prefork.system.wakeup import Poller, Wakeup
@@ -81,7 +82,7 @@ def run(
         undo.callback(molding.close)
         machine = _become_master(settings.name, hands, molding, blocked, undo)
         machine.poller.add(bell.fileno(), bell)
-        master = Master(settings, lambda: settings, machine, {hands.name: hands}, _keep_log)
+        master = Master(settings, lambda: settings, machine, {hands.name: hands}, _keep_log, Operators("", None))
         undo.callback(_end_workers, hands, blocked)  # of whom none is left, unless something was raised
         return Outcome(master.run(), master.heard, master.why_failed, master.has_kept_door)
 

@@ -141,6 +141,7 @@ def _reap_child(child: Child, hands: Hands, machine: Machine) -> Iterator[events
     hands.forget_child(child)
     kick.kick(hands.kick)  # the kernel may have woken it alone for a client that it never accepted
     requests, under_way = hands.account(child.slot, child.order)
+    hands.bury(child.slot, child.order)
     yield events.WorkerExited(
         at=now(),
         slot=child.slot,

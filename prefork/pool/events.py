@@ -33,6 +33,16 @@ class ScaleAsked(Event, frozen=True, kw_only=True):
     by: int
 
 
+class CountAsked(Event, frozen=True, kw_only=True):
+    count: int
+
+
+class ReloadRefused(Event, frozen=True, kw_only=True):
+    """The configuration of a reload cannot be used, so nothing was asked for."""
+
+    why: str
+
+
 # what the load asks for
 
 

@@ -12,7 +12,19 @@ from msgspec.structs import replace
 
 from prefork.pool import backoff, events
 from prefork.pool.orders import Cause
-from prefork.pool.records import Backoff, Door, Generation, Phase, Pool, Stage, State, Wanted, Worker, is_proven
+from prefork.pool.records import (
+    Backoff,
+    Door,
+    Generation,
+    Outcome,
+    Phase,
+    Pool,
+    Stage,
+    State,
+    Wanted,
+    Worker,
+    is_proven,
+)
 
 
 def learn(pool: Pool, event: events.Event) -> Pool:
@@ -50,6 +62,14 @@ def _pool_sized(pool: Pool, event: events.PoolSized) -> Pool:
     if count == wanted.count:
         return pool
     return _want(pool, replace(wanted, count=count, resized_by=count - wanted.count, resized_at=event.at))
+
+
+def _count_asked(pool: Pool, event: events.CountAsked) -> Pool:
+    return _scale_asked(pool, events.ScaleAsked(at=event.at, by=event.count - pool.wanted.count))
+
+
+def _reload_refused(pool: Pool, event: events.ReloadRefused) -> Pool:
+    return replace(pool, last_load=Outcome(event.at, None, event.why))
 
 
 def _want(pool: Pool, wanted: Wanted) -> Pool:
@@ -137,11 +157,13 @@ def _generation_settled(pool: Pool, event: events.GenerationSettled) -> Pool:
     if wanted.asked not in (None, wanted.configured):
         count = wanted.asked.clip(wanted.count)
         wanted = replace(wanted, count=count, configured=wanted.asked, scaled=0)
-    return _want(replace(pool, serving=event.generation, coming=None), wanted)
+    last_load = Outcome(event.at, event.generation)
+    return _want(replace(pool, serving=event.generation, coming=None, last_load=last_load), wanted)
 
 
 def _generation_abandoned(pool: Pool, event: events.GenerationAbandoned) -> Pool:
-    return replace(pool, coming=None, backoff=Backoff(death_tokens=pool.backoff.death_tokens))
+    last_load = Outcome(event.at, event.generation, event.why)
+    return replace(pool, coming=None, last_load=last_load, backoff=Backoff(death_tokens=pool.backoff.death_tokens))
 
 
 def _service_failed(pool: Pool, event: events.ServiceFailed) -> Pool:
@@ -299,6 +321,8 @@ _LEARN: dict[type[events.Event], Callable[[Pool, Any], Pool]] = {
     events.ReloadAsked: _reload_asked,
     events.ScaleAsked: _scale_asked,
     events.PoolSized: _pool_sized,
+    events.CountAsked: _count_asked,
+    events.ReloadRefused: _reload_refused,
     events.MoldStarted: _mold_started,
     events.MoldNotStarted: _mold_not_started,
     events.MoldLoaded: _mold_loaded,

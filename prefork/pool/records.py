@@ -158,6 +158,18 @@ class Generation(Struct, frozen=True):
     losses: int = 0  # molds that died in a row
 
 
+class Outcome(Struct, frozen=True):
+    """How the last attempt to bring in a generation ended.
+
+    :param generation: ``None`` where it was refused before it had a number.
+    :param why: it failed; empty where it serves.
+    """
+
+    at: float
+    generation: int | None
+    why: str = ""
+
+
 class Bucket(Struct, frozen=True):
     """Tokens that refill with time: what was left when one was last taken."""
 
@@ -245,6 +257,7 @@ class Pool(Struct, frozen=True):
     door_since: float = 0.0
     cut_off: int = 0
     failed: str | None = None
+    last_load: Outcome | None = None
 
     def in_state(self, *states: State) -> list[Worker]:
         return [worker for worker in self.workers.values() if worker.state in states]

@@ -16,13 +16,18 @@ Line = tuple[int, str]
 _INFO, _DEBUG, _WARNING, _ERROR = logging.INFO, logging.DEBUG, logging.WARNING, logging.ERROR
 
 
-def tell(before: Pool, event: events.Event, after: Pool) -> None:
-    """Print what ``event`` did to the service."""
+def tell(before: Pool, event: events.Event, after: Pool) -> str:
+    """Print what ``event`` did to the service.
+
+    :returns: the text printed, without the name of the service; empty if there was nothing to say.
+    """
     printer = _PRINTERS.get(type(event))
     line = printer(before, event, after) if printer is not None and before != after else None
-    if line is not None:
-        level, text = line
-        logger.log(level, "%s: %s", before.name, text)
+    if line is None:
+        return ""
+    level, text = line
+    logger.log(level, "%s: %s", before.name, text)
+    return text
 
 
 def _who(worker: Worker) -> str:
@@ -53,7 +58,7 @@ def _reload_asked(before: Pool, event: events.ReloadAsked, after: Pool) -> Line:
     return _INFO, f"reload: generation {after.wanted.generation} is asked for"
 
 
-def _scale_asked(before: Pool, event: events.ScaleAsked, after: Pool) -> Line:
+def _scale_asked(before: Pool, event: events.ScaleAsked | events.CountAsked, after: Pool) -> Line:
     if not after.wanted.configured.is_fixed:
         least, most = after.wanted.bounds
         tail = f", and {after.wanted.count} now" if after.wanted.count != before.wanted.count else ""
@@ -164,6 +169,7 @@ _PRINTERS: dict[type[events.Event], Callable[[Pool, Any, Pool], Line | None]] = 
     events.ReloadAsked: _reload_asked,
     events.ScaleAsked: _scale_asked,
     events.PoolSized: _pool_sized,
+    events.CountAsked: _scale_asked,
     events.MoldStarted: _mold_started,
     events.MoldNotStarted: _mold_not_started,
     events.MoldLoaded: _mold_loaded,

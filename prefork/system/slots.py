@@ -121,6 +121,7 @@ class Slot:
         self.orders = memory[:LINE].cast("Q")
         self.totals = memory[LINE : 2 * LINE].cast("Q")
         self._memory = memory[2 * LINE :]
+        self._cells = self._memory.cast("Q")  # of all lanes
         self._made: list[Lane] = []
 
     @property
@@ -152,7 +153,10 @@ class Slot:
         self.totals[ORDER] = order
 
     def requests_under_way(self) -> list[Request]:
-        return [request for lane in self.lanes if (request := lane.read()) is not None]
+        used = min(self.totals[LANES], len(self._memory) // LANE)
+        busy = [number for number in range(used) if self._cells[number * LANE // 8 + SINCE_NS]]
+        lanes = self.first_lanes(busy[-1] + 1) if busy else []
+        return [request for number in busy if (request := lanes[number].read()) is not None]
 
     def starts_ns(self) -> list[int]:
         """Starts of the requests under way, on the monotonic clock."""
@@ -195,8 +199,10 @@ class Lane:
     def read(self) -> Request | None:
         """The request under way, or ``None``; what changed while it was read counts as idle."""
         number, since = self.cells[NUMBER], self.cells[SINCE_NS]
+        if not since:
+            return None
         peer, label = _text(self._peer), _text(self._label)
-        if not since or (self.cells[NUMBER], self.cells[SINCE_NS]) != (number, since):
+        if (self.cells[NUMBER], self.cells[SINCE_NS]) != (number, since):
             return None
         return Request(number, since / 1e9, peer, label)
 

@@ -14,6 +14,7 @@ import os
 import pwd
 import socket
 import stat
+import struct
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from typing import Any, NamedTuple
 from prefork.address import Address
 
 LOCK_LIMIT = 2.0  # seconds another starter may hold the directory
+_NAMES = "prefork"  # what the abstract names begin with that instances hold
 KEEP = -1  # an owner or group that chown(2) leaves alone
 _KINDS = {
     "tcp": socket.SOCK_STREAM,
@@ -266,10 +268,41 @@ def hold_name(name: str) -> socket.socket | None:
     """
     holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
-        holder.bind(f"\0prefork/{os.getuid()}/{name}")
+        holder.bind(f"\0{_NAMES}/{os.getuid()}/{name}")
     except OSError as error:
         holder.close()
         if error.errno == errno.EADDRINUSE:
             return None
         raise
     return holder
+
+
+def held_names() -> list[tuple[int, str]]:
+    """User and name of each instance of this network namespace; nothing where the kernel does not tell, proc(5).
+
+    What any other program binds to a name of this form is among them.
+    """
+    try:
+        with open("/proc/net/unix", "rb") as file:
+            paths = [fields[7] for line in file if len(fields := line.split()) == 8]
+    except OSError:
+        return []
+    parts = [os.fsdecode(path).split("/") for path in paths]
+    return sorted((int(p[1]), p[2]) for p in parts if len(p) == 3 and p[0] == f"@{_NAMES}" and p[1].isdecimal())
+
+
+class Peer(NamedTuple):
+    """Who is at the other end of a Unix stream, as it was when it connected, or began to listen.
+
+    :param pid: 0 where it is in a namespace that ours cannot see.
+    """
+
+    pid: int
+    uid: int
+    gid: int
+
+
+def peer_of(connection: socket.socket) -> Peer:
+    """SO_PEERCRED, unix(7)."""
+    layout = struct.Struct("iII")
+    return Peer(*layout.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, layout.size)))

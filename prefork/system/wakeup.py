@@ -82,6 +82,13 @@ class Poller:
         self._epoll.register(fd, select.EPOLLIN)
         self._keys[fd] = key
 
+    def heed(self, fd: int, *, news: bool, room: bool) -> None:
+        """Whether the key comes when there is something to read, and when there is room to write.
+
+        When the other end is gone it comes in any case.
+        """
+        self._epoll.modify(fd, (select.EPOLLIN if news else 0) | (select.EPOLLOUT if room else 0))
+
     def remove(self, fd: int) -> None:
         if self._keys.pop(fd, None) is not None:
             self._epoll.unregister(fd)
@@ -91,6 +98,6 @@ class Poller:
         self._keys.clear()
 
     def wait(self, seconds: float | None) -> list[Hashable]:
-        """The keys of what is readable, at most ``seconds`` from now; ``None`` waits without limit."""
+        """The keys of what is ready, at most ``seconds`` from now; ``None`` waits without limit."""
         ready = self._epoll.poll(None if seconds is None else min(max(0.0, seconds), LONGEST_WAIT))
         return [self._keys[fd] for fd, _ in ready if fd in self._keys]

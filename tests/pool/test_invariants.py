@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[type[events.Event], dict[str, object]]] = {
     "HUP": (events.ReloadAsked, {"configured": fixed(3)}),
     "TTIN": (events.ScaleAsked, {"by": 1}),
     "TTOU": (events.ScaleAsked, {"by": -1}),
+    "scale": (events.CountAsked, {"count": 3}),
     "TERM": (events.StopAsked, {"phase": Phase.DRAINING}),
     "INT": (events.StopAsked, {"phase": Phase.QUICK}),
     "TERM TERM": (events.StopAsked, {"phase": Phase.NOW}),
@@ -74,7 +75,7 @@ worlds = st.builds(
     handshakes=st.sampled_from([0, 0, 3]),
     grain=st.sampled_from([0.001, 0.1, 0.5]),
 )
-commands = st.lists(st.tuples(st.floats(0, 40), st.sampled_from(["HUP", "HUP", "TTIN", "TTOU"])), max_size=12)
+commands = st.lists(st.tuples(st.floats(0, 40), st.sampled_from(["HUP", "HUP", "TTIN", "TTOU", "scale"])), max_size=12)
 stops = st.lists(st.tuples(st.floats(0, 60), st.sampled_from(STOPS)), min_size=1, max_size=4)
 
 

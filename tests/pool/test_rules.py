@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from prefork.pool import backoff, events
 from prefork.pool.events import (
+    CountAsked,
     DoorRefused,
     DoorShut,
     Event,
@@ -21,6 +22,7 @@ from prefork.pool.events import (
     MoldNotStarted,
     MoldStarted,
     ReloadAsked,
+    ReloadRefused,
     ScaleAsked,
     ServiceFailed,
     StopAsked,
@@ -49,7 +51,7 @@ from prefork.pool.orders import (
     SpawnWorker,
     StartMold,
 )
-from prefork.pool.records import Bucket, Phase, Policy, Pool, Reading, Stage, State, fixed
+from prefork.pool.records import Bucket, Outcome, Phase, Policy, Pool, Reading, Stage, State, fixed
 from prefork.pool.rules import Decision, Readings, decide
 from tests.pool.simulation import service
 
@@ -672,6 +674,24 @@ def test_a_failed_service_is_ended_at_once() -> None:
 
 
 # the book
+
+
+def test_a_number_of_workers_asked_for_lasts_as_a_change_by_some_does() -> None:
+    """A command says how many, a signal how many more: both are what is wanted until the configuration changes."""
+    assert after(serving(2), CountAsked(at=5, count=5)) == after(serving(2), ScaleAsked(at=5, by=3))
+    assert after(serving(2), CountAsked(at=5, count=0)) == after(serving(2), ScaleAsked(at=5, by=-2))
+
+
+def test_the_book_knows_how_the_last_load_ended() -> None:
+    """Who asks later hears it: it serves, it was given up, or it was refused before it had a number."""
+    pool = serving()
+    assert pool.last_load is not None
+    assert (pool.last_load.generation, pool.last_load.why) == (1, "")
+    pool = after(pool, reload(at=5), GenerationAbandoned(at=6, generation=2, why="ImportError"))
+    assert pool.last_load == Outcome(6, 2, "ImportError")
+    pool = after(pool, ReloadRefused(at=8, why="no such setting"))
+    assert pool.last_load == Outcome(8, None, "no such setting")
+    assert after(pool, reload(at=9), loaded(3, at=9), settled(3, at=10)).last_load == Outcome(10, 3)
 
 
 def test_a_scale_command_lasts_until_the_configured_value_itself_changes() -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from prefork.address import Address, parse
 from prefork.system import sockets
-from prefork.system.sockets import Listener, hold_name, open_listener, remove_path
+from prefork.system.sockets import Listener, Peer, held_names, hold_name, open_listener, peer_of, remove_path
 from tests.children import (
     LIMIT,
     NOBODY,
@@ -590,6 +590,39 @@ def test_users_do_not_take_names_from_each_other() -> None:
     assert holder is not None
     with holder:
         assert said_by(hold_as_nobody)
+
+
+def test_names_that_are_held_can_be_listed() -> None:
+    """With their user, and only as long as somebody holds them."""
+    name = a_name()
+    holder = hold_name(name)
+    assert holder is not None
+    with holder:
+        assert (os.getuid(), name) in held_names()
+    assert (os.getuid(), name) not in held_names()
+
+
+# the other end
+
+
+@needs_root
+def test_a_stream_tells_who_is_at_the_other_end() -> None:
+    """As it was when it connected, or began to listen; it cannot lie."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind("")
+    listener.listen()
+
+    def call(parent: Link) -> Peer:
+        become_nobody()
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(listener.getsockname())
+        return peer_of(client)
+
+    with listener, Child(call) as child:
+        connection, _ = listener.accept()
+        with connection:
+            assert peer_of(connection) == Peer(child.pid, NOBODY, NOBODY)
+        assert child.hear() == Peer(os.getpid(), os.getuid(), os.getgid())
 
 
 def test_an_address_is_what_was_asked_for(street: Street) -> None:

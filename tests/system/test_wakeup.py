@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from collections.abc import Hashable
 
 import pytest
@@ -228,3 +229,23 @@ def test_what_was_removed_is_news_no_more() -> None:
     poller.remove(reader)
 
     assert poller.wait(0) == []
+
+
+# Heeding
+
+
+def test_room_is_told_only_where_it_is_heeded() -> None:
+    """Who has something to write is told of room; who has not sleeps, and the end of the other side comes anyhow."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        poller = Poller()
+        poller.add(ours.fileno(), "pair")
+        assert poller.wait(0) == []
+        poller.heed(ours.fileno(), news=True, room=True)
+        assert poller.wait(0) == ["pair"]
+        poller.heed(ours.fileno(), news=False, room=False)
+        theirs.send(b"news")
+        assert poller.wait(0) == []
+        theirs.close()
+        assert poller.wait(0) == ["pair"]
+        poller.close()

@@ -1,0 +1,236 @@
+"""What operators ask through the control socket, and what they are answered, at once or when it has come true.
+
+Requests become events, as signals do; the outcome is read from the same news as everybody else's. It must not decide,
+nor know sockets. There may be no control socket; then nobody asks.
+Invariant: every command is answered once, and by what became of it: a reload by the generation that it asked for.
+Read next: ``loop.py``, who is steered; ``prefork/control/server.py``, how requests arrive and replies leave.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from prefork import __version__
+from prefork.config.settings import MOST_WORKERS
+from prefork.control.messages import (
+    Done,
+    Failed,
+    Ping,
+    Pong,
+    Progress,
+    Refused,
+    Reload,
+    Reply,
+    Scale,
+    Snapshot,
+    Status,
+    Stop,
+    Workers,
+)
+from prefork.control.server import Client, Server
+from prefork.pool import events
+from prefork.pool.records import Phase, Pool, State
+
+logger = logging.getLogger("prefork.master")
+now = time.monotonic
+
+STOPPING = "the instance is stopping"
+
+
+class Steered(Protocol):
+    """A master, as operators see it."""
+
+    @property
+    def pools(self) -> Mapping[str, Pool]: ...
+
+    def learn(self, name: str, event: events.Event) -> str:
+        """:returns: what the log says of it."""
+
+    def reload(self) -> str:
+        """:returns: why it was refused, or nothing."""
+
+    def tell_status(self) -> Iterator[Workers | Snapshot]: ...
+
+
+@dataclass(eq=False)
+class _Reloading:
+    """A reload under way.
+
+    :param goals: the generation asked for, of each service whose outcome is not known yet.
+    """
+
+    client: Client
+    has_progress: bool
+    goals: dict[str, int]
+    good: list[str] = field(default_factory=list)
+    bad: list[str] = field(default_factory=list)
+
+
+class Operators:
+    """:param name: of the instance.
+    :param server: ``None`` where there is no control socket.
+    """
+
+    def __init__(self, name: str, server: Server | None) -> None:
+        self._name = name
+        self._server = server
+        self._reloading: list[_Reloading] = []
+        self._stopping: list[tuple[Client, bool]] = []  # and whether to tell how far it is
+
+    @property
+    def has_more(self) -> bool:
+        """Whether some of them could be served at once, without news."""
+        return self._server is not None and self._server.has_more
+
+    def obey(self, keys: list[Hashable], master: Steered) -> None:
+        """Carry out what is asked.
+
+        :param keys: what the wait brought.
+        """
+        try:
+            self._obey(keys, master)
+        except Exception:
+            self._give_up()
+
+    def _obey(self, keys: list[Hashable], master: Steered) -> None:
+        if self._server is None:
+            return
+        for client, request in self._server.hear(keys):
+            match request:
+                case Ping():
+                    self._server.answer(client, Pong(name=self._name, pid=os.getpid(), package=__version__))
+                case Status():
+                    self._server.answer_in_parts(client, master.tell_status())
+                case _:
+                    who = f"process {client.peer.pid} of user {client.peer.uid}"
+                    logger.info("%s asks for: %s", who, type(request).__name__.lower())
+                    self._command(client, request, master)
+
+    def _command(self, client: Client, request: Reload | Stop | Scale, master: Steered) -> None:
+        assert self._server is not None
+        match request:
+            case Reload(progress=progress):
+                reply = self._reload(client, progress, master)
+            case Stop(now=is_now, progress=progress):
+                reply = self._stop(client, Phase.NOW if is_now else Phase.DRAINING, progress, master)
+            case Scale():
+                reply = _scale(request, master)
+        if reply is not None:
+            self._server.answer(client, reply)
+
+    def _reload(self, client: Client, progress: bool, master: Steered) -> Reply | None:
+        assert self._server is not None
+        if any(pool.is_stopping for pool in master.pools.values()):
+            return Failed(why=STOPPING)
+        why = master.reload()
+        if why:
+            return Failed(why=why)
+        goals = {name: pool.wanted.generation for name, pool in master.pools.items()}
+        self._reloading = [one for one in self._reloading if not one.client.is_gone]
+        self._reloading.append(_Reloading(client, progress, goals))
+        self._server.wait(client)
+        return None
+
+    def _stop(self, client: Client, phase: Phase, progress: bool, master: Steered) -> Reply | None:
+        assert self._server is not None
+        self._stopping = [(other, wants) for other, wants in self._stopping if not other.is_gone]
+        self._stopping.append((client, progress))
+        self._server.wait(client)
+        for name in list(master.pools):
+            master.learn(name, events.StopAsked(at=now(), phase=phase))
+        return None
+
+    # what becomes of it
+
+    def learn(self, name: str, event: events.Event, after: Pool, text: str) -> None:
+        """Tell whoever waits for this news.
+
+        :param text: what the log says of it; empty where it says nothing.
+        """
+        if self._reloading or self._stopping:
+            try:
+                self._learn(name, event, after, text)
+            except Exception:
+                self._give_up()
+
+    def _learn(self, name: str, event: events.Event, after: Pool, text: str) -> None:
+        match event:
+            case events.GenerationSettled(generation=generation):
+                self._end(name, generation, text, is_good=True)
+            case events.GenerationAbandoned(generation=generation):
+                self._end(name, generation, text, is_good=False)
+            case events.ServiceFailed():
+                self._end_all(f"{name}: {text}")
+            case events.StopAsked() if after.is_stopping:
+                self._end_all(STOPPING)
+        self._tell_progress(name, event, after, text)
+
+    def _end(self, name: str, generation: int, text: str, *, is_good: bool) -> None:
+        """The generation serves, or is given up; so is every reload that asked for it, or for one before it."""
+        for one in self._reloading[:]:
+            if one.goals.get(name, generation + 1) <= generation:
+                del one.goals[name]
+                (one.good if is_good else one.bad).append(f"{name}: {text}")
+            if not one.goals:
+                self._reloading.remove(one)
+                outcome = Failed(why="\n".join(one.bad)) if one.bad else Done(text="\n".join(one.good))
+                self._answer(one.client, outcome)
+
+    def _end_all(self, why: str) -> None:
+        reloading, self._reloading = self._reloading, []
+        for one in reloading:
+            self._answer(one.client, Failed(why=why))
+
+    def _tell_progress(self, name: str, event: events.Event, after: Pool, text: str) -> None:
+        match event:
+            case events.GenerationEvent() if text:
+                pass
+            case events.WorkerReady():
+                newest = sum(w.generation == after.newest for w in after.in_state(State.READY))
+                text = f"{newest} of {after.wanted.count} workers of generation {after.newest} are ready"
+            case events.WorkerExited() if after.is_stopping:
+                left = len(after.workers)
+                text = f"{left} worker{'s' * (left != 1)} left"
+            case _:
+                return
+        watching = [one.client for one in self._reloading if one.has_progress]
+        watching += [client for client, wants in self._stopping if wants]
+        for client in watching:
+            if self._server is not None:
+                self._server.tell(client, Progress(text=f"{name}: {text}"))
+
+    def _answer(self, client: Client, reply: Reply) -> None:
+        if self._server is not None:
+            self._server.answer(client, reply)
+
+    def _give_up(self) -> None:
+        """A fault of ours: the services are worth more than the control socket."""
+        logger.exception("control: internal error; the socket is closed, signals go on working; please report it")
+        server, self._server = self._server, None
+        self._reloading, self._stopping = [], []
+        if server is not None:
+            server.close()
+
+    def say_farewell(self, text: str) -> None:
+        """Everything is over: who asked for it hears how it went, and then the end of the connection."""
+        for client, _ in self._stopping:
+            self._answer(client, Done(text=text))
+
+
+def _scale(request: Scale, master: Steered) -> Reply:
+    pool = master.pools.get(request.service)
+    if pool is None:
+        return Refused(why=f"there is no service {request.service!r}; there is {', '.join(master.pools)}")
+    if pool.is_stopping:
+        return Refused(why=STOPPING)
+    count = pool.wanted.count + request.by if request.to is None else request.to
+    if not 0 <= count <= MOST_WORKERS:
+        return Refused(why=f"{count} workers: a service has between 0 and {MOST_WORKERS}")
+    if request.to is None:
+        text = master.learn(pool.name, events.ScaleAsked(at=now(), by=request.by))
+    else:
+        text = master.learn(pool.name, events.CountAsked(at=now(), count=request.to))
+    return Done(text=f"{pool.name}: {text or f'workers wanted: {count}, as before'}")

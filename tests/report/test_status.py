@@ -1,0 +1,226 @@
+"""A snapshot tells what the book and the scoreboard say, in parts, and a table shows it."""
+
+import os
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from prefork.config.settings import Service
+from prefork.control.messages import RequestStatus, ServiceStatus, Snapshot, Workers, WorkerStatus
+from prefork.pool import events
+from prefork.pool.learn import learn
+from prefork.pool.orders import Cause
+from prefork.pool.records import Phase, Pool, Wanted, fixed
+from prefork.report import status, table
+from prefork.report.status import AT_A_TIME, Figures, View
+from prefork.system.slots import ERRORS, REQUESTS, Scoreboard
+
+SETTINGS = Service(target="shop.echo:Handler", bind=("tcp://127.0.0.1:9000",))
+NOW = 100.0
+
+
+@pytest.fixture
+def board() -> Iterator[Scoreboard]:
+    board = Scoreboard.create(5000, 2)
+    yield board
+    board.close()
+
+
+def after(pool: Pool, *news: events.Event) -> Pool:
+    for event in news:
+        pool = learn(pool, event)
+    return pool
+
+
+def serving(count: int) -> Pool:
+    """A pool whose first generation serves with ``count`` workers, all ready since 90."""
+    pool = Pool("echo", Wanted(count, fixed(count)))
+    pool = after(pool, events.MoldStarted(at=80, generation=1, pid=999), events.MoldLoaded(at=81, generation=1))
+    for slot in range(1, count + 1):
+        pool = after(pool, *ready(slot, order=slot, at=90))
+    return after(pool, events.GenerationSettled(at=91, generation=1))
+
+
+def ready(slot: int, order: int, at: float, generation: int = 1) -> list[events.Event]:
+    return [
+        events.WorkerOrdered(at=at, slot=slot, order=order, generation=generation, cause=Cause.FRESH),
+        events.WorkerBorn(at=at, slot=slot, order=order, pid=1000 + order),
+        events.WorkerReady(at=at, slot=slot, order=order),
+    ]
+
+
+def sign(board: Scoreboard, slot: int, requests: int = 0, errors: int = 0, lanes: int = 1) -> None:
+    """As the worker of the order of the same number would."""
+    line = board.slot(slot)
+    line.take(slot, 2, 1000 + slot, 1)
+    line.totals[7] = lanes
+    line.totals[REQUESTS], line.totals[ERRORS] = requests, errors
+
+
+def tell(pool: Pool, board: Scoreboard, past: Figures = Figures()) -> tuple[list[WorkerStatus], ServiceStatus]:  # noqa: B008
+    view = View(pool, SETTINGS, ("tcp://127.0.0.1:9000",), board.slot, past)
+    *parts, snapshot = status.tell("shop", 42.0, [view], lambda: NOW)
+    assert isinstance(snapshot, Snapshot)
+    workers = [worker for part in parts if isinstance(part, Workers) for worker in part.workers]
+    return workers, snapshot.services[0]
+
+
+def test_each_worker_is_told_of_with_what_it_does_now(board: Scoreboard) -> None:
+    """Idle, busy with whose request for how long, and on its way."""
+    pool = after(serving(2), events.ScaleAsked(at=95, by=1))
+    ordered = events.WorkerOrdered(at=99, slot=3, order=3, generation=1, cause=Cause.FRESH)
+    sign(board, 1, requests=7, errors=1)
+    sign(board, 2)
+    lane = board.slot(2).first_lanes(1)[0]
+    lane.begin(12, int((NOW - 0.25) * 1e9), b"10.0.0.7:51022")
+    lane.label(b"GET /")
+    sign(board, 3, requests=1000)  # of one that had the slot before
+    board.slot(3).totals[0] = 2
+    workers, service = tell(after(pool, ordered), board, Figures(100, 3))
+    assert workers == [
+        WorkerStatus(slot=1, pid=1001, generation=1, state="idle", state_seconds=10, requests=7, errors=1),
+        WorkerStatus(
+            slot=2,
+            pid=1002,
+            generation=1,
+            state="busy",
+            state_seconds=10,
+            current=[RequestStatus(peer="10.0.0.7:51022", number=12, age_seconds=0.25, label="GET /")],
+        ),
+        WorkerStatus(slot=3, pid=None, generation=1, state="starting", state_seconds=1),
+    ]
+    assert (service.ready, service.busy, service.idle, service.starting) == (2, 1, 1, 1)
+    assert (service.wanted, service.configured) == (3, (2, 2))
+    assert (service.requests, service.errors) == (107, 4)
+
+
+def test_a_large_pool_comes_in_small_parts(board: Scoreboard) -> None:
+    """So that its reader decides how long the master spends on it at once."""
+    pool = serving(200)
+    for slot in range(1, 201):
+        sign(board, slot, requests=1)
+    view = View(pool, SETTINGS, (), board.slot, Figures())
+    *parts, snapshot = status.tell("shop", 42.0, [view], lambda: NOW)
+    assert isinstance(snapshot, Snapshot)
+    assert all(isinstance(part, Workers) and len(part.workers) <= AT_A_TIME for part in parts)
+    assert (snapshot.services[0].ready, snapshot.services[0].requests) == (200, 200)
+    assert (snapshot.name, snapshot.pid, snapshot.uptime_seconds) == ("shop", os.getpid(), 42.0)
+
+
+RELOAD = events.ReloadAsked(at=95, configured=fixed(2))
+MOLD_2 = events.MoldStarted(at=95, generation=2, pid=9)
+
+
+@pytest.mark.parametrize(
+    ("news", "phase"),
+    [
+        ([], "healthy"),
+        ([RELOAD], "reloading"),
+        ([RELOAD, MOLD_2], "reloading"),
+        ([RELOAD, MOLD_2, events.GenerationAbandoned(at=96, generation=2, why="boom")], "healthy"),
+        ([events.StopAsked(at=96, phase=Phase.DRAINING)], "stopping"),
+        ([RELOAD, events.StopAsked(at=96, phase=Phase.NOW)], "stopping"),
+        ([events.ServiceFailed(at=96, why="boom")], "failed"),
+    ],
+)
+def test_a_service_has_a_phase(news: list[events.Event], phase: str, board: Scoreboard) -> None:
+    """One word for how it is."""
+    _, service = tell(after(serving(2), *news), board)
+    assert service.phase == phase
+
+
+def test_a_service_that_has_never_served_is_starting(board: Scoreboard) -> None:
+    """Its first generation is still being brought in."""
+    _, service = tell(Pool("echo", Wanted(2, fixed(2))), board)
+    assert (service.phase, service.generation, service.ready) == ("starting", 0, 0)
+
+
+def crashed(at: float, order: int) -> list[events.Event]:
+    return [*ready(1, order, at - 0.5), events.WorkerExited(at=at, slot=1, order=order, how="was killed by SIGSEGV")]
+
+
+def test_a_crash_loop_is_a_degraded_service_that_says_when_it_tries_again(board: Scoreboard) -> None:
+    """Failures in a row and the time to the next try; a single death is none."""
+    one = after(serving(1), events.WorkerExited(at=91, slot=1, order=1, how="was killed by SIGSEGV"))
+    assert tell(one, board)[1].degraded is None
+    again = after(one, *crashed(at=96, order=2), *crashed(at=98, order=3), *crashed(at=100, order=4))
+    service = tell(again, board)[1]
+    assert service.phase == "degraded"
+    assert service.degraded is not None
+    assert (service.degraded.failures, service.degraded.next_try_seconds) == (4, 0.225)
+    assert "before they have proven themselves" in service.degraded.why
+
+
+def test_a_machine_that_refuses_to_fork_degrades(board: Scoreboard) -> None:
+    """With when it is asked again."""
+    pool = after(serving(1), events.ScaleAsked(at=99, by=1))
+    ordered = events.WorkerOrdered(at=100, slot=2, order=2, generation=1, cause=Cause.FRESH)
+    pool = after(pool, ordered, events.WorkerNotForked(at=100, slot=2, order=2, why="no memory"))
+    service = tell(pool, board)[1]
+    assert service.degraded is not None
+    assert (service.degraded.why, service.degraded.next_try_seconds) == ("the machine refuses to fork", 0.1)
+
+
+def test_a_lost_mold_degrades(board: Scoreboard) -> None:
+    """Everything serves, and nobody who dies could be replaced."""
+    service = tell(after(serving(1), events.MoldGone(at=100, generation=1, how="was killed by SIGKILL")), board)[1]
+    assert service.degraded is not None
+    assert service.degraded.why == "no worker can be replaced: its mold was killed by SIGKILL"
+
+
+def test_the_last_load_is_told_with_its_reason(board: Scoreboard) -> None:
+    """Serves, abandoned, refused; and how long ago."""
+    pool = serving(1)
+    told = [tell(pool, board)[1].last_load]
+    pool = after(pool, events.GenerationAbandoned(at=96, generation=2, why="boom"))
+    told.append(tell(pool, board)[1].last_load)
+    pool = after(pool, events.ReloadRefused(at=99, why="no such setting"))
+    told.append(tell(pool, board)[1].last_load)
+    assert [(t.outcome, t.generation, t.ago_seconds, t.why) for t in told if t is not None] == [
+        ("serves", 1, 9, ""),
+        ("abandoned", 2, 4, "boom"),
+        ("refused", None, 1, "no such setting"),
+    ]
+
+
+# as a table
+
+
+def test_a_table_has_a_line_each_and_aligned_columns(board: Scoreboard) -> None:
+    """The instance, the service, what is wrong with it, its workers."""
+    pool = after(serving(2), events.ScaleAsked(at=95, by=1))
+    pool = after(pool, events.GenerationAbandoned(at=40, generation=2, why="Traceback:\n  File …\nOSError: no\x1b[2J"))
+    sign(board, 1, requests=7)
+    sign(board, 2)
+    board.slot(2).first_lanes(1)[0].begin(12, int((NOW - 0.25) * 1e9), b"10.0.0.7:51022")
+    workers, service = tell(pool, board)
+    snapshot = Snapshot(name="shop", pid=7, package="1.0", uptime_seconds=3723, services=[service])
+    assert list(table.lines(snapshot, {"echo": workers})) == [
+        "shop [7]  prefork 1.0  up 1h 2m",
+        "",
+        "echo  shop.echo:Handler  tcp://127.0.0.1:9000",
+        "  healthy; generation 1; 2 of 3 workers ready (2 configured), 1 busy; 7 requests, 0 failed",
+        "  1m ago generation 2 was given up: OSError: no\\x1b[2J",
+        "  slot   pid  gen  state  for  requests  errors  now",
+        "     1  1001    1  idle   10s         7       0",
+        "     2  1002    1  busy   10s         0       0  10.0.0.7:51022 #12 for 0.25s",
+    ]
+
+
+def test_a_worker_with_many_requests_has_one_line(board: Scoreboard) -> None:
+    """A few of them are shown, and how many more there are."""
+    requests = [RequestStatus(peer=f"p{n}", number=n, age_seconds=n) for n in range(5)]
+    worker = WorkerStatus(slot=1, pid=1, generation=1, state="busy", state_seconds=1, current=requests)
+    snapshot = Snapshot(name="shop", pid=7, package="1.0", uptime_seconds=1, services=[tell(serving(1), board)[1]])
+    last = list(table.lines(snapshot, {"echo": [worker]}))[-1]
+    assert re.search(r"p0 #0 for 0s, p1 #1 for 1s, p2 #2 for 2s, and 2 more$", last)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (0.25, "0.25s"), (59.9, "59s"), (60, "1m"), (3723, "1h 2m"), (86400 * 2 + 3600 * 4, "2d 4h")],
+)
+def test_an_age_has_two_units_at_most(seconds: float, text: str) -> None:
+    """As people say it."""
+    assert table.age(seconds) == text
