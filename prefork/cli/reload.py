@@ -13,7 +13,7 @@ from prefork.errors import Exit
 @click.command()
 @reaching
 def reload(name: str | None, control: str | None, timeout: str) -> None:
-    """Load configuration and code anew, and wait for the outcome.
+    """Load code and settings anew; wait for the outcome.
 
     Exit 0 once the new generation serves, in all services; 3, with the reason, where it is given up and the old one
     serves on.

@@ -12,7 +12,7 @@ from prefork.errors import UsageError
 @click.argument("workers", metavar="N|+N|-N")
 @reaching
 def scale(name: str | None, control: str | None, timeout: str, service: str, workers: str) -> None:
-    """Give SERVICE that many workers, or so many more or fewer.
+    """Give SERVICE so many workers, or so many more.
 
     It lasts, over reloads too, until the configured number itself changes.
     """

@@ -13,7 +13,7 @@ from prefork.report import table
 @click.option("--json", "as_json", is_flag=True, help="Print all of it as JSON, see docs/control.md.")
 @reaching
 def status(name: str | None, control: str | None, timeout: str, as_json: bool) -> None:
-    """Print what a running instance, its services and its workers are doing.
+    """Tell what an instance and its workers are doing.
 
     Workers are not asked, so those that are stuck are shown like all others.
     """

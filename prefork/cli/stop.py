@@ -11,7 +11,10 @@ from prefork.control.messages import Done, Stop
 @click.option("--now", is_flag=True, help="Kill what is left instead of waiting for it.")
 @reaching
 def stop(name: str | None, control: str | None, timeout: str, now: bool) -> None:
-    """Stop gracefully: refuse new clients, serve what is queued, and wait until the instance is gone."""
+    """Stop an instance, and wait until it is gone.
+
+    New clients are refused, what is queued is served.
+    """
     with reached(name, control, timeout) as connection:
         try:
             reply = last_of(connection, Stop(now=now, progress=has_watcher()))
