@@ -226,7 +226,7 @@ def _scale(request: Scale, master: Steered) -> Reply:
         return Refused(why=f"there is no service {request.service!r}; there is {', '.join(master.pools)}")
     if pool.is_stopping:
         return Refused(why=STOPPING)
-    count = pool.wanted.count + request.by if request.to is None else request.to
+    count = pool.wanted.bounds.least + request.by if request.to is None else request.to
     if not 0 <= count <= MOST_WORKERS:
         return Refused(why=f"{count} workers: a service has between 0 and {MOST_WORKERS}")
     if request.to is None:

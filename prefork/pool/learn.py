@@ -65,7 +65,8 @@ def _pool_sized(pool: Pool, event: events.PoolSized) -> Pool:
 
 
 def _count_asked(pool: Pool, event: events.CountAsked) -> Pool:
-    return _scale_asked(pool, events.ScaleAsked(at=event.at, by=event.count - pool.wanted.count))
+    """A fixed pool has that many; of one that sizes itself they are the least."""
+    return _scale_asked(pool, events.ScaleAsked(at=event.at, by=event.count - pool.wanted.bounds.least))
 
 
 def _reload_refused(pool: Pool, event: events.ReloadRefused) -> Pool:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from prefork.pool.events import PoolSized, ReloadAsked, ScaleAsked, StopAsked, WorkerNotForked
+from prefork.pool.events import CountAsked, PoolSized, ReloadAsked, ScaleAsked, StopAsked, WorkerNotForked
 from prefork.pool.learn import learn
 from prefork.pool.orders import Cause, Order, RetireWorker, SizePool, SpawnWorker
 from prefork.pool.records import Bounds, Load, Phase, Policy, Pool, Reading, State, fixed
@@ -435,3 +435,10 @@ def test_a_queue_behind_workers_that_crash_makes_no_fork_storm(most: int, seed: 
     simulation.run(begin + 60 * minutes)
     bucket = max(8, most)
     assert forks(simulation, begin - 1e-9) <= most + bucket + bucket * minutes
+
+
+def test_a_number_asked_for_is_the_least_of_a_pool_that_sizes_itself() -> None:
+    """The most moves along, so that the load may still ask for more."""
+    pool = learn(sized(2, least=1, most=4), CountAsked(at=1, count=6))
+
+    assert (pool.wanted.count, pool.wanted.bounds) == (6, Bounds(6, 9))
