@@ -59,3 +59,11 @@ class TargetError(PreforkError):
     """The target names nothing that could be served, or not so."""
 
     exit_code = Exit.NOT_LOADED
+
+
+class RequestTimeout(BaseException):
+    """A request took longer than ``timeout``: raised in its handler, wherever that is, once.
+
+    No ``Exception``, so that ``except Exception`` does not take it for a failure of what was just called. A handler may
+    catch it to answer that it was too slow; whatever it does, it has until ``request_hard``.
+    """

@@ -42,6 +42,8 @@ _SOURCES = (
     _flag("--graceful-timeout", metavar="TIME", text="What a leaving worker has to finish its request.", default="30s"),
     _flag("--quick-timeout", metavar="TIME", text="What a quick stop leaves.", default="1s"),
     _flag("--boot-timeout", metavar="TIME", text="What loading and starting may take.", default="60s"),
+    _flag("--timeout", metavar="TIME", text="Interrupt a request that takes longer.", default="never"),
+    _flag("--on-timeout", metavar="WAY", text="retire or keep a worker after that.", default="retire"),
     _flag("--request-hard", metavar="TIME", text="Kill a worker whose request takes longer.", default="never"),
     _flag("--max-requests", metavar="N", text="Replace a worker after as many requests.", default="never"),
     _flag("--max-requests-jitter", metavar="N", text="Add up to as many to that, at random for each worker."),

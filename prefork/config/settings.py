@@ -20,6 +20,7 @@ DEFAULT_WORKERS = 4
 LARGEST = 2**31 - 1  # what an int of the kernel holds
 MOST_WORKERS = 4000
 DEFAULT_THREADS = 64
+HARD_AFTER_SOFT = 5.0  # seconds that an interrupted request has to end, unless request_hard is set
 DEFAULT_CHILDREN = 40  # socketserver.ForkingMixIn.max_children
 MOST_AT_ONCE = 1000  # requests in one worker
 NO_BIND = ("none",)  # the server brings its own work
@@ -68,6 +69,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     graceful_timeout: Seconds = Seconds(30.0)
     quick_timeout: Seconds = Seconds(1.0)
     boot_timeout: Seconds = Seconds(60.0)
+    timeout: Seconds | None = None
+    on_timeout: Literal["retire", "keep"] = "retire"
     request_hard: Seconds | None = None
     max_requests: int = 0
     max_requests_jitter: int = 0
@@ -82,6 +85,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
             if (text or setting == "target") and not _is_target(text):
                 raise ValueError(f"{setting}: {text!r} is not MODULE:NAME, as {example}")
         self._settle_mode()
+        self._settle_limits()
         self._settle_bind()
         for name, most in (("workers", MOST_WORKERS), ("threads", MOST_AT_ONCE), ("children", MOST_AT_ONCE)):
             least = 0 if name == "workers" else 1
@@ -108,6 +112,14 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         _settle(self, "workers", mode.workers if mode and mode.workers else DEFAULT_WORKERS)
         _settle(self, "threads", DEFAULT_THREADS)
         _settle(self, "children", DEFAULT_CHILDREN)
+
+    def _settle_limits(self) -> None:
+        """:raises ValueError: a limit that comes too late to be one."""
+        if self.timeout:
+            _settle(self, "request_hard", Seconds(self.timeout + HARD_AFTER_SOFT))
+        if self.timeout and self.request_hard and self.request_hard < self.timeout:
+            what = f"{self.request_hard:g} s is less than timeout, which is {self.timeout:g} s"
+            raise ValueError(f"request_hard: {what}; make it longer, or leave it out")
 
     def _settle_bind(self) -> None:
         if self.bind == NO_BIND:

@@ -91,6 +91,7 @@ class Hands:
             quick=settings.quick_timeout,
             boot=self.settings.boot_timeout,
             max_requests=settings.max_requests,
+            timeout=settings.timeout or None,
             request_hard=settings.request_hard or None,
             slots=SLOTS,
         )
@@ -118,7 +119,7 @@ class Hands:
         """What the scoreboard and the kernel's tables say now, as far as a setting makes a rule ask for it."""
         readings: Mapping[int, Reading] = {}
         policy = self.policy
-        if any(settings.max_requests for settings in self.loads.values()) or policy.request_hard is not None:
+        if any(settings.max_requests for settings in self.loads.values()) or policy.shortest is not None:
             watched = pool.in_state(State.READY, State.RETIRING)
             readings = {worker.slot: self._read_slot(worker.slot) for worker in watched}
         handshakes = self._count_handshakes() if pool.door is Door.REFUSING else 0
@@ -126,7 +127,12 @@ class Hands:
 
     def _read_slot(self, slot: int) -> Reading:
         line = self.line(slot)
-        return Reading(requests=line.totals[slots.REQUESTS], busy_since=line.busy_since())
+        under_way = line.under_way()
+        return Reading(
+            requests=line.totals[slots.REQUESTS],
+            busy_since=under_way[0][1] if under_way else None,
+            under_way=tuple(under_way),
+        )
 
     def account(self, slot: int, order: int) -> tuple[int, list[slots.Request]]:
         """Requests this incarnation has served, and those under way; none if the slot holds another's figures."""

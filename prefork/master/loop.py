@@ -140,7 +140,7 @@ class Master:
                     self._learn(name, event)
             deadlines += [moment] if decision.orders else []
             deadlines += [] if decision.until is None else [decision.until]
-            look_again = self._watches[name].look(readings, hands.policy.request_hard, moment)
+            look_again = self._watches[name].look(readings, hands.policy.shortest, moment)
             deadlines += [] if look_again is None else [look_again]
         return min(deadlines, default=None)
 

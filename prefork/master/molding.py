@@ -138,6 +138,8 @@ def brief_for(generation: int, notices: int, hands: Hands, machine: Machine) -> 
         kick=hands.kick,
         balance=settings.balance,
         drain=settings.graceful_timeout,
+        timeout=settings.timeout or 0.0,
+        keeps_timed_out=settings.on_timeout == "keep",
         descriptors=machine.descriptors,
         chdir=settings.chdir,
         pythonpath=list(settings.pythonpath),

@@ -69,7 +69,8 @@ def _spawn_worker(order: orders.SpawnWorker, hands: Hands, machine: Machine) -> 
         cause=order.cause,
         max_requests=max_requests,
     )
-    hands.line(order.slot).orders[slots.PHASE] = OrderCell.SERVE
+    cells = hands.line(order.slot).orders
+    cells[slots.PHASE], cells[slots.INTERRUPT] = OrderCell.SERVE, 0
     fork = Fork(order.slot, order.order, max_requests)
     return [ordered, *machine.molding.fork(order.generation, fork, hands, machine)]
 
@@ -82,11 +83,25 @@ def _retire_worker(order: orders.RetireWorker, hands: Hands, machine: Machine) -
     return [events.WorkerRetired(at=now(), slot=order.slot, order=order.order, why=order.why)]
 
 
+def _interrupt_requests(order: orders.InterruptRequests, hands: Hands, machine: Machine) -> Events:
+    hands.line(order.slot).orders[slots.INTERRUPT] = order.number
+    child = _child(order, hands)
+    if child is not None:
+        processes.tell(child.pidfd, READ_YOUR_ORDERS)
+    _, under_way = hands.account(order.slot, order.order)
+    why = ", ".join(_whose(request) for request in under_way if request.number <= order.number)
+    return [events.RequestsInterrupted(at=now(), slot=order.slot, order=order.order, number=order.number, why=why)]
+
+
+def _whose(request: slots.Request) -> str:
+    return f"{request.peer} #{request.number} for {now() - request.since:.1f} s"
+
+
 def _kill_worker(order: orders.KillWorker, hands: Hands, machine: Machine) -> Events:
     requests, under_way = hands.account(order.slot, order.order)
     why = order.why
     for request in under_way:
-        why += f"; it was serving {request.peer} #{request.number} for {now() - request.since:.1f} s"
+        why += f"; it was serving {_whose(request)}"
     child = _child(order, hands)
     if child is not None:
         # with all of its process group: children that handle its requests, and what handlers started
@@ -94,7 +109,7 @@ def _kill_worker(order: orders.KillWorker, hands: Hands, machine: Machine) -> Ev
     return [events.WorkerKilled(at=now(), slot=order.slot, order=order.order, why=why, requests=requests)]
 
 
-def _child(order: orders.RetireWorker | orders.KillWorker, hands: Hands) -> Child | None:
+def _child(order: orders.RetireWorker | orders.InterruptRequests | orders.KillWorker, hands: Hands) -> Child | None:
     """The process that the order is about; ``None`` where it is no more."""
     child = hands.children.get(order.slot)
     return child if child is not None and child.order == order.order else None
@@ -126,6 +141,7 @@ _PERFORM: dict[type[orders.Order], Callable[[Any, Hands, Machine], Events]] = {
     orders.FailService: _fail,
     orders.SpawnWorker: _spawn_worker,
     orders.RetireWorker: _retire_worker,
+    orders.InterruptRequests: _interrupt_requests,
     orders.KillWorker: _kill_worker,
     orders.RefuseNew: _refuse_new,
     orders.ShutDoor: _shut_door,

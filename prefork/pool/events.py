@@ -146,10 +146,23 @@ class WorkerLeft(WorkerEvent):
     """The worker retires by its own decision, or by a signal that did not come from us.
 
     :param requests: as many as it had served.
+    :param is_sound: not for a fault of its own, so its successor need not prove itself first.
     """
 
     why: str
     requests: int = 0
+    is_sound: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestsInterrupted(WorkerEvent):
+    """We told it to interrupt its requests up to a number; it may be unable to.
+
+    :param why: for people: whose they are, and how long they take.
+    """
+
+    number: int
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -202,8 +202,15 @@ def _worker_left(pool: Pool, event: events.WorkerLeft) -> Pool:
     worker = _find(pool, event)
     if worker is None or worker.state is not State.READY:
         return pool
-    pool = _owe(pool, worker, event.requests, event.at)
+    pool = _owe(pool, worker, event.requests, event.at, is_sound=event.is_sound)
     return _with_worker(pool, replace(worker, state=State.RETIRING, since=event.at, why=event.why))
+
+
+def _requests_interrupted(pool: Pool, event: events.RequestsInterrupted) -> Pool:
+    worker = _find(pool, event)
+    if worker is None or event.number < worker.interrupted:
+        return pool
+    return _with_worker(pool, replace(worker, interrupted=event.number, interrupted_at=event.at))
 
 
 def _worker_retired(pool: Pool, event: events.WorkerRetired) -> Pool:
@@ -234,7 +241,7 @@ def _worker_exited(pool: Pool, event: events.WorkerExited) -> Pool:
     return replace(pool, cut_off=pool.cut_off + event.cut_off)
 
 
-def _owe(pool: Pool, worker: Worker, requests: int, at: float) -> Pool:
+def _owe(pool: Pool, worker: Worker, requests: int, at: float, *, is_sound: bool = False) -> Pool:
     """A living worker is lost that we did not tell to retire: from here on, not from its exit, it is missing."""
     if pool.is_stopping or worker.generation not in (pool.serving, pool.coming):
         return pool
@@ -243,6 +250,8 @@ def _owe(pool: Pool, worker: Worker, requests: int, at: float) -> Pool:
         owed = replace(owed, died=owed.died + 1)
     elif is_proven(worker, requests, at):
         owed = replace(owed, died=owed.died + 1, failures=0)
+    elif is_sound:
+        owed = replace(owed, died=owed.died + 1)
     else:
         owed = _owe_for_unproven(owed, worker, at)
     return replace(pool, backoff=owed)
@@ -300,6 +309,7 @@ _LEARN: dict[type[events.Event], Callable[[Pool, Any], Pool]] = {
     events.WorkerReady: _worker_ready,
     events.WorkerBroken: _worker_broken,
     events.WorkerLeft: _worker_left,
+    events.RequestsInterrupted: _requests_interrupted,
     events.WorkerRetired: _worker_retired,
     events.WorkerKilled: _worker_killed,
     events.WorkerExited: _worker_exited,

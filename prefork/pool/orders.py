@@ -68,6 +68,15 @@ class RetireWorker(Order):
 
 
 @dataclass(frozen=True, slots=True)
+class InterruptRequests(Order):
+    """Interrupt the worker's requests up to a number: they have taken too long."""
+
+    slot: int
+    order: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class KillWorker(Order):
     slot: int
     order: int

@@ -58,6 +58,7 @@ class Policy:
     :param quick: seconds a quick stop leaves.
     :param boot: seconds from the order to ready, for a mold as for a worker.
     :param max_requests: recycle a worker after as many, before jitter; 0 is never.
+    :param timeout: seconds after which a request is interrupted; ``None`` is never.
     :param request_hard: seconds after which a request costs its worker the life; ``None`` is never.
     :param slots: as many as there are: no worker is forked beyond, whatever lingers.
     """
@@ -66,8 +67,14 @@ class Policy:
     quick: float = 1.0
     boot: float = 60.0
     max_requests: int = 0
+    timeout: float | None = None
     request_hard: float | None = None
     slots: int = 5000
+
+    @property
+    def shortest(self) -> float | None:
+        """The first limit that a request meets; ``None`` where it has none."""
+        return min((limit for limit in (self.timeout, self.request_hard) if limit is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +99,7 @@ class Worker:
     :param pid: ``None`` until it is born.
     :param max_requests: its own limit, jitter included; 0 is none.
     :param why: in ``RETIRING`` and ``KILLED``, the reason.
+    :param interrupted: of its requests, those up to this number were to be interrupted when it was last told so.
     """
 
     slot: int
@@ -104,6 +112,8 @@ class Worker:
     pid: int | None = None
     max_requests: int = 0
     why: str = ""
+    interrupted: int = 0
+    interrupted_at: float = 0.0
 
     @property
     def is_living(self) -> bool:
@@ -154,10 +164,15 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the scoreboard says of one slot now. It is an argument of decisions, never part of the book."""
+    """What the scoreboard says of one slot now. It is an argument of decisions, never part of the book.
+
+    :param busy_since: start of the oldest request under way.
+    :param under_way: number and start of each, the oldest first; a later one has a higher number.
+    """
 
     requests: int = 0
     busy_since: float | None = None
+    under_way: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from prefork.pool.orders import (
     Cause,
     DismissMold,
     FailService,
+    InterruptRequests,
     KillMold,
     KillWorker,
     Order,
@@ -31,6 +32,7 @@ from prefork.pool.records import Door, Generation, Phase, Policy, Pool, Reading,
 FIRST_TRIES = 3  # deaths before ready, one attempt each, before a generation is given up
 MOST_UNBORN = 64  # orders under way at once: the mold's socket pair holds at least as many
 HANDSHAKE_LIMIT = 1.0  # seconds a handshake under way may take when we stop
+REPEAT = 1.0  # seconds after which a worker is told again to interrupt what is still under way
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,22 @@ def _limit(pool: Pool, worker: Worker, policy: Policy) -> tuple[float, str]:
     return min(limits)
 
 
+def interrupt_stuck(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Interrupt requests that exceed the soft limit, and again as long as they last: one may be where none can be."""
+    if policy.timeout is None:
+        return
+    for worker in pool.in_state(State.READY, State.RETIRING):
+        reading = readings.slots.get(worker.slot)
+        for number, since in reversed(reading.under_way if reading is not None else ()):
+            due = since + policy.timeout
+            if number <= worker.interrupted:
+                due = max(due, worker.interrupted_at + REPEAT)
+            if now >= due:  # and so are all that began before it
+                yield InterruptRequests(worker.slot, worker.order, number)
+                break
+            yield Later(due)
+
+
 def kill_stuck(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
     """Kill a worker whose request exceeds the hard limit."""
     if policy.request_hard is None:
@@ -271,6 +289,7 @@ RULES: tuple[Rule, ...] = (
     start_mold,
     kill_overdue,
     kill_stuck,
+    interrupt_stuck,
     spawn_missing,
     retire_stillborn,
     retire_surplus,

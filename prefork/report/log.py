@@ -126,6 +126,12 @@ def _left(before: Pool, event: events.WorkerLeft, after: Pool) -> Line:
     return _INFO, f"{_who(_worker(after, event))} retires: {event.why}"
 
 
+def _interrupted(before: Pool, event: events.RequestsInterrupted, after: Pool) -> Line | None:
+    if event.number == _worker(before, event).interrupted:  # told again
+        return None
+    return _INFO, f"{_who(_worker(after, event))} is told to interrupt {event.why}"
+
+
 def _retired(before: Pool, event: events.WorkerRetired, after: Pool) -> Line | None:
     worker = _worker(before, event)
     if worker.state is State.RETIRING:
@@ -168,6 +174,7 @@ _PRINTERS: dict[type[events.Event], Callable[[Pool, Any, Pool], Line | None]] = 
     events.WorkerReady: _ready,
     events.WorkerBroken: _broken,
     events.WorkerLeft: _left,
+    events.RequestsInterrupted: _interrupted,
     events.WorkerRetired: _retired,
     events.WorkerKilled: _killed,
     events.WorkerExited: _exited,

@@ -253,7 +253,24 @@ def _has_hung_up(request: Any) -> bool:
         return False
 
 
-def serve_one(server: socketserver.BaseServer, request: Any, client_address: Any) -> BaseException | None:
+class Deadline:
+    """What may interrupt the handler of a request by raising in it, from ``arm`` on and never after ``disarm``.
+
+    Nothing does, here. What interrupts may still come while ``disarm`` runs, and is raised by it: then it is called
+    again, and again does no harm.
+    """
+
+    def arm(self) -> None: ...
+
+    def disarm(self) -> None: ...
+
+
+NO_DEADLINE = Deadline()
+
+
+def serve_one(
+    server: socketserver.BaseServer, request: Any, client_address: Any, deadline: Deadline = NO_DEADLINE
+) -> BaseException | None:
     """Verify, process and shut down one request, by the calls and in the order of ``socketserver``.
 
     What leaves the handler and is not an ``Exception`` (SystemExit, KeyboardInterrupt) is logged: it ends the request
@@ -263,25 +280,37 @@ def serve_one(server: socketserver.BaseServer, request: Any, client_address: Any
     """
     raised: BaseException | None = None
     try:
-        if server.verify_request(request, client_address):
-            server.process_request(request, client_address)
-            return None
+        try:
+            deadline.arm()
+            if server.verify_request(request, client_address):
+                server.process_request(request, client_address)
+                return None
+        finally:
+            deadline.disarm()
     except BaseException as error:
+        deadline.disarm()
         raised = error
         _tell(server, request, client_address, error)
     _shut_down(server, request, client_address)
     return raised
 
 
-def finish_one(server: socketserver.BaseServer, request: Any, client_address: Any) -> BaseException | None:
+def finish_one(
+    server: socketserver.BaseServer, request: Any, client_address: Any, deadline: Deadline = NO_DEADLINE
+) -> BaseException | None:
     """What is left of ``serve_one`` for a request that is verified: what ``process_request`` lets a thread or child do.
 
     :returns: what the handler raised, if anything.
     """
     raised: BaseException | None = None
     try:
-        server.finish_request(request, client_address)
+        try:
+            deadline.arm()
+            server.finish_request(request, client_address)
+        finally:
+            deadline.disarm()
     except BaseException as error:
+        deadline.disarm()
         raised = error
         _tell(server, request, client_address, error)
     _shut_down(server, request, client_address)

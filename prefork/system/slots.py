@@ -26,6 +26,7 @@ ASLEEP = 0  # not 0: the master sleeps without limit; whoever becomes busy says 
 
 # orders, written by the master
 PHASE = 0
+INTERRUPT = 1  # requests up to this number have taken too long
 
 # totals, written by the worker
 ORDER = 0
@@ -154,10 +155,16 @@ class Slot:
     def requests_under_way(self) -> list[Request]:
         return [request for lane in self.lanes if (request := lane.read()) is not None]
 
-    def busy_since(self) -> float | None:
-        """Start of the oldest request under way, in seconds on the monotonic clock."""
-        starts = [since for lane in self.lanes if (since := lane.cells[SINCE_NS])]
-        return min(starts) / 1e9 if starts else None
+    def under_way(self) -> list[tuple[int, float]]:
+        """Number and start of each request under way, the oldest first; the start in seconds on the monotonic clock."""
+        found = []
+        for lane in self.lanes:
+            cells = lane.cells
+            if since := cells[SINCE_NS]:
+                number = cells[NUMBER]
+                if cells[SINCE_NS] == since:  # else it has ended meanwhile, or another has begun
+                    found.append((number, since / 1e9))
+        return sorted(found)
 
 
 class Lane:

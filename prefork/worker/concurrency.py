@@ -22,12 +22,13 @@ from functools import partial
 from typing import Any, NoReturn, Protocol
 
 from prefork.address import describe_peer
-from prefork.servers.base import finish_one, serve_one
+from prefork.servers.base import NO_DEADLINE, Deadline, finish_one, serve_one
 from prefork.servers.crew import Crew
 from prefork.servers.traits import concurrency_of, overrides
 from prefork.system import processes, slots, stdio
 from prefork.system.bell import Bell
 from prefork.system.slots import Lane
+from prefork.worker.deadlines import Deadlines
 from prefork.worker.ledger import Ledger, SharedLedger
 
 Server = Any  # of ours, the standard library's or anybody's: only its documented methods are called
@@ -72,8 +73,9 @@ class Sync:
     is_in_loop = True
     has_room = True
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, deadlines: Deadlines | None = None) -> None:
         self.ledger = ledger
+        self._deadline = None if deadlines is None else deadlines.in_main_thread
 
     def adopt(self, server: Server) -> None:
         if concurrency_of(server) != "sync":  # its mix-in would not wait for the request's end
@@ -81,7 +83,11 @@ class Sync:
 
     def handle(self, server: Server, request: Any, client_address: Any) -> None:
         lane = self.ledger.begin(client_address)
-        self.ledger.end(lane, serve_one(server, request, client_address))
+        deadline: Deadline = NO_DEADLINE
+        if self._deadline is not None:
+            deadline = self._deadline
+            self._deadline.number = self.ledger.begun
+        self.ledger.end(lane, serve_one(server, request, client_address, deadline))
 
     def news(self) -> News:
         return {}

@@ -46,6 +46,8 @@ class Brief(NamedTuple):
     :param worker_start: called in each worker before its first request, ``worker_stop`` after its last; or empty.
     :param binds: pairs of a bind's URL and its listener.
     :param drain: seconds an orphan may use to finish its request.
+    :param timeout: seconds a request may take before it is interrupted; 0 is for ever.
+    :param keeps_timed_out: whether a worker stays that had such a request.
     :param descriptors: the soft limit of open descriptors that workers get.
     """
 
@@ -69,6 +71,8 @@ class Brief(NamedTuple):
     kick: int = -1
     balance: str = "warm"
     drain: float = 0.0
+    timeout: float = 0.0
+    keeps_timed_out: bool = False
     descriptors: int = -1
     chdir: str = ""
     pythonpath: list[str] = []  # noqa: RUF012  nobody changes it
@@ -129,12 +133,15 @@ class Broken(NamedTuple):
 
 
 class Left(NamedTuple):
-    """:param requests: as many as it served in its life."""
+    """:param requests: as many as it served in its life.
+    :param is_sound: it does not leave for a fault of its own.
+    """
 
     slot: int
     order: int
     requests: int
     why: str
+    is_sound: bool = False
 
 
 class Wake(NamedTuple):

@@ -26,6 +26,7 @@ from prefork.worker import application, hooks
 from prefork.worker.application import Application
 from prefork.worker.badge import Badge
 from prefork.worker.concurrency import AsItsServerSays, Children, Concurrency, Sync, Threads
+from prefork.worker.deadlines import Deadlines
 from prefork.worker.ledger import Ledger, SharedLedger
 from prefork.worker.notices import Notices
 from prefork.worker.own_loop import OwnLoop
@@ -95,6 +96,7 @@ class Worker:
         self._wakeup = wakeup
         self._notices = Notices(brief.notices)
         self._ledger = Ledger(brief, order, self._notices)
+        self._deadlines: Deadlines | None = None  # known once the ledger is chosen
         self._warn_again_at = 0.0
 
     def live(self) -> NoReturn:
@@ -165,7 +167,8 @@ class Worker:
         is_its_own = any(overrides(s, "process_request") or runs_its_own_loop(s) for s in servers)
         way = brief.concurrency or next((concurrency_of(server) for server in servers), "sync")
         if way == "sync" and not is_its_own:
-            concurrency: Concurrency = Sync(self._ledger)
+            self._deadlines = self._choose_deadlines()
+            concurrency: Concurrency = Sync(self._ledger, self._deadlines)
         else:
             size = brief.children if way == "fork" else brief.threads
             self._ledger = ledger = SharedLedger(brief, self._order, self._notices, size)
@@ -178,6 +181,10 @@ class Worker:
         for server in servers:
             concurrency.adopt(server)
         return concurrency
+
+    def _choose_deadlines(self) -> Deadlines | None:
+        brief = self._brief
+        return Deadlines(self._ledger, brief.timeout, retires=not brief.keeps_timed_out) if brief.timeout else None
 
     def _pin_badge(self) -> Badge:
         brief = self._brief
@@ -221,6 +228,8 @@ class Worker:
         """For whoever is in a handler, or in a loop of its own: ours reads the signal from the wakeup pipe."""
         if signum == signal.SIGTERM or not self._ledger.is_wanted:
             self._stopping.begin()
+        if self._deadlines is not None:
+            self._deadlines.strike(frame)  # last, for it may raise
 
     def _outlive_master(self, signum: int, frame: FrameType | None) -> None:
         """Finish what is under way, but listen no more meanwhile: the next master may want the address."""
@@ -327,7 +336,7 @@ class Worker:
         ledger = self._ledger
         ledger.enter(StateCell.RETIRING)
         if ledger.leaving:
-            self._notices.send(Left(self._order.slot, self._order.order, ledger.ended, ledger.leaving))
+            self._notices.send(Left(self._order.slot, self._order.order, ledger.ended, ledger.leaving, ledger.is_sound))
         self._wait.leave()
         is_final = ledger.phase == OrderCell.DRAIN
         if is_final:

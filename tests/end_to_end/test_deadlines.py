@@ -1,7 +1,58 @@
 """A request that does not end is ended, and only that one."""
 
 from tests.end_to_end.clients import Question, ask
-from tests.end_to_end.harness import STREAM, TCP, Gate, serving
+from tests.end_to_end.harness import STREAM, TCP, Gate, Watched, serving
+
+SOFT = ("--timeout", "300ms", "--request-hard", "1h")
+
+# the soft limit
+
+
+def test_a_request_that_takes_too_long_is_interrupted_where_it_is(gate: Gate) -> None:
+    """Its traceback is logged with peer, number and age, its client is closed, and its worker replaced in peace."""
+    with serving(STREAM, "-b", TCP, "-w", "1", *SOFT) as master:
+        stuck = Question(master.bind(), f"hold {gate.path}")
+        host, port = stuck.socket.getsockname()
+        with Watched([gate.visitor().pid]) as worker:
+            assert stuck.is_lost()
+            line = master.wait_for("RequestTimeout: ")
+            assert f"{host}:{port} #1 is interrupted after 0.3 s; its limit is 0.3 s" in line
+            assert master.lines("in pass_gate"), "the traceback says where it was"
+            master.wait_for("retires: a request exceeded its limit of 0.3 s")
+            worker.wait_all()
+        assert ask(master.bind(), "next") == "NEXT"
+        assert not master.lines("is killed")
+
+
+def test_a_worker_may_be_kept_after_a_timeout(gate: Gate) -> None:
+    """The same process answers the next client."""
+    with serving(STREAM, "-b", TCP, "-w", "1", *SOFT, "--on-timeout", "keep") as master:
+        stuck = Question(master.bind(), f"hold {gate.path}")
+        pid = gate.visitor().pid
+        assert stuck.is_lost()
+        assert int(ask(master.bind(), "pid")) == pid
+
+
+def test_a_handler_may_answer_that_it_was_too_slow(gate: Gate) -> None:
+    """It catches what interrupts it; nothing else does, not even where every Exception is caught."""
+    with serving(STREAM, "-b", TCP, "-w", "1", *SOFT) as master:
+        patient = Question(master.bind(), f"stubborn {gate.path}")
+        gate.visitor()
+        assert patient.answer() == "too slow"
+
+
+def test_timeouts_of_workers_that_have_just_begun_are_no_crashes(gate: Gate) -> None:
+    """Each of six requests in a row costs a worker, and no replacement waits."""
+    with serving(STREAM, "-b", TCP, "-w", "1", *SOFT) as master:
+        for _ in range(6):
+            stuck = Question(master.bind(), f"hold {gate.path}")
+            gate.visitor()
+            assert stuck.is_lost()
+        assert ask(master.bind(), "next") == "NEXT"
+        assert not master.lines("failures in a row")
+
+
+# the hard limit
 
 
 def test_a_stuck_request_is_ended_and_the_log_says_whose_it_was(gate: Gate) -> None:

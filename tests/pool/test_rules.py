@@ -22,6 +22,7 @@ from prefork.pool.events import (
     MoldNotStarted,
     MoldStarted,
     ReloadAsked,
+    RequestsInterrupted,
     ScaleAsked,
     ServiceFailed,
     StopAsked,
@@ -40,6 +41,7 @@ from prefork.pool.orders import (
     Cause,
     DismissMold,
     FailService,
+    InterruptRequests,
     KillMold,
     KillWorker,
     Order,
@@ -395,6 +397,50 @@ def test_nobody_is_retired_as_surplus_while_a_stuck_worker_is_killed() -> None:
     assert decided(pool, at=30, slots=slots, policy=policy) == now(30, kill)
     pool = after(pool, WorkerKilled(at=30, slot=1, order=1, why=kill.why))
     assert decided(pool, at=30, slots=slots, policy=policy) == QUIET
+
+
+# interrupt_stuck
+
+
+def busy(*under_way: tuple[int, float]) -> Reading:
+    """A reading of requests under way: number and start of each, the oldest first."""
+    return Reading(busy_since=under_way[0][1], under_way=under_way)
+
+
+SOFT = replace(POLICY, timeout=10)
+
+
+def test_a_request_beyond_the_soft_limit_is_interrupted() -> None:
+    """Nobody else is, and again each second, as long as it lasts: it may be where it cannot be interrupted."""
+    slots = {1: busy((7, 20.0)), 2: Reading(requests=9)}
+    pool = serving()
+    assert decided(pool, at=29, slots=slots, policy=SOFT) == wait(30)
+    assert decided(pool, at=30, slots=slots, policy=SOFT) == now(30, InterruptRequests(1, 1, 7))
+    pool = after(pool, RequestsInterrupted(at=30, slot=1, order=1, number=7))
+    assert decided(pool, at=30, slots=slots, policy=SOFT) == wait(31)
+    assert decided(pool, at=31, slots=slots, policy=SOFT) == now(31, InterruptRequests(1, 1, 7))
+    assert decided(pool, at=31, slots={1: busy((8, 30.5))}, policy=SOFT) == wait(40.5)
+
+
+def test_of_several_requests_all_that_are_overdue_are_interrupted() -> None:
+    """One number says it of all that began before, and a later one has its own time."""
+    pool, slots = serving(1), {1: busy((3, 20.0), (5, 21.0), (6, 25.0))}
+    assert decided(pool, at=31, slots=slots, policy=SOFT) == Decision((InterruptRequests(1, 1, 5),), until=31)
+    pool = after(pool, RequestsInterrupted(at=31, slot=1, order=1, number=5))
+    assert decided(pool, at=31, slots=slots, policy=SOFT) == wait(32)
+    slots = {1: busy((3, 20.0), (6, 21.5))}
+    assert decided(pool, at=31, slots=slots, policy=SOFT) == wait(31.5)
+    assert decided(pool, at=31.5, slots=slots, policy=SOFT) == now(31.5, InterruptRequests(1, 1, 6))
+
+
+def test_a_worker_that_leaves_after_a_timeout_is_replaced_at_once() -> None:
+    """However young it is: a slow request says nothing of its worker."""
+    pool = serving()
+    for order in range(2, 8):
+        left = WorkerLeft(at=1, slot=2, order=order, why="a request took too long", is_sound=True)
+        pool = after(pool, left, exited(2, order, at=1))
+        assert decided(pool, at=1) == now(1, SpawnWorker(2, order + 1, 1, Cause.DIED))
+        pool = after(pool, ready(2, order + 1, at=1, cause=Cause.DIED))
 
 
 # spawn_missing
