@@ -8,6 +8,7 @@ want of a thread or process: then the worker handles it in its own loop.
 Read next: ``worker.py``, whose loop takes the requests; ``prefork/servers/base.py``, what handling one means.
 """
 
+import contextlib
 import logging
 import os
 import select
@@ -22,6 +23,7 @@ from functools import partial
 from typing import Any, NoReturn, Protocol
 
 from prefork.address import describe_peer
+from prefork.errors import RequestTimeout
 from prefork.servers.base import NO_DEADLINE, Deadline, finish_one, serve_one
 from prefork.servers.crew import Crew
 from prefork.servers.traits import concurrency_of, overrides
@@ -30,8 +32,10 @@ from prefork.system.bell import Bell
 from prefork.system.slots import Lane
 from prefork.worker.deadlines import Deadlines
 from prefork.worker.ledger import Ledger, SharedLedger
+from prefork.worker.protocol import READ_YOUR_ORDERS
 
 Server = Any  # of ours, the standard library's or anybody's: only its documented methods are called
+Finish = Callable[[Any, Any, Deadline], BaseException | None]  # as finish_one without the server
 News = Mapping[int, Callable[[], object]]  # descriptors to wait for, and what to do when one is readable
 
 logger = logging.getLogger("prefork.worker")
@@ -108,9 +112,10 @@ class _Shared:
 
     is_in_loop = False
 
-    def __init__(self, ledger: SharedLedger) -> None:
+    def __init__(self, ledger: SharedLedger, deadlines: Deadlines | None = None) -> None:
         self.ledger: Ledger = ledger
         self._shared = ledger
+        self._deadlines = deadlines
         self._in_hand: Lane | None = None
 
     @property
@@ -126,6 +131,10 @@ class _Shared:
 
     def wait_for_room(self) -> None:
         raise NotImplementedError
+
+    def _deadline_of(self, lane: Lane | None, request: Any) -> Deadline:
+        """For the calling thread, which is about to handle the request."""
+        return NO_DEADLINE if self._deadlines is None or lane is None else self._deadlines.of(lane, request)
 
     def _take_over(self, client_address: Any) -> Lane:
         lane, self._in_hand = self._in_hand, None
@@ -145,8 +154,8 @@ class Threads(_Shared):
     :param size: as many at a time.
     """
 
-    def __init__(self, ledger: SharedLedger, size: int) -> None:
-        super().__init__(ledger)
+    def __init__(self, ledger: SharedLedger, size: int, deadlines: Deadlines | None = None) -> None:
+        super().__init__(ledger, deadlines)
         self._bell = Bell()
         self._crew = Crew(size, self._bell.ring)
         self._crew.keep()
@@ -156,12 +165,12 @@ class Threads(_Shared):
         return self._crew.has_room  # a thread is free a moment after its request has ended
 
     def adopt(self, server: Server) -> None:
-        finish: Callable[[Any, Any], object] = partial(finish_one, server)
+        finish: Finish = partial(finish_one, server)
         if overrides(server, "process_request_thread"):
             finish = partial(_let, server.process_request_thread)
         server.process_request = partial(self._process, finish)
 
-    def _process(self, finish: Callable[[Any, Any], object], request: Any, client_address: Any) -> None:
+    def _process(self, finish: Finish, request: Any, client_address: Any) -> None:
         lane = self._take_over(client_address)
         try:
             self._crew.hand_over((self._work, (finish, request, client_address, lane)), daemon=True, awaited=False)
@@ -169,9 +178,9 @@ class Threads(_Shared):
             logger.warning("no thread for %s: %s; the worker's own serves it", describe_peer(client_address), error)
             self._work(finish, request, client_address, lane)
 
-    def _work(self, finish: Callable[[Any, Any], object], request: Any, client_address: Any, lane: Lane) -> None:
+    def _work(self, finish: Finish, request: Any, client_address: Any, lane: Lane) -> None:
         self._shared.belong_to_thread(lane)
-        raised = finish(request, client_address)
+        raised = finish(request, client_address, self._deadline_of(lane, request))
         self._shared.belong_to_thread(None)
         self.ledger.end(lane, raised)
         if self.ledger.leaving:
@@ -187,11 +196,18 @@ class Threads(_Shared):
         self._crew.wait_until_idle()
 
 
-def _let(process: Callable[[Any, Any], None], request: Any, client_address: Any) -> BaseException | None:
+def _let(
+    process: Callable[[Any, Any], None], request: Any, client_address: Any, deadline: Deadline
+) -> BaseException | None:
     """Let the server's own ``process_request_thread`` do it, which tells its errors itself."""
     try:
-        process(request, client_address)
+        try:
+            deadline.arm()
+            process(request, client_address)
+        finally:
+            deadline.disarm()
     except BaseException as error:
+        deadline.disarm()
         logger.exception("process_request_thread failed serving %s", describe_peer(client_address))
         return error
     return None
@@ -203,8 +219,10 @@ class Children(_Shared):
     :param settle: called in each child before it handles its request: it is not the worker.
     """
 
-    def __init__(self, ledger: SharedLedger, settle: Callable[[], None]) -> None:
-        super().__init__(ledger)
+    def __init__(self, ledger: SharedLedger, settle: Callable[[], None], deadlines: Deadlines | None = None) -> None:
+        super().__init__(ledger, deadlines)
+        if deadlines is not None:
+            deadlines.tell_children = self._interrupt
         self._settle = settle
         self._ends = select.epoll()  # of children: one descriptor for all
         self._lanes: dict[int, Lane] = {}  # by pidfd
@@ -259,16 +277,23 @@ class Children(_Shared):
         text = "no process for %s: %s; the worker's own serves it"
         logger.warning(text, describe_peer(client_address), error.strerror)
         self._shared.belong_to_thread(lane)
-        raised = finish_one(server, request, client_address)
+        raised = finish_one(server, request, client_address, self._deadline_of(lane, request))
         self._shared.belong_to_thread(None)
         self.ledger.end(lane, raised)
+
+    def _interrupt(self, overdue: int) -> None:
+        """Called in a signal handler: it may meet a child that has just been collected, or not been watched yet."""
+        for pidfd, lane in list(self._lanes.items()):
+            if lane.cells[slots.NUMBER] <= overdue:
+                with contextlib.suppress(OSError):
+                    processes.tell(pidfd, READ_YOUR_ORDERS)
 
     def _live_as_child(self, server: Server, request: Any, client_address: Any, lane: Lane) -> NoReturn:
         """Finish the request and end; whatever happens, never return into the worker's stack."""
         try:
             self._settle()
             self.ledger.belong_to_child(lane)
-            raised = finish_one(server, request, client_address)
+            raised = finish_one(server, request, client_address, self._deadline_of(lane, request))
             if raised is not None and os.getppid() == self._pid:  # else the lane may be a successor's by now
                 lane.cells[slots.FAILED] = 1
         finally:
@@ -292,8 +317,9 @@ class Children(_Shared):
                 ending = processes.Ending()
             # our copy may not be the last, and a descriptor leaves the set only with its last copy: epoll(7)
             self._ends.unregister(pidfd)
+            lane = self._lanes.pop(pidfd)
             os.close(pidfd)
-            self._end(self._lanes.pop(pidfd), ending)
+            self._end(lane, ending)
 
     def _end(self, lane: Lane, ending: processes.Ending | None) -> None:
         if ending is not None and (ending.signal or ending.code):
@@ -321,8 +347,8 @@ class AsItsServerSays(_Shared):
     Some close by letting go of the socket, and a datagram there is nothing to close of.
     """
 
-    def __init__(self, ledger: SharedLedger) -> None:
-        super().__init__(ledger)
+    def __init__(self, ledger: SharedLedger, deadlines: Deadlines | None = None) -> None:
+        super().__init__(ledger, deadlines)
         self._bell = Bell()
         self._open: dict[int, tuple[object, Lane]] = {}  # by identity: a weak reference, or what cannot have one
         self._let_go: deque[int] = deque()  # identities of requests that are no more, whose books are still open
@@ -367,8 +393,17 @@ class AsItsServerSays(_Shared):
     def _finish(self, finish: Callable[[Any, Any], object], request: Any, client_address: Any) -> None:
         _, lane = self._open.get(id(request), (None, None))
         self._shared.belong_to_thread(lane)
+        deadline = self._deadline_of(lane, request)
         try:
-            finish(request, client_address)
+            try:
+                deadline.arm()
+                finish(request, client_address)
+            finally:
+                deadline.disarm()
+        except RequestTimeout as error:  # nobody else's business: to the server, its handler has ended
+            deadline.disarm()
+            logger.exception("the handler left by RequestTimeout serving %s", describe_peer(client_address))
+            self._end(request, error)
         finally:
             self._shared.belong_to_thread(None)
             if isinstance(request, tuple) and isinstance(request[-1], socket.socket):  # a datagram

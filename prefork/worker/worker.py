@@ -167,24 +167,27 @@ class Worker:
         is_its_own = any(overrides(s, "process_request") or runs_its_own_loop(s) for s in servers)
         way = brief.concurrency or next((concurrency_of(server) for server in servers), "sync")
         if way == "sync" and not is_its_own:
-            self._deadlines = self._choose_deadlines()
-            concurrency: Concurrency = Sync(self._ledger, self._deadlines)
+            deadlines = self._choose_deadlines()
+            concurrency: Concurrency = Sync(self._ledger, deadlines)
         else:
             size = brief.children if way == "fork" else brief.threads
             self._ledger = ledger = SharedLedger(brief, self._order, self._notices, size)
+            deadlines = self._choose_deadlines()
             if any(overrides(server, "process_request") for server in servers) or (is_its_own and way == "sync"):
-                concurrency = AsItsServerSays(ledger)
+                concurrency = AsItsServerSays(ledger, deadlines)
             elif way == "thread":
-                concurrency = Threads(ledger, size)
+                concurrency = Threads(ledger, size, deadlines)
             else:
-                concurrency = Children(ledger, self._become_child)
+                concurrency = Children(ledger, self._become_child, deadlines)
         for server in servers:
             concurrency.adopt(server)
         return concurrency
 
     def _choose_deadlines(self) -> Deadlines | None:
         brief = self._brief
-        return Deadlines(self._ledger, brief.timeout, retires=not brief.keeps_timed_out) if brief.timeout else None
+        if brief.timeout:
+            self._deadlines = Deadlines(self._ledger, brief.timeout, retires=not brief.keeps_timed_out)
+        return self._deadlines
 
     def _pin_badge(self) -> Badge:
         brief = self._brief
@@ -199,6 +202,8 @@ class Worker:
         forget_inherited_handlers()
         for signum in _HEARD:  # whoever stops the service may tell all of its processes, and not the worker alone
             signal.signal(signum, _let_pass)  # no SIG_IGN, which a program that the handler starts would inherit
+        if (deadlines := self._deadlines) is not None:
+            signal.signal(READ_YOUR_ORDERS, lambda signum, frame: deadlines.strike_child(frame))
         signal.signal(signal.SIGIO, lambda signum, frame: _die_within(self._brief.drain))
         if lifeline.is_cut(lifeline.arm(self._brief.lifeline)):
             _die_within(self._brief.drain)

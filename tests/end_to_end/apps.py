@@ -55,6 +55,12 @@ def _stubborn(path: str) -> str:
             return "too slow"
 
 
+def _spin(path: str) -> str:
+    tell(path)
+    while True:
+        sum(range(100))
+
+
 def _exit(code: str) -> str:
     os._exit(int(code))
 
@@ -136,6 +142,7 @@ COMMANDS: dict[str, Callable[[str], str]] = {
     "pid": _pid,
     "hold": _hold,
     "stubborn": _stubborn,
+    "spin": _spin,
     "exit": _exit,
     "segfault": _segfault,
     "raise": _raise,

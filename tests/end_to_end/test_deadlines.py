@@ -1,7 +1,12 @@
 """A request that does not end is ended, and only that one."""
 
-from tests.end_to_end.clients import Question, ask
+import socket
+
+import pytest
+
+from tests.end_to_end.clients import Question, ask, endpoint
 from tests.end_to_end.harness import STREAM, TCP, Gate, Watched, serving
+from tests.end_to_end.test_modes import MODES
 
 SOFT = ("--timeout", "300ms", "--request-hard", "1h")
 
@@ -50,6 +55,60 @@ def test_timeouts_of_workers_that_have_just_begun_are_no_crashes(gate: Gate) -> 
             assert stuck.is_lost()
         assert ask(master.bind(), "next") == "NEXT"
         assert not master.lines("failures in a row")
+
+
+def name_of(connection: socket.socket) -> str:
+    """As the log names it."""
+    host, port = connection.getsockname()
+    return f"{host}:{port}"
+
+
+@pytest.mark.parametrize("mode", ["sync", "thread", "fork", "hybrid"])
+def test_who_waits_for_a_silent_client_is_interrupted(mode: str) -> None:
+    """In every mode: what blocks is ended, the traceback says where, the client is closed, and the next one served."""
+    with serving(STREAM, "-b", TCP, *MODES[mode], *SOFT) as master:
+        with endpoint(master.bind()).connect() as silent:
+            peer = name_of(silent)
+            assert silent.recv(1) == b""
+        assert f"{peer} #1 is interrupted after 0.3 s" in master.wait_for("RequestTimeout: ")
+        assert master.lines("self.rfile.readline()")
+        assert ask(master.bind(), "next") == "NEXT"
+
+
+@pytest.mark.parametrize("mode", ["sync", "thread", "fork", "hybrid"])
+def test_who_never_waits_is_interrupted(mode: str, gate: Gate) -> None:
+    """Three requests that compute without end, in one worker where it takes so many; all are interrupted."""
+    with serving(STREAM, "-b", TCP, *MODES[mode], *SOFT) as master:
+        questions = [Question(master.bind(), f"spin {gate.path}") for _ in range(3)]
+        gate.visitors(3)
+        assert all(question.is_lost() for question in questions)
+        master.wait_for("RequestTimeout: ", count=3)
+        assert ask(master.bind(), "next") == "NEXT"
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork"])
+def test_a_worker_of_many_requests_may_be_kept_after_a_timeout(mode: str, gate: Gate) -> None:
+    """The same process goes on; where it was a child that was interrupted, it does so anyway."""
+    keep = () if mode == "fork" else ("--on-timeout", "keep")
+    with serving(STREAM, "-b", TCP, *MODES[mode], *SOFT, *keep) as master:
+        before = master.workers()
+        with endpoint(master.bind()).connect() as silent:
+            assert silent.recv(1) == b""
+        master.wait_for("RequestTimeout: ")
+        assert ask(master.bind(), "next") == "NEXT"
+        assert master.workers() == before
+        assert not master.lines("retires")
+
+
+@pytest.mark.parametrize("target", ["Pooled", "Extending", "ExtendingThreads", "ExtendingChildren"])
+def test_servers_that_handle_requests_their_own_way_are_interrupted_too(target: str) -> None:
+    """A pool of threads of its own, a loop of its own: as far as handlers are called by ``finish_request``."""
+    handler = ("--handler", "tests.end_to_end.targets:Handler")
+    with serving(f"tests.end_to_end.targets:{target}", "-b", TCP, "-w", "1", *handler, *SOFT) as master:
+        with endpoint(master.bind()).connect() as silent:
+            assert silent.recv(1) == b""
+        master.wait_for("RequestTimeout: ")
+        assert ask(master.bind(), "next") == "NEXT"
 
 
 # the hard limit

@@ -7,6 +7,8 @@ import os
 import random
 import signal
 import socketserver
+import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,14 +18,15 @@ import pytest
 
 from prefork.errors import RequestTimeout
 from prefork.system import processes, slots
-from prefork.worker.concurrency import Sync
+from prefork.worker.concurrency import Sync, Threads
 from prefork.worker.deadlines import Deadlines
-from prefork.worker.ledger import Ledger
+from prefork.worker.ledger import Ledger, SharedLedger
 from prefork.worker.notices import Notices
 from prefork.worker.protocol import READ_YOUR_ORDERS, Brief, Fork
 from tests.children import Child, Link, is_readable
 
 LIMIT_NS = 300_000  # how long a request may take: as long as a few hundred lines of a handler
+THREADS = 4
 FEW, MANY = 300, pytest.param(20_000, marks=pytest.mark.long)
 
 
@@ -142,6 +145,15 @@ class Books(Ledger):
         super().end(lane, raised)
 
 
+class SharedBooks(SharedLedger):
+    """The same of several requests at a time."""
+
+    def end(self, lane: slots.Lane, raised: object) -> None:
+        if raised is not None:
+            failed.append((lane.cells[slots.NUMBER], str(raised)))
+        super().end(lane, raised)
+
+
 failed: list[tuple[int, str]] = []  # of the child that serves
 
 
@@ -167,4 +179,32 @@ def serve_in_turn(board: slots.Scoreboard, count: int) -> Callable[[Link], None]
 def test_only_the_slow_are_interrupted_one_at_a_time(board: slots.Scoreboard, count: int) -> None:
     """None escapes into the loop, none hits another request, and every other request is whole."""
     with Child(serve_in_turn(board, count)) as worker:
+        interrupt(board, worker)
+
+
+def serve_in_threads(board: slots.Scoreboard, count: int) -> Callable[[Link], None]:
+    """A worker whose threads handle one request after another, each on a connection of its own."""
+
+    def serve(parent: Link) -> None:
+        ledger = SharedBooks(brief(board), Fork(1, 1, 0), Notices(-1), THREADS)
+        deadlines = Deadlines(ledger, LIMIT_NS / 1e9, retires=False)
+        signal.signal(READ_YOUR_ORDERS, lambda signum, frame: deadlines.strike(frame))
+        sys.setswitchinterval(1e-5)  # so that threads go on at any step of whoever interrupts them
+        escaped: list[str] = []
+        threading.excepthook = lambda hooked: escaped.append(repr(hooked.exc_value))
+        server, strategy = Server(), Threads(ledger, THREADS, deadlines)
+        strategy.adopt(server)
+        for number in range(1, count + 1):
+            strategy.wait_for_room()
+            strategy.handle(server, number, "peer")
+        strategy.finish()
+        server.outcome._replace(raised=failed, escaped=escaped).expect_only_the_slow_were_hit(count)
+
+    return serve
+
+
+@pytest.mark.parametrize("count", [FEW, MANY])
+def test_only_the_slow_are_interrupted_in_threads(board: slots.Scoreboard, count: int) -> None:
+    """A thread that has gone on to another request, or to none, is never interrupted for the one before."""
+    with Child(serve_in_threads(board, count)) as worker:
         interrupt(board, worker)
