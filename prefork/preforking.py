@@ -48,6 +48,7 @@ _SETTINGS = (
     "boot_timeout",
     "timeout",
     "on_timeout",
+    "request_slow",
     "request_hard",
 )
 # as attributes of a server; the one that the standard library has a meaning for is called differently there
@@ -122,6 +123,7 @@ class PreforkingMixIn:
     :cvar request_timeout: interrupt a request that takes longer, by ``RequestTimeout``; ``None`` is never. ``timeout``
         is the standard library's, and means the wait of ``handle_request``.
     :cvar on_timeout: whether the worker of such a request should ``retire``, or ``keep`` serving.
+    :cvar request_slow: put the stacks of a worker into the log whose request takes longer; ``None`` is never.
     :cvar request_hard: kill a worker whose request takes longer; ``None`` is never.
     """
 
@@ -137,6 +139,7 @@ class PreforkingMixIn:
     boot_timeout: float | str = 60.0
     request_timeout: float | str | None = None
     on_timeout: Literal["retire", "keep"] = "retire"
+    request_slow: float | str | None = None
     request_hard: float | str | None = None
 
     def __init__(self, *arguments: Any, **named: Any) -> None:

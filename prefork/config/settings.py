@@ -71,6 +71,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     boot_timeout: Seconds = Seconds(60.0)
     timeout: Seconds | None = None
     on_timeout: Literal["retire", "keep"] = "retire"
+    request_slow: Seconds | None = None
     request_hard: Seconds | None = None
     max_requests: int = 0
     max_requests_jitter: int = 0
@@ -120,6 +121,9 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         if self.timeout and self.request_hard and self.request_hard < self.timeout:
             what = f"{self.request_hard:g} s is less than timeout, which is {self.timeout:g} s"
             raise ValueError(f"request_hard: {what}; make it longer, or leave it out")
+        if self.request_slow and self.request_hard and self.request_slow >= self.request_hard:
+            what = f"{self.request_slow:g} s is not less than request_hard, which is {self.request_hard:g} s"
+            raise ValueError(f"request_slow: {what}; make it shorter, or leave it out")
 
     def _settle_bind(self) -> None:
         if self.bind == NO_BIND:

@@ -92,6 +92,7 @@ class Hands:
             boot=self.settings.boot_timeout,
             max_requests=settings.max_requests,
             timeout=settings.timeout or None,
+            request_slow=settings.request_slow or None,
             request_hard=settings.request_hard or None,
             slots=SLOTS,
         )

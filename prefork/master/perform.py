@@ -14,9 +14,17 @@ from typing import Any
 from prefork.master.hands import Child, Events, Hands, Machine
 from prefork.pool import events, orders
 from prefork.system import draining, processes, slots
-from prefork.worker.protocol import READ_YOUR_ORDERS, Fork, OrderCell
+from prefork.worker.protocol import DUMP_STACKS, READ_YOUR_ORDERS, Fork, OrderCell
 
 now = time.monotonic
+_ToWorker = (
+    orders.RetireWorker
+    | orders.InterruptRequests
+    | orders.TellSlowRequests
+    | orders.ExpelWorker
+    | orders.DumpWorker
+    | orders.KillWorker
+)
 
 
 def perform(order: orders.Order, hands: Hands, machine: Machine) -> Events:
@@ -70,7 +78,8 @@ def _spawn_worker(order: orders.SpawnWorker, hands: Hands, machine: Machine) -> 
         max_requests=max_requests,
     )
     cells = hands.line(order.slot).orders
-    cells[slots.PHASE], cells[slots.INTERRUPT] = OrderCell.SERVE, 0
+    cells[slots.PHASE] = OrderCell.SERVE
+    cells[slots.INTERRUPT] = cells[slots.STACKS] = cells[slots.STACKS_OF] = 0
     fork = Fork(order.slot, order.order, max_requests)
     return [ordered, *machine.molding.fork(order.generation, fork, hands, machine)]
 
@@ -93,6 +102,45 @@ def _interrupt_requests(order: orders.InterruptRequests, hands: Hands, machine: 
     return [events.RequestsInterrupted(at=now(), slot=order.slot, order=order.order, number=order.number, why=why)]
 
 
+def _tell_slow_requests(order: orders.TellSlowRequests, hands: Hands, machine: Machine) -> Events:
+    why = _ask_for_stacks(order, hands, order.number)
+    return [events.SlowRequestsTold(at=now(), slot=order.slot, order=order.order, number=order.number, why=why)]
+
+
+def _expel_worker(order: orders.ExpelWorker, hands: Hands, machine: Machine) -> Events:
+    requests, _ = hands.account(order.slot, order.order)
+    cells = hands.line(order.slot).orders
+    cells[slots.STACKS] |= slots.LAST_WORDS
+    if cells[slots.PHASE] == OrderCell.SERVE:
+        cells[slots.PHASE] = OrderCell.RETIRE
+    why = f"{order.why}; it was serving {_ask_for_stacks(order, hands)}"
+    return [events.WorkerExpelled(at=now(), slot=order.slot, order=order.order, why=why, requests=requests)]
+
+
+def _ask_for_stacks(
+    order: orders.TellSlowRequests | orders.ExpelWorker, hands: Hands, number: int | None = None
+) -> str:
+    """:param number: of the newest request that they are asked for; ``None`` for all.
+    :returns: whose those requests are.
+    """
+    _, under_way = hands.account(order.slot, order.order)
+    whose = [request for request in under_way if number is None or request.number <= number]
+    cells = hands.line(order.slot).orders
+    cells[slots.STACKS_OF] = max((request.number for request in whose), default=0)
+    cells[slots.STACKS] += 1
+    child = _child(order, hands)
+    if child is not None:
+        processes.tell(child.pidfd, READ_YOUR_ORDERS)
+    return ", ".join(_whose(request) for request in whose)
+
+
+def _dump_worker(order: orders.DumpWorker, hands: Hands, machine: Machine) -> Events:
+    child = _child(order, hands)
+    if child is not None:
+        processes.tell(child.pidfd, DUMP_STACKS)
+    return [events.WorkerDumped(at=now(), slot=order.slot, order=order.order)]
+
+
 def _whose(request: slots.Request) -> str:
     return f"{request.peer} #{request.number} for {now() - request.since:.1f} s"
 
@@ -109,7 +157,7 @@ def _kill_worker(order: orders.KillWorker, hands: Hands, machine: Machine) -> Ev
     return [events.WorkerKilled(at=now(), slot=order.slot, order=order.order, why=why, requests=requests)]
 
 
-def _child(order: orders.RetireWorker | orders.InterruptRequests | orders.KillWorker, hands: Hands) -> Child | None:
+def _child(order: _ToWorker, hands: Hands) -> Child | None:
     """The process that the order is about; ``None`` where it is no more."""
     child = hands.children.get(order.slot)
     return child if child is not None and child.order == order.order else None
@@ -142,6 +190,9 @@ _PERFORM: dict[type[orders.Order], Callable[[Any, Hands, Machine], Events]] = {
     orders.SpawnWorker: _spawn_worker,
     orders.RetireWorker: _retire_worker,
     orders.InterruptRequests: _interrupt_requests,
+    orders.TellSlowRequests: _tell_slow_requests,
+    orders.ExpelWorker: _expel_worker,
+    orders.DumpWorker: _dump_worker,
     orders.KillWorker: _kill_worker,
     orders.RefuseNew: _refuse_new,
     orders.ShutDoor: _shut_door,

@@ -166,6 +166,30 @@ class RequestsInterrupted(WorkerEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SlowRequestsTold(WorkerEvent):
+    """We asked it for its stacks, for requests up to a number are slow; ``why`` is as above."""
+
+    number: int
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerExpelled(WorkerEvent):
+    """We asked it for its stacks and told it to leave: it has a request beyond the hard limit.
+
+    :param requests: as many as it had served.
+    """
+
+    why: str
+    requests: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerDumped(WorkerEvent):
+    """We asked for its stacks once more, by the signal that is heard also where no Python code runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerRetired(WorkerEvent):
     """We told it to take nothing new and leave."""
 

@@ -213,6 +213,27 @@ def _requests_interrupted(pool: Pool, event: events.RequestsInterrupted) -> Pool
     return _with_worker(pool, replace(worker, interrupted=event.number, interrupted_at=event.at))
 
 
+def _slow_requests_told(pool: Pool, event: events.SlowRequestsTold) -> Pool:
+    worker = _find(pool, event)
+    return (
+        pool if worker is None else _with_worker(pool, replace(worker, told_slow=max(worker.told_slow, event.number)))
+    )
+
+
+def _worker_expelled(pool: Pool, event: events.WorkerExpelled) -> Pool:
+    worker = _find(pool, event)
+    if worker is None or worker.state in (State.EXPELLED, State.KILLED):
+        return pool
+    if worker.is_living:
+        pool = _owe(pool, worker, event.requests, event.at)
+    return _with_worker(pool, replace(worker, state=State.EXPELLED, since=event.at, why=event.why))
+
+
+def _worker_dumped(pool: Pool, event: events.WorkerDumped) -> Pool:
+    worker = _find(pool, event)
+    return pool if worker is None else _with_worker(pool, replace(worker, is_dumped=True))
+
+
 def _worker_retired(pool: Pool, event: events.WorkerRetired) -> Pool:
     worker = _find(pool, event)
     if worker is None or not worker.is_living:
@@ -310,6 +331,9 @@ _LEARN: dict[type[events.Event], Callable[[Pool, Any], Pool]] = {
     events.WorkerBroken: _worker_broken,
     events.WorkerLeft: _worker_left,
     events.RequestsInterrupted: _requests_interrupted,
+    events.SlowRequestsTold: _slow_requests_told,
+    events.WorkerExpelled: _worker_expelled,
+    events.WorkerDumped: _worker_dumped,
     events.WorkerRetired: _worker_retired,
     events.WorkerKilled: _worker_killed,
     events.WorkerExited: _worker_exited,

@@ -77,6 +77,32 @@ class InterruptRequests(Order):
 
 
 @dataclass(frozen=True, slots=True)
+class TellSlowRequests(Order):
+    """Put the worker's stacks into the log, for the sake of its requests up to a number."""
+
+    slot: int
+    order: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExpelWorker(Order):
+    """Put its stacks into the log and tell it to leave; in a moment it will be killed."""
+
+    slot: int
+    order: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class DumpWorker(Order):
+    """Put its stacks into the log if it could not do so itself."""
+
+    slot: int
+    order: int
+
+
+@dataclass(frozen=True, slots=True)
 class KillWorker(Order):
     slot: int
     order: int

@@ -28,6 +28,7 @@ class State(Enum):
     STARTING = auto()  # ordered; born as soon as it has a pid
     READY = auto()
     RETIRING = auto()  # takes nothing new, finishes what it has
+    EXPELLED = auto()  # told to leave for a request beyond the hard limit; what it has besides may end quickly
     KILLED = auto()  # SIGKILL is sent, the kernel has not said yet that it is gone
 
 
@@ -59,6 +60,7 @@ class Policy:
     :param boot: seconds from the order to ready, for a mold as for a worker.
     :param max_requests: recycle a worker after as many, before jitter; 0 is never.
     :param timeout: seconds after which a request is interrupted; ``None`` is never.
+    :param request_slow: seconds after which the log tells where a request is; ``None`` is never.
     :param request_hard: seconds after which a request costs its worker the life; ``None`` is never.
     :param slots: as many as there are: no worker is forked beyond, whatever lingers.
     """
@@ -68,13 +70,15 @@ class Policy:
     boot: float = 60.0
     max_requests: int = 0
     timeout: float | None = None
+    request_slow: float | None = None
     request_hard: float | None = None
     slots: int = 5000
 
     @property
     def shortest(self) -> float | None:
         """The first limit that a request meets; ``None`` where it has none."""
-        return min((limit for limit in (self.timeout, self.request_hard) if limit is not None), default=None)
+        limits = (self.timeout, self.request_slow, self.request_hard)
+        return min((limit for limit in limits if limit is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +102,10 @@ class Worker:
     :param since: when it entered its state.
     :param pid: ``None`` until it is born.
     :param max_requests: its own limit, jitter included; 0 is none.
-    :param why: in ``RETIRING`` and ``KILLED``, the reason.
+    :param why: in ``RETIRING``, ``EXPELLED`` and ``KILLED``, the reason.
     :param interrupted: of its requests, those up to this number were to be interrupted when it was last told so.
+    :param told_slow: of its requests, those up to this number were told of as slow.
+    :param is_dumped: in ``EXPELLED``: its stacks were asked for where Python code cannot answer.
     """
 
     slot: int
@@ -114,6 +120,8 @@ class Worker:
     why: str = ""
     interrupted: int = 0
     interrupted_at: float = 0.0
+    told_slow: int = 0
+    is_dumped: bool = False
 
     @property
     def is_living(self) -> bool:

@@ -15,6 +15,8 @@ from prefork.pool.orders import (
     AbandonGeneration,
     Cause,
     DismissMold,
+    DumpWorker,
+    ExpelWorker,
     FailService,
     InterruptRequests,
     KillMold,
@@ -26,6 +28,7 @@ from prefork.pool.orders import (
     ShutDoor,
     SpawnWorker,
     StartMold,
+    TellSlowRequests,
 )
 from prefork.pool.records import Door, Generation, Phase, Policy, Pool, Reading, Stage, State, Worker, is_worn_out
 
@@ -135,7 +138,7 @@ def dismiss_molds(pool: Pool, readings: Readings, policy: Policy, now: float) ->
 
 def kill_overdue(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
     """Kill what was given time and used it up."""
-    limited = (State.STARTING, State.RETIRING) + ((State.READY,) if pool.is_stopping else ())
+    limited = (State.STARTING, State.RETIRING, State.EXPELLED) + ((State.READY,) if pool.is_stopping else ())
     for worker in pool.in_state(*limited):
         if worker.pid is not None:
             due, why = _limit(pool, worker, policy)
@@ -149,6 +152,8 @@ def _limit(pool: Pool, worker: Worker, policy: Policy) -> tuple[float, str]:
         limits.append((worker.since + policy.boot, f"it was not ready within {policy.boot:g} s"))
     if worker.state is State.RETIRING:
         limits.append((worker.since + policy.drain, f"its request was not finished within {policy.drain:g} s"))
+    if worker.state is State.EXPELLED:
+        limits.append((worker.since + policy.quick, f"it did not leave within {policy.quick:g} s, and {worker.why}"))
     if pool.wanted.phase is Phase.QUICK:
         limits.append((pool.wanted.since + policy.quick, f"a quick stop leaves {policy.quick:g} s"))
     if pool.wanted.phase is Phase.NOW:
@@ -174,16 +179,39 @@ def interrupt_stuck(pool: Pool, readings: Readings, policy: Policy, now: float) 
             yield Later(due)
 
 
-def kill_stuck(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
-    """Kill a worker whose request exceeds the hard limit."""
+def tell_slow(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Tell once of each request that is slow, and where it is."""
+    if policy.request_slow is None:
+        return
+    for worker in pool.in_state(State.READY, State.RETIRING):
+        reading = readings.slots.get(worker.slot)
+        for number, since in reversed(reading.under_way if reading is not None else ()):
+            due = since + policy.request_slow
+            if number <= worker.told_slow:
+                break
+            if now >= due:
+                yield TellSlowRequests(worker.slot, worker.order, number)
+                break
+            yield Later(due)
+
+
+def expel_stuck(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Tell a worker to leave whose request exceeds the hard limit; what it can still finish, it has a moment for."""
     if policy.request_hard is None:
         return
     why = f"a request exceeded the hard limit of {policy.request_hard:g} s"
     for worker in pool.in_state(State.READY, State.RETIRING):
         reading = readings.slots.get(worker.slot)
-        if reading is not None and reading.busy_since is not None:
+        if worker.pid is not None and reading is not None and reading.busy_since is not None:
             due = reading.busy_since + policy.request_hard
-            yield KillWorker(worker.slot, worker.order, why) if now >= due else Later(due)
+            yield ExpelWorker(worker.slot, worker.order, why) if now >= due else Later(due)
+
+
+def dump_expelled(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Before an expelled worker is killed, see that its stacks are told, also where no Python code of it runs."""
+    for worker in pool.in_state(State.EXPELLED):
+        if not worker.is_dumped:
+            yield from _at(worker.since + policy.quick / 2, now, DumpWorker(worker.slot, worker.order))
 
 
 def spawn_missing(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
@@ -288,8 +316,10 @@ RULES: tuple[Rule, ...] = (
     settle_coming,
     start_mold,
     kill_overdue,
-    kill_stuck,
+    expel_stuck,
+    dump_expelled,
     interrupt_stuck,
+    tell_slow,
     spawn_missing,
     retire_stillborn,
     retire_surplus,

@@ -132,6 +132,15 @@ def _interrupted(before: Pool, event: events.RequestsInterrupted, after: Pool) -
     return _INFO, f"{_who(_worker(after, event))} is told to interrupt {event.why}"
 
 
+def _slow(before: Pool, event: events.SlowRequestsTold, after: Pool) -> Line:
+    return _WARNING, f"{_who(_worker(after, event))} is slow, its stacks are in the log: it serves {event.why}"
+
+
+def _expelled(before: Pool, event: events.WorkerExpelled, after: Pool) -> Line:
+    text = f"{_who(_worker(before, event))} is told to leave at once, its stacks are in the log: {event.why}"
+    return _WARNING, text
+
+
 def _retired(before: Pool, event: events.WorkerRetired, after: Pool) -> Line | None:
     worker = _worker(before, event)
     if worker.state is State.RETIRING:
@@ -147,7 +156,7 @@ def _killed(before: Pool, event: events.WorkerKilled, after: Pool) -> Line:
 def _exited(before: Pool, event: events.WorkerExited, after: Pool) -> Line:
     worker = _worker(before, event)
     text = f"{_who(worker)} {event.how} after {event.requests} request{'s' * (event.requests != 1)}"
-    if worker.state in (State.RETIRING, State.KILLED) or before.is_stopping:
+    if worker.state in (State.RETIRING, State.EXPELLED, State.KILLED) or before.is_stopping:
         return _DEBUG, text
     if event.cut_off:
         text += ", with one under way"
@@ -175,6 +184,8 @@ _PRINTERS: dict[type[events.Event], Callable[[Pool, Any, Pool], Line | None]] = 
     events.WorkerBroken: _broken,
     events.WorkerLeft: _left,
     events.RequestsInterrupted: _interrupted,
+    events.SlowRequestsTold: _slow,
+    events.WorkerExpelled: _expelled,
     events.WorkerRetired: _retired,
     events.WorkerKilled: _killed,
     events.WorkerExited: _exited,

@@ -27,6 +27,9 @@ ASLEEP = 0  # not 0: the master sleeps without limit; whoever becomes busy says 
 # orders, written by the master
 PHASE = 0
 INTERRUPT = 1  # requests up to this number have taken too long
+STACKS = 2  # how often the worker's stacks were asked for; with ``LAST_WORDS``, before it is killed
+STACKS_OF = 3  # for the sake of requests up to this number
+LAST_WORDS = 1 << 32
 
 # totals, written by the worker
 ORDER = 0

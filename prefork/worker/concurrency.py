@@ -32,7 +32,7 @@ from prefork.system.bell import Bell
 from prefork.system.slots import Lane
 from prefork.worker.deadlines import Deadlines
 from prefork.worker.ledger import Ledger, SharedLedger
-from prefork.worker.protocol import READ_YOUR_ORDERS
+from prefork.worker.protocol import DUMP_STACKS, READ_YOUR_ORDERS
 
 Server = Any  # of ours, the standard library's or anybody's: only its documented methods are called
 Finish = Callable[[Any, Any, Deadline], BaseException | None]  # as finish_one without the server
@@ -62,6 +62,10 @@ class Concurrency(Protocol):
 
     def news(self) -> News:
         """What the worker's loop should wait for besides clients."""
+        ...
+
+    def dump_children(self, number: int) -> None:
+        """Let children that handle requests up to this number write their stacks into the log."""
         ...
 
     def wait_for_room(self) -> None: ...
@@ -95,6 +99,9 @@ class Sync:
 
     def news(self) -> News:
         return {}
+
+    def dump_children(self, number: int) -> None:
+        """There are none."""
 
     def wait_for_room(self) -> None:
         """There is."""
@@ -131,6 +138,9 @@ class _Shared:
 
     def wait_for_room(self) -> None:
         raise NotImplementedError
+
+    def dump_children(self, number: int) -> None:
+        """There are none."""
 
     def _deadline_of(self, lane: Lane | None, request: Any) -> Deadline:
         """For the calling thread, which is about to handle the request."""
@@ -282,11 +292,20 @@ class Children(_Shared):
         self.ledger.end(lane, raised)
 
     def _interrupt(self, overdue: int) -> None:
-        """Called in a signal handler: it may meet a child that has just been collected, or not been watched yet."""
+        self._signal(READ_YOUR_ORDERS, overdue)
+
+    def dump_children(self, number: int) -> None:
+        self._signal(DUMP_STACKS, number)
+
+    def _signal(self, signum: int, number: int) -> None:
+        """Signal the children of requests up to ``number``.
+
+        Called in a signal handler: it may meet a child that has just been collected, or not been watched yet.
+        """
         for pidfd, lane in list(self._lanes.items()):
-            if lane.cells[slots.NUMBER] <= overdue:
+            if lane.cells[slots.NUMBER] <= number:
                 with contextlib.suppress(OSError):
-                    processes.tell(pidfd, READ_YOUR_ORDERS)
+                    processes.tell(pidfd, signum)
 
     def _live_as_child(self, server: Server, request: Any, client_address: Any, lane: Lane) -> NoReturn:
         """Finish the request and end; whatever happens, never return into the worker's stack."""

@@ -57,6 +57,16 @@ class Ledger:
         """Requests up to this number have taken too long."""
         return self._slot.orders[slots.INTERRUPT]
 
+    @property
+    def stacks_asked(self) -> int:
+        """How often the master has asked for our stacks."""
+        return self._slot.orders[slots.STACKS]
+
+    @property
+    def stacks_asked_of(self) -> int:
+        """For the sake of requests up to this number."""
+        return self._slot.orders[slots.STACKS_OF]
+
     def requests_under_way(self) -> list[slots.Request]:
         return self._slot.requests_under_way()
 

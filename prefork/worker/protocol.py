@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, get_args
 
 PROTOCOL = 1  # raised whenever a record changes its meaning: a mold of another version refuses to serve
 READ_YOUR_ORDERS = signal.SIGURG  # to a worker; ignored by default, so it harms nobody who does not listen yet
+DUMP_STACKS = signal.SIGRTMIN + 1  # to a worker: the stacks of all threads into the log, whatever it is stuck in
 PIPE_BUF = 4096  # bytes, limits.h
 PACKET_MAX = 65536  # bytes of a record on the socket pair
 TEXT_MAX = 3000  # characters of a reason on the notice pipe

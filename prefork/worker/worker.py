@@ -31,6 +31,7 @@ from prefork.worker.ledger import Ledger, SharedLedger
 from prefork.worker.notices import Notices
 from prefork.worker.own_loop import OwnLoop
 from prefork.worker.protocol import READ_YOUR_ORDERS, Brief, Broken, Fork, Left, OrderCell, Ready, StateCell, tail
+from prefork.worker.stacks import Stacks
 from prefork.worker.stopping import Stopping
 from prefork.worker.wait import PAUSE, Wait
 
@@ -96,6 +97,7 @@ class Worker:
         self._wakeup = wakeup
         self._notices = Notices(brief.notices)
         self._ledger = Ledger(brief, order, self._notices)
+        self._stacks = Stacks(log.fileno())
         self._deadlines: Deadlines | None = None  # known once the ledger is chosen
         self._warn_again_at = 0.0
 
@@ -231,6 +233,9 @@ class Worker:
 
     def _heed_order(self, signum: int, frame: FrameType | None) -> None:
         """For whoever is in a handler, or in a loop of its own: ours reads the signal from the wakeup pipe."""
+        if self._stacks.is_asked(self._ledger.stacks_asked):
+            self._concurrency.dump_children(self._ledger.stacks_asked_of)
+            self._stacks.tell()
         if signum == signal.SIGTERM or not self._ledger.is_wanted:
             self._stopping.begin()
         if self._deadlines is not None:

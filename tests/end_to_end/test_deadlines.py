@@ -1,11 +1,13 @@
 """A request that does not end is ended, and only that one."""
 
+import signal
 import socket
+from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.clients import Question, ask, endpoint
-from tests.end_to_end.harness import STREAM, TCP, Gate, Watched, serving
+from tests.end_to_end.harness import STREAM, TCP, Gate, Master, Watched, look_until, serving
 from tests.end_to_end.test_modes import MODES
 
 SOFT = ("--timeout", "300ms", "--request-hard", "1h")
@@ -111,7 +113,86 @@ def test_servers_that_handle_requests_their_own_way_are_interrupted_too(target: 
         assert ask(master.bind(), "next") == "NEXT"
 
 
+# the slow log
+
+
+@pytest.mark.parametrize("mode", ["sync", "thread", "fork", "hybrid"])
+def test_a_slow_request_is_told_with_its_stack_and_goes_on(mode: str, gate: Gate) -> None:
+    """Peer, number, age and where it is, in the log; then it is answered as if nothing had happened."""
+    with serving(STREAM, "-b", TCP, *MODES[mode], "--request-slow", "300ms") as master:
+        slow = Question(master.bind(), f"hold {gate.path}")
+        visitor = gate.visitor()
+        assert f"it serves {name_of(slow.socket)} #1 for 0.3 s" in master.wait_for("is slow")
+        master.wait_for(" in pass_gate")
+        visitor.let_pass()
+        assert int(slow.answer()) == visitor.pid
+        assert ask(master.bind(), "next") == "NEXT"
+    assert len(master.lines("is slow")) == len(master.lines(" in pass_gate")) == 1
+
+
+def test_stacks_of_threads_that_never_wait_are_told_without_harm(gate: Gate) -> None:
+    """Two of three threads compute all the time while their stacks are read."""
+    with serving(STREAM, "-b", TCP, *MODES["thread"], "--request-slow", "300ms") as master:
+        for _ in range(2):
+            Question(master.bind(), f"spin {gate.path}")
+        gate.visitors(2)
+        for round_number in range(1, 4):
+            held = Question(master.bind(), f"hold {gate.path}")
+            visitor = gate.visitor()
+            master.wait_for(f"{name_of(held.socket)} #{2 + round_number} for 0.3 s")
+            master.wait_for(" in _spin", count=2 * round_number)
+            visitor.let_pass()
+            assert int(held.answer()) == visitor.pid
+        master.kill(*master.workers().values())
+
+
+def test_stacks_follow_the_log_file(gate: Gate, tmp_path: Path) -> None:
+    """Moved away and opened anew, it is the new file that has them."""
+    path, url = tmp_path / "log", f"unix:{gate.path}.socket"
+    with Master(STREAM, "-b", url, "-w", "1", "--request-slow", "300ms", "--log-file", str(path)) as master:
+        look_until(lambda: path.exists() and "generation 1 serves" in path.read_text(), "the service serves")
+        path.rename(tmp_path / "old")
+        master.signal(signal.SIGUSR1)
+        look_until(lambda: path.exists() and "log reopened" in path.read_text(), "the log is opened anew")
+        slow = Question(url, f"hold {gate.path}")
+        visitor = gate.visitor()
+        look_until(lambda: " in pass_gate" in path.read_text(), "the stack is in the new file")
+        visitor.let_pass()
+        assert int(slow.answer()) == visitor.pid
+
+
 # the hard limit
+
+
+@pytest.mark.parametrize("mode", ["sync", "thread", "fork", "hybrid"])
+def test_before_a_worker_is_killed_its_stack_is_told(mode: str, gate: Gate) -> None:
+    """Also where it is stuck in C with the interpreter's lock: no Python code could tell it there."""
+    with serving(STREAM, "-b", TCP, *MODES[mode], "--request-hard", "300ms") as master:
+        stuck = Question(master.bind(), f"stuck-in-c {gate.path}")
+        pid = gate.visitor().pid
+        with Watched([pid]) as worker:
+            peer = name_of(stuck.socket)
+            assert f"it was serving {peer} #1 for 0.3 s" in master.wait_for("is told to leave at once")
+            master.wait_for(" in _stuck_in_c")
+            assert stuck.is_lost()
+            worker.wait_all()
+        assert ask(master.bind(), "next") == "NEXT"
+    assert len(master.lines(" in _stuck_in_c")) == 1
+
+
+def test_other_threads_of_a_worker_beyond_the_hard_limit_may_finish(gate: Gate) -> None:
+    """It takes nothing new; what ends within the quick limit is answered, and then nobody needs to be killed."""
+    with serving(STREAM, "-b", TCP, *MODES["thread"], "--request-hard", "300ms", "--quick-timeout", "1h") as master:
+        questions = [Question(master.bind(), f"hold {gate.path}") for _ in range(2)]
+        visitors = gate.visitors(2)
+        with Watched([visitors[0].pid]) as worker:
+            master.wait_for("is told to leave at once")
+            assert int(ask(master.bind(), "pid")) != visitors[0].pid
+            for visitor in visitors:
+                visitor.let_pass()
+            assert [int(question.answer()) for question in questions] == [visitors[0].pid] * 2
+            worker.wait_all()
+        assert not master.lines("is killed")
 
 
 def test_a_stuck_request_is_ended_and_the_log_says_whose_it_was(gate: Gate) -> None:

@@ -25,9 +25,12 @@ from prefork.pool.events import (
     RequestsInterrupted,
     ScaleAsked,
     ServiceFailed,
+    SlowRequestsTold,
     StopAsked,
     WorkerBorn,
+    WorkerDumped,
     WorkerExited,
+    WorkerExpelled,
     WorkerKilled,
     WorkerLeft,
     WorkerNotForked,
@@ -40,6 +43,8 @@ from prefork.pool.orders import (
     AbandonGeneration,
     Cause,
     DismissMold,
+    DumpWorker,
+    ExpelWorker,
     FailService,
     InterruptRequests,
     KillMold,
@@ -51,6 +56,7 @@ from prefork.pool.orders import (
     ShutDoor,
     SpawnWorker,
     StartMold,
+    TellSlowRequests,
 )
 from prefork.pool.records import Bucket, Phase, Policy, Pool, Reading, Stage, State
 from prefork.pool.rules import Decision, Readings, decide
@@ -123,6 +129,11 @@ def serving(workers: int = 2) -> Pool:
     """Generation 1 serves: since second 0, the workers of orders 1, 2, … are ready in slots 1, 2, …"""
     all_ready = tuple(event for slot in range(1, workers + 1) for event in ready(slot, slot, at=0))
     return after(service(workers), loaded(1, at=0), all_ready, settled(1, at=0))
+
+
+def busy(*under_way: tuple[int, float]) -> Reading:
+    """A reading of requests under way: number and start of each, the oldest first."""
+    return Reading(busy_since=under_way[0][1], under_way=under_way)
 
 
 def test_a_service_at_rest_has_no_deadline() -> None:
@@ -376,35 +387,65 @@ def test_a_stop_now_kills_at_once() -> None:
     assert decided(pool, at=6) == now(6, KillWorker(1, 1, why), KillWorker(2, 2, why))
 
 
-# kill_stuck
+# expel_stuck, dump_expelled
+
+HARD = replace(POLICY, request_hard=10)
+STUCK = "a request exceeded the hard limit of 10 s"
 
 
-def test_a_request_beyond_the_hard_limit_costs_its_worker_the_life() -> None:
-    """A stuck request is bounded; an idle worker is never killed for being idle."""
-    policy = replace(POLICY, request_hard=10)
-    slots = {1: Reading(requests=7, busy_since=20.0), 2: Reading(requests=9)}
-    assert decided(serving(), at=29, slots=slots, policy=policy) == wait(30)
-    kill = KillWorker(1, 1, "a request exceeded the hard limit of 10 s")
-    assert decided(serving(), at=30, slots=slots, policy=policy) == now(30, kill)
+def test_a_worker_whose_request_exceeds_the_hard_limit_is_told_to_leave_and_then_killed() -> None:
+    """A stuck request is bounded, what else its worker has may end, and an idle worker is never killed for that."""
+    pool, slots = serving(), {1: Reading(requests=7, busy_since=20.0), 2: Reading(requests=9)}
+    assert decided(pool, at=29, slots=slots, policy=HARD) == wait(30)
+    assert decided(pool, at=30, slots=slots, policy=HARD) == now(30, ExpelWorker(1, 1, STUCK))
+    pool = after(pool, WorkerExpelled(at=30, slot=1, order=1, why=STUCK, requests=20))
+    assert decided(pool, at=30, slots=slots, policy=HARD) == now(30, SpawnWorker(3, 3, 1, Cause.DIED))
+    pool = after(pool, ready(3, 3, at=30, cause=Cause.DIED))
+    assert decided(pool, at=30, slots=slots, policy=HARD) == wait(30.5)
+    assert decided(pool, at=30.5, slots=slots, policy=HARD) == now(30.5, DumpWorker(1, 1))
+    pool = after(pool, WorkerDumped(at=30.5, slot=1, order=1))
+    assert decided(pool, at=30.5, slots=slots, policy=HARD) == wait(31)
+    kill = KillWorker(1, 1, f"it did not leave within 1 s, and {STUCK}")
+    assert decided(pool, at=31, slots=slots, policy=HARD) == now(31, kill)
 
 
-def test_nobody_is_retired_as_surplus_while_a_stuck_worker_is_killed() -> None:
+def test_nobody_is_retired_as_surplus_while_a_stuck_worker_is_expelled() -> None:
     """Each rule counts on a book in which the rules before it are obeyed."""
-    policy = replace(POLICY, request_hard=10)
     pool = after(serving(2), ready(3, 3, at=20))
     slots = {1: Reading(busy_since=20.0)}
-    kill = KillWorker(1, 1, "a request exceeded the hard limit of 10 s")
-    assert decided(pool, at=30, slots=slots, policy=policy) == now(30, kill)
-    pool = after(pool, WorkerKilled(at=30, slot=1, order=1, why=kill.why))
-    assert decided(pool, at=30, slots=slots, policy=policy) == QUIET
+    assert decided(pool, at=30, slots=slots, policy=HARD) == now(30, ExpelWorker(1, 1, STUCK))
+    pool = after(pool, WorkerExpelled(at=30, slot=1, order=1, why=STUCK))
+    assert decided(pool, at=30, slots=slots, policy=HARD) == wait(30.5)
+
+
+def test_a_retiring_worker_is_expelled_too() -> None:
+    """The hard limit does not wait for the drain limit; nor does a stop have to wait for either."""
+    pool = after(serving(1), WorkerRetired(at=25, slot=1, order=1, why="…"), stop(Phase.DRAINING, at=26))
+    pool = after(pool, DoorRefused(at=26), DoorShut(at=26), MoldDismissed(at=26, generation=1), lost(1, at=26))
+    slots = {1: Reading(busy_since=20.0)}
+    assert decided(pool, at=30, slots=slots, policy=HARD) == now(30, ExpelWorker(1, 1, STUCK))
+    pool = after(pool, WorkerExpelled(at=30, slot=1, order=1, why=STUCK), WorkerDumped(at=30, slot=1, order=1))
+    [kill] = decided(pool, at=31, slots=slots, policy=HARD).orders
+    assert isinstance(kill, KillWorker)
+
+
+# tell_slow
+
+SLOW = replace(POLICY, request_slow=10)
+
+
+def test_a_slow_request_is_told_of_once() -> None:
+    """Nobody is harmed, and nobody is told twice of the same."""
+    pool, slots = serving(1), {1: busy((7, 20.0), (8, 21.0))}
+    assert decided(pool, at=29, slots=slots, policy=SLOW) == wait(30)
+    assert decided(pool, at=30, slots=slots, policy=SLOW) == now(30, TellSlowRequests(1, 1, 7))
+    pool = after(pool, SlowRequestsTold(at=30, slot=1, order=1, number=7))
+    assert decided(pool, at=30, slots=slots, policy=SLOW) == wait(31)
+    pool = after(pool, SlowRequestsTold(at=31, slot=1, order=1, number=8))
+    assert decided(pool, at=99, slots=slots, policy=SLOW) == QUIET
 
 
 # interrupt_stuck
-
-
-def busy(*under_way: tuple[int, float]) -> Reading:
-    """A reading of requests under way: number and start of each, the oldest first."""
-    return Reading(busy_since=under_way[0][1], under_way=under_way)
 
 
 SOFT = replace(POLICY, timeout=10)
@@ -755,6 +796,10 @@ WORKER_NEWS = (
     WorkerReady(at=9, slot=1, order=1),
     events.WorkerBroken(at=9, slot=1, order=1, why="…"),
     WorkerLeft(at=9, slot=1, order=1, why="…"),
+    RequestsInterrupted(at=9, slot=1, order=1, number=3),
+    SlowRequestsTold(at=9, slot=1, order=1, number=3),
+    WorkerExpelled(at=9, slot=1, order=1, why="…"),
+    WorkerDumped(at=9, slot=1, order=1),
     WorkerRetired(at=9, slot=1, order=1, why="…"),
     WorkerKilled(at=9, slot=1, order=1, why="…"),
     exited(1, 1, at=9),
