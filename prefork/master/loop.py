@@ -17,7 +17,7 @@ from prefork.master import opening, translate
 from prefork.master.hands import Hands, Machine
 from prefork.master.molding import FreshInterpreters
 from prefork.master.perform import perform
-from prefork.master.watch import Watch
+from prefork.master.watch import OVERSLEPT, Watch
 from prefork.pool import events
 from prefork.pool.learn import learn
 from prefork.pool.records import Phase, Pool, Wanted
@@ -36,6 +36,7 @@ _HEARD = (
     signal.SIGTTIN,
     signal.SIGTTOU,
     signal.SIGCHLD,
+    signal.SIGCONT,
 )
 logger = logging.getLogger("prefork.master")
 now = time.monotonic
@@ -98,6 +99,7 @@ class Master:
         self._hands = all_hands
         self._reopen_log = reopen_log
         self.heard: set[int] = set()  # the signals that came in all its life
+        self._awake_at = now()
         self._watches = {name: Watch(hands.board) for name, hands in all_hands.items()}
         self._pools = {
             name: Pool(name, Wanted(service.count, service.count, since=now(), keeps_door=self._hands[name].is_lent))
@@ -107,9 +109,13 @@ class Master:
     def run(self) -> Exit:
         until: float | None = now()
         while not all(pool.is_finished for pool in self._pools.values()):
-            keys = self._machine.poller.wait(None if until is None else until - now())
+            begun = now()
+            keys = self._machine.poller.wait(None if until is None else until - begun)
             heard = translate.wakeup_signals(keys)
             self.heard |= heard
+            if signal.SIGCONT in heard or (until is not None and now() > max(begun, until) + OVERSLEPT):
+                self._wake()
+            self._awake_at = now()
             for name, event in translate.translate(keys, self._machine, self._hands, self._pools, heard):
                 self._learn(name, event)
             self._obey_signals(heard)
@@ -134,6 +140,10 @@ class Master:
         for name, hands in self._hands.items():
             moment = now()
             readings = hands.read(self._pools[name])
+            # also where we were stopped since the wait: the signal that says so is heard only by the next one
+            if moment > self._awake_at + OVERSLEPT or self._watches[name].has_overslept(readings, moment):
+                self._wake()
+                self._awake_at = moment
             decision = decide(self._pools[name], readings, hands.policy, moment)
             for order in decision.orders:
                 for event in perform(order, hands, self._machine):
@@ -143,6 +153,10 @@ class Master:
             look_again = self._watches[name].look(readings, hands.policy.shortest, moment)
             deadlines += [] if look_again is None else [look_again]
         return min(deadlines, default=None)
+
+    def _wake(self) -> None:
+        for name in self._pools:
+            self._learn(name, events.MasterWoke(at=now()))
 
     def _obey_signals(self, heard: set[int]) -> None:
         asked = [*translate.stops_asked(heard, self._pools, self._hands), *translate.scaling_asked(heard, self._pools)]

@@ -17,18 +17,18 @@ from prefork.system import draining, processes, slots
 from prefork.worker.protocol import DUMP_STACKS, READ_YOUR_ORDERS, Fork, OrderCell
 
 now = time.monotonic
-_ToWorker = (
-    orders.RetireWorker
-    | orders.InterruptRequests
-    | orders.TellSlowRequests
-    | orders.ExpelWorker
-    | orders.DumpWorker
-    | orders.KillWorker
+# what is ordered because time is up
+_Strike = (
+    orders.InterruptRequests | orders.TellSlowRequests | orders.ExpelWorker | orders.DumpWorker | orders.KillWorker
 )
 
 
 def perform(order: orders.Order, hands: Hands, machine: Machine) -> Events:
-    """Carry out ``order``; what came of it."""
+    """Carry out ``order``; what came of it. A limit does not strike whoever is stopped, and that comes of it then."""
+    if isinstance(order, _Strike) and not (isinstance(order, orders.KillWorker) and order.is_final):
+        child = _child(order, hands)
+        if child is not None and processes.is_stopped(child.pid):
+            return [events.WorkerStoodStill(at=now(), slot=order.slot, order=order.order)]
     return _PERFORM[type(order)](order, hands, machine)
 
 
@@ -141,6 +141,13 @@ def _dump_worker(order: orders.DumpWorker, hands: Hands, machine: Machine) -> Ev
     return [events.WorkerDumped(at=now(), slot=order.slot, order=order.order)]
 
 
+def _look_after_worker(order: orders.LookAfterWorker, hands: Hands, machine: Machine) -> Events:
+    child = _child(order, hands)
+    is_stopped = child is not None and processes.is_stopped(child.pid)
+    became = events.WorkerStoodStill if is_stopped else events.WorkerWentOn
+    return [became(at=now(), slot=order.slot, order=order.order)]
+
+
 def _whose(request: slots.Request) -> str:
     return f"{request.peer} #{request.number} for {now() - request.since:.1f} s"
 
@@ -157,7 +164,7 @@ def _kill_worker(order: orders.KillWorker, hands: Hands, machine: Machine) -> Ev
     return [events.WorkerKilled(at=now(), slot=order.slot, order=order.order, why=why, requests=requests)]
 
 
-def _child(order: _ToWorker, hands: Hands) -> Child | None:
+def _child(order: _Strike | orders.RetireWorker | orders.LookAfterWorker, hands: Hands) -> Child | None:
     """The process that the order is about; ``None`` where it is no more."""
     child = hands.children.get(order.slot)
     return child if child is not None and child.order == order.order else None
@@ -193,6 +200,7 @@ _PERFORM: dict[type[orders.Order], Callable[[Any, Hands, Machine], Events]] = {
     orders.TellSlowRequests: _tell_slow_requests,
     orders.ExpelWorker: _expel_worker,
     orders.DumpWorker: _dump_worker,
+    orders.LookAfterWorker: _look_after_worker,
     orders.KillWorker: _kill_worker,
     orders.RefuseNew: _refuse_new,
     orders.ShutDoor: _shut_door,

@@ -37,6 +37,11 @@ class ScaleAsked(Event):
     by: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MasterWoke(Event):
+    """The master goes on after it was stopped, or the machine was: it has not seen what happened meanwhile."""
+
+
 # what became of generations
 
 
@@ -187,6 +192,16 @@ class WorkerExpelled(WorkerEvent):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerDumped(WorkerEvent):
     """We asked for its stacks once more, by the signal that is heard also where no Python code runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStoodStill(WorkerEvent):
+    """Its time was up, but it is stopped, by a signal or a debugger: it is not to blame."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerWentOn(WorkerEvent):
+    """It runs again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,6 +49,10 @@ def _want(pool: Pool, wanted: Wanted) -> Pool:
     return replace(pool, wanted=wanted, backoff=owed)
 
 
+def _master_woke(pool: Pool, event: events.MasterWoke) -> Pool:
+    return replace(pool, awake_since=event.at)
+
+
 # what became of generations
 
 
@@ -234,6 +238,18 @@ def _worker_dumped(pool: Pool, event: events.WorkerDumped) -> Pool:
     return pool if worker is None else _with_worker(pool, replace(worker, is_dumped=True))
 
 
+def _worker_stood_still(pool: Pool, event: events.WorkerStoodStill) -> Pool:
+    worker = _find(pool, event)
+    return pool if worker is None else _with_worker(pool, replace(worker, stood_at=event.at))
+
+
+def _worker_went_on(pool: Pool, event: events.WorkerWentOn) -> Pool:
+    worker = _find(pool, event)
+    if worker is None or worker.stood_at is None:
+        return pool
+    return _with_worker(pool, replace(worker, stood_at=None, went_on_at=event.at))
+
+
 def _worker_retired(pool: Pool, event: events.WorkerRetired) -> Pool:
     worker = _find(pool, event)
     if worker is None or not worker.is_living:
@@ -315,6 +331,7 @@ _LEARN: dict[type[events.Event], Callable[[Pool, Any], Pool]] = {
     events.StopAsked: _stop_asked,
     events.ReloadAsked: _reload_asked,
     events.ScaleAsked: _scale_asked,
+    events.MasterWoke: _master_woke,
     events.MoldStarted: _mold_started,
     events.MoldNotStarted: _mold_not_started,
     events.MoldLoaded: _mold_loaded,
@@ -334,6 +351,8 @@ _LEARN: dict[type[events.Event], Callable[[Pool, Any], Pool]] = {
     events.SlowRequestsTold: _slow_requests_told,
     events.WorkerExpelled: _worker_expelled,
     events.WorkerDumped: _worker_dumped,
+    events.WorkerStoodStill: _worker_stood_still,
+    events.WorkerWentOn: _worker_went_on,
     events.WorkerRetired: _worker_retired,
     events.WorkerKilled: _worker_killed,
     events.WorkerExited: _worker_exited,

@@ -103,10 +103,21 @@ class DumpWorker(Order):
 
 
 @dataclass(frozen=True, slots=True)
+class LookAfterWorker(Order):
+    """See whether it still stands still."""
+
+    slot: int
+    order: int
+
+
+@dataclass(frozen=True, slots=True)
 class KillWorker(Order):
+    """:param is_final: also if it is stopped, by a signal or a debugger."""
+
     slot: int
     order: int
     why: str
+    is_final: bool = False
 
 
 @dataclass(frozen=True, slots=True)

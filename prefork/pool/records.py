@@ -105,6 +105,8 @@ class Worker:
     :param why: in ``RETIRING``, ``EXPELLED`` and ``KILLED``, the reason.
     :param interrupted: of its requests, those up to this number were to be interrupted when it was last told so.
     :param told_slow: of its requests, those up to this number were told of as slow.
+    :param stood_at: when it was last found stopped, by a signal or a debugger; ``None`` while it runs.
+    :param went_on_at: when it was found running again; its limits begin anew there.
     :param is_dumped: in ``EXPELLED``: its stacks were asked for where Python code cannot answer.
     """
 
@@ -122,6 +124,8 @@ class Worker:
     interrupted_at: float = 0.0
     told_slow: int = 0
     is_dumped: bool = False
+    stood_at: float | None = None
+    went_on_at: float = float("-inf")
 
     @property
     def is_living(self) -> bool:
@@ -192,6 +196,7 @@ class Pool:
     :param last_generation: the highest number ever given.
     :param cut_off: requests that a stop ended before they were answered.
     :param failed: why the service was given up.
+    :param awake_since: when the master went on after it, or the whole machine, had stood still: limits begin anew.
     """
 
     name: str
@@ -207,9 +212,14 @@ class Pool:
     door_since: float = 0.0
     cut_off: int = 0
     failed: str | None = None
+    awake_since: float = float("-inf")
 
     def in_state(self, *states: State) -> list[Worker]:
         return [worker for worker in self.workers.values() if worker.state in states]
+
+    def counts_from(self, since: float, worker: Worker | None = None) -> float:
+        """Where a limit begins that began at ``since``: time in which nobody could do anything does not count."""
+        return max(since, self.awake_since, worker.went_on_at if worker is not None else since)
 
     @property
     def is_stopping(self) -> bool:

@@ -132,6 +132,20 @@ def _interrupted(before: Pool, event: events.RequestsInterrupted, after: Pool) -
     return _INFO, f"{_who(_worker(after, event))} is told to interrupt {event.why}"
 
 
+def _woke(before: Pool, event: events.MasterWoke, after: Pool) -> Line:
+    return _WARNING, "the master goes on after it stood still: all limits that are running begin anew"
+
+
+def _stood_still(before: Pool, event: events.WorkerStoodStill, after: Pool) -> Line | None:
+    if _worker(before, event).stood_at is not None:
+        return None
+    return _WARNING, f"{_who(_worker(after, event))} is stopped, by a signal or a debugger; its limits wait for it"
+
+
+def _went_on(before: Pool, event: events.WorkerWentOn, after: Pool) -> Line:
+    return _INFO, f"{_who(_worker(after, event))} goes on, and its limits begin anew"
+
+
 def _slow(before: Pool, event: events.SlowRequestsTold, after: Pool) -> Line:
     return _WARNING, f"{_who(_worker(after, event))} is slow, its stacks are in the log: it serves {event.why}"
 
@@ -184,6 +198,9 @@ _PRINTERS: dict[type[events.Event], Callable[[Pool, Any, Pool], Line | None]] = 
     events.WorkerBroken: _broken,
     events.WorkerLeft: _left,
     events.RequestsInterrupted: _interrupted,
+    events.MasterWoke: _woke,
+    events.WorkerStoodStill: _stood_still,
+    events.WorkerWentOn: _went_on,
     events.SlowRequestsTold: _slow,
     events.WorkerExpelled: _expelled,
     events.WorkerRetired: _retired,

@@ -1,5 +1,6 @@
 """A request that does not end is ended, and only that one."""
 
+import os
 import signal
 import socket
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.clients import Question, ask, endpoint
-from tests.end_to_end.harness import STREAM, TCP, Gate, Master, Watched, look_until, serving
-from tests.end_to_end.test_modes import MODES
+from tests.end_to_end.harness import STREAM, TCP, Application, Gate, Master, Watched, look_until, serving
+from tests.end_to_end.test_idle import let_time_pass
+from tests.end_to_end.test_modes import MODES, sockets_of
 
 SOFT = ("--timeout", "300ms", "--request-hard", "1h")
 
@@ -153,7 +155,8 @@ def test_stacks_follow_the_log_file(gate: Gate, tmp_path: Path) -> None:
         look_until(lambda: path.exists() and "generation 1 serves" in path.read_text(), "the service serves")
         path.rename(tmp_path / "old")
         master.signal(signal.SIGUSR1)
-        look_until(lambda: path.exists() and "log reopened" in path.read_text(), "the log is opened anew")
+        (worker,) = master.workers().values()
+        look_until(lambda: str(path) in sockets_of(worker), "the worker has opened the log anew")
         slow = Question(url, f"hold {gate.path}")
         visitor = gate.visitor()
         look_until(lambda: " in pass_gate" in path.read_text(), "the stack is in the new file")
@@ -187,7 +190,7 @@ def test_other_threads_of_a_worker_beyond_the_hard_limit_may_finish(gate: Gate) 
         visitors = gate.visitors(2)
         with Watched([visitors[0].pid]) as worker:
             master.wait_for("is told to leave at once")
-            assert int(ask(master.bind(), "pid")) != visitors[0].pid
+            look_until(lambda: int(ask(master.bind(), "pid")) != visitors[0].pid, "it takes nothing new")
             for visitor in visitors:
                 visitor.let_pass()
             assert [int(question.answer()) for question in questions] == [visitors[0].pid] * 2
@@ -218,3 +221,91 @@ def test_an_idle_worker_has_no_deadline(gate: Gate) -> None:
         idle = workers - {gate.visitor().pid}
         assert stuck.is_lost()
         assert idle < master.ready_workers(gate, 2)
+
+
+# excuses
+
+LIMITS = ("--timeout", "1700ms", "--request-slow", "1500ms", "--request-hard", "2s", "--quick-timeout", "100ms")
+
+
+def test_a_stopped_worker_is_not_to_blame(gate: Gate) -> None:
+    """Beyond all its limits nobody interrupts or kills it; once it goes on, they begin anew, and it answers."""
+    with serving(STREAM, "-b", TCP, "-w", "1", *LIMITS) as master:
+        held = Question(master.bind(), f"hold {gate.path}")
+        visitor = gate.visitor()
+        os.kill(visitor.pid, signal.SIGSTOP)
+        master.wait_for("is stopped, by a signal or a debugger")
+        let_time_pass(2.0)
+        visitor.let_pass()
+        os.kill(visitor.pid, signal.SIGCONT)
+        assert int(held.answer()) == visitor.pid
+        assert visitor.pid in master.workers().values()
+
+
+def test_a_stopped_worker_that_goes_on_has_its_limits_again(gate: Gate) -> None:
+    """An excuse is no pardon."""
+    with serving(STREAM, "-b", TCP, "-w", "1", *LIMITS) as master:
+        held = Question(master.bind(), f"hold {gate.path}")
+        visitor = gate.visitor()
+        os.kill(visitor.pid, signal.SIGSTOP)
+        master.wait_for("is stopped, by a signal or a debugger")
+        os.kill(visitor.pid, signal.SIGCONT)
+        master.wait_for("goes on, and its limits begin anew")
+        assert held.is_lost()
+        master.wait_for("RequestTimeout: ")
+
+
+def test_a_master_that_was_stopped_blames_nobody(gate: Gate) -> None:
+    """A request under way all the while is older than every limit, and yet it is answered."""
+    with serving(STREAM, "-b", TCP, "-w", "1", *LIMITS) as master:
+        os.kill(master.pid, signal.SIGSTOP)
+        held = Question(master.bind(), f"hold {gate.path}")
+        visitor = gate.visitor()
+        let_time_pass(2.5)
+        visitor.let_pass()
+        os.kill(master.pid, signal.SIGCONT)
+        assert int(held.answer()) == visitor.pid
+        master.wait_for("the master goes on after it stood still")
+        assert visitor.pid in master.workers().values()
+
+
+def test_a_stopped_worker_has_its_drain_limit_when_it_goes_on(gate: Gate) -> None:
+    """A graceful stop waits for it, and it answers; whoever will not wait stops quickly."""
+    with serving(STREAM, "-b", TCP, "-w", "1", "--graceful-timeout", "300ms") as master:
+        held = Question(master.bind(), f"hold {gate.path}")
+        visitor = gate.visitor()
+        os.kill(visitor.pid, signal.SIGSTOP)
+        master.signal(signal.SIGTERM)
+        master.wait_for("is stopped, by a signal or a debugger")
+        let_time_pass(1.5)
+        visitor.let_pass()
+        os.kill(visitor.pid, signal.SIGCONT)
+        assert int(held.answer()) == visitor.pid
+        master.expect_exit(0)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_worker_does_not_outlive_a_quick_stop(signum: signal.Signals, gate: Gate) -> None:
+    """INT, or a second TERM, means it."""
+    with serving(STREAM, "-b", TCP, "-w", "1", "--graceful-timeout", "300ms", "--quick-timeout", "300ms") as master:
+        held = Question(master.bind(), f"hold {gate.path}")
+        os.kill(gate.visitor().pid, signal.SIGSTOP)
+        master.signal(signal.SIGTERM)
+        master.wait_for("is stopped, by a signal or a debugger")
+        master.signal(signum)
+        assert held.is_lost()
+        master.expect_exit(5)
+
+
+def test_a_worker_stopped_while_it_boots_is_not_to_blame(application: Application, gate: Gate) -> None:
+    """It becomes ready when it goes on."""
+    application.write("1", f"apps.pass_gate({gate.path!r})")
+    with Master(*application.arguments, "-b", TCP, "-w", "1", "--no-preload", "--boot-timeout", "3s") as master:
+        visitor = gate.visitor()
+        os.kill(visitor.pid, signal.SIGSTOP)
+        master.wait_for("is stopped, by a signal or a debugger")
+        let_time_pass(1.5)
+        visitor.let_pass()
+        os.kill(visitor.pid, signal.SIGCONT)
+        master.wait_serving()
+        assert int(ask(master.bind(), "pid")) == visitor.pid

@@ -223,6 +223,8 @@ class Simulation:
                 self.tell(events.WorkerExpelled(at=at, slot=slot, order=number, why=why, requests=worker.requests))
                 if not worker.is_stuck:
                     self._later(self.world.request, self._exit, worker, "exited")
+            case orders.LookAfterWorker(slot, number):
+                self.tell(events.WorkerWentOn(at=at, slot=slot, order=number))
             case orders.DumpWorker(slot, number):
                 self.tell(events.WorkerDumped(at=at, slot=slot, order=number))
             case orders.KillWorker(slot, number, why):

@@ -15,6 +15,7 @@ from prefork.pool.events import (
     Event,
     GenerationAbandoned,
     GenerationSettled,
+    MasterWoke,
     MoldBroken,
     MoldDismissed,
     MoldGone,
@@ -37,6 +38,8 @@ from prefork.pool.events import (
     WorkerOrdered,
     WorkerReady,
     WorkerRetired,
+    WorkerStoodStill,
+    WorkerWentOn,
 )
 from prefork.pool.learn import learn
 from prefork.pool.orders import (
@@ -49,6 +52,7 @@ from prefork.pool.orders import (
     InterruptRequests,
     KillMold,
     KillWorker,
+    LookAfterWorker,
     Order,
     RefuseNew,
     RetireWorker,
@@ -384,7 +388,7 @@ def test_a_stop_now_kills_at_once() -> None:
     """A second TERM means it."""
     pool = after(serving(), stop(Phase.DRAINING, at=5), stop(Phase.NOW, at=6))
     why = "told to stop now"
-    assert decided(pool, at=6) == now(6, KillWorker(1, 1, why), KillWorker(2, 2, why))
+    assert decided(pool, at=6) == now(6, *(KillWorker(slot, slot, why, is_final=True) for slot in (1, 2)))
 
 
 # expel_stuck, dump_expelled
@@ -427,6 +431,49 @@ def test_a_retiring_worker_is_expelled_too() -> None:
     pool = after(pool, WorkerExpelled(at=30, slot=1, order=1, why=STUCK), WorkerDumped(at=30, slot=1, order=1))
     [kill] = decided(pool, at=31, slots=slots, policy=HARD).orders
     assert isinstance(kill, KillWorker)
+
+
+# look_after_standing, and what does not count
+
+
+def test_a_stopped_worker_has_no_limits_until_it_goes_on() -> None:
+    """It is looked after each second; then all its limits begin anew, and only its own."""
+    policy = replace(POLICY, timeout=5, request_slow=3, request_hard=10)
+    slots = {1: busy((7, 20.0)), 2: busy((9, 28.0))}
+    pool = after(serving(), WorkerStoodStill(at=30, slot=1, order=1))
+    assert decided(pool, at=30, slots=slots, policy=policy) == wait(31)
+    assert decided(pool, at=31, slots=slots, policy=policy) == now(31, LookAfterWorker(1, 1))
+    pool = after(pool, WorkerStoodStill(at=31, slot=1, order=1))
+    assert decided(pool, at=31, slots=slots, policy=policy) == now(31, TellSlowRequests(2, 2, 9))
+    pool = after(pool, SlowRequestsTold(at=31, slot=2, order=2, number=9), WorkerWentOn(at=32, slot=1, order=1))
+    assert decided(pool, at=32, slots=slots, policy=policy) == wait(33)
+    assert decided(pool, at=33, slots={1: slots[1]}, policy=policy) == wait(35)
+    assert decided(pool, at=35, slots={1: slots[1]}, policy=policy) == now(35, TellSlowRequests(1, 1, 7))
+
+
+def test_a_stopped_worker_is_killed_only_by_who_will_not_wait() -> None:
+    """Neither boot nor drain limit strikes; a quick stop does."""
+    pool = after(serving(1), stop(Phase.DRAINING, at=5), DoorRefused(at=5), DoorShut(at=5))
+    pool = after(pool, MoldDismissed(at=5, generation=1), lost(1, at=5))
+    pool = after(pool, WorkerRetired(at=5, slot=1, order=1, why="…"), WorkerStoodStill(at=35, slot=1, order=1))
+    assert decided(pool, at=35) == wait(36)
+    went_on = after(pool, WorkerWentOn(at=40, slot=1, order=1))
+    assert decided(went_on, at=40) == wait(70)
+    quickly = after(pool, stop(Phase.QUICK, at=40), WorkerStoodStill(at=40.5, slot=1, order=1))
+    assert decided(quickly, at=41) == now(41, KillWorker(1, 1, "a quick stop leaves 1 s", is_final=True))
+
+
+def test_after_the_master_stood_still_all_limits_begin_anew() -> None:
+    """Those of requests, of boots, of molds and of a stop: nobody is killed for what nobody could do."""
+    policy = replace(POLICY, timeout=5, request_hard=10)
+    pool = after(serving(1), ScaleAsked(at=5, by=1), starting(2, 2, at=5), MasterWoke(at=500))
+    assert decided(pool, at=500) == wait(560)
+    assert decided(pool, at=500, slots={1: busy((7, 20.0))}, policy=policy) == wait(505)
+    pool = after(serving(1), reload(at=5, configured=1), MoldStarted(at=5, generation=2, pid=2000), MasterWoke(at=500))
+    assert decided(pool, at=500) == wait(560)
+    pool = after(serving(1), stop(Phase.QUICK, at=5), DoorRefused(at=5), DoorShut(at=5))
+    pool = after(pool, MoldDismissed(at=5, generation=1), WorkerRetired(at=5, slot=1, order=1, why="…"))
+    assert decided(after(pool, MasterWoke(at=500)), at=500) == wait(501)
 
 
 # tell_slow
@@ -750,7 +797,7 @@ def test_a_stop_answers_for_the_requests_that_it_ended_and_for_no_other() -> Non
 def test_a_failed_service_is_ended_at_once() -> None:
     """Its workers are killed, its mold sent away, its door shut."""
     pool = after(service(2), loaded(1, at=0), ready(1, 1, at=0), ServiceFailed(at=1, why="…"))
-    assert decided(pool, at=1) == now(1, KillWorker(1, 1, "the service is given up"))
+    assert decided(pool, at=1) == now(1, KillWorker(1, 1, "the service is given up", is_final=True))
     pool = after(pool, WorkerKilled(at=1, slot=1, order=1, why="…"), exited(1, 1, at=1))
     assert decided(pool, at=1) == now(1, DismissMold(1))
     pool = after(pool, MoldDismissed(at=1, generation=1), lost(1, at=1))
@@ -800,6 +847,8 @@ WORKER_NEWS = (
     SlowRequestsTold(at=9, slot=1, order=1, number=3),
     WorkerExpelled(at=9, slot=1, order=1, why="…"),
     WorkerDumped(at=9, slot=1, order=1),
+    WorkerStoodStill(at=9, slot=1, order=1),
+    WorkerWentOn(at=9, slot=1, order=1),
     WorkerRetired(at=9, slot=1, order=1, why="…"),
     WorkerKilled(at=9, slot=1, order=1, why="…"),
     exited(1, 1, at=9),
