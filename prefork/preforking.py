@@ -50,6 +50,8 @@ _SETTINGS = (
     "on_timeout",
     "request_slow",
     "request_hard",
+    "idle_timeout",
+    "keepalive",
 )
 # as attributes of a server; the one that the standard library has a meaning for is called differently there
 _ATTRIBUTES = {"request_timeout" if name == "timeout" else name: name for name in _SETTINGS}
@@ -125,6 +127,8 @@ class PreforkingMixIn:
     :cvar on_timeout: whether the worker of such a request should ``retire``, or ``keep`` serving.
     :cvar request_slow: put the stacks of a worker into the log whose request takes longer; ``None`` is never.
     :cvar request_hard: kill a worker whose request takes longer; ``None`` is never.
+    :cvar idle_timeout: what an operation on a connection may take that waits for its client; ``None`` is for ever.
+    :cvar keepalive: probe TCP clients that are silent as long; ``None`` is never.
     """
 
     workers: int = 4
@@ -141,6 +145,8 @@ class PreforkingMixIn:
     on_timeout: Literal["retire", "keep"] = "retire"
     request_slow: float | str | None = None
     request_hard: float | str | None = None
+    idle_timeout: float | str | None = None
+    keepalive: float | str | None = None
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         """Take the settings among the arguments; all others go to the server's own constructor.

@@ -51,6 +51,8 @@ _SOURCES = (
         text="Kill a worker whose request takes longer.",
         default="never, or 5s after the timeout",
     ),
+    _flag("--idle-timeout", metavar="TIME", text="End a connection whose client is silent as long.", default="never"),
+    _flag("--keepalive", metavar="TIME", text="Probe TCP clients that are silent as long.", default="never"),
     _flag("--max-requests", metavar="N", text="Replace a worker after as many requests.", default="never"),
     _flag("--max-requests-jitter", metavar="N", text="Add up to as many to that, at random for each worker."),
     _flag("--chdir", metavar="DIR", text="Change to this directory before loading."),

@@ -73,6 +73,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     on_timeout: Literal["retire", "keep"] = "retire"
     request_slow: Seconds | None = None
     request_hard: Seconds | None = None
+    idle_timeout: Seconds | None = None
+    keepalive: Seconds | None = None
     max_requests: int = 0
     max_requests_jitter: int = 0
     chdir: str = ""

@@ -145,6 +145,9 @@ class Hands:
     def settle(self, generation: int) -> None:
         """The generation serves: its settings hold from now on, and those before it are forgotten."""
         self.settled = generation
+        for listener in self.listeners:
+            if not listener.address.is_inherited:  # the option would be that of all who hold the socket
+                sockets.keep_alive(listener.socket, self.loads[generation].keepalive or 0.0)
         self.loads = {number: settings for number, settings in self.loads.items() if number >= generation}
 
     def abandon(self, generation: int) -> None:

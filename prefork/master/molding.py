@@ -140,6 +140,7 @@ def brief_for(generation: int, notices: int, hands: Hands, machine: Machine) -> 
         drain=settings.graceful_timeout,
         timeout=settings.timeout or 0.0,
         keeps_timed_out=settings.on_timeout == "keep",
+        idle_timeout=settings.idle_timeout or 0.0,
         descriptors=machine.descriptors,
         chdir=settings.chdir,
         pythonpath=list(settings.pythonpath),

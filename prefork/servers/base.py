@@ -9,6 +9,7 @@ Read next: ``watch.py``, the wait; ``inet.py``, the servers with a socket.
 
 import logging
 import select
+import socket
 import socketserver
 import sys
 import threading
@@ -17,6 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from prefork.address import describe_peer
+from prefork.servers.traits import overrides
 from prefork.servers.watch import Watch
 from prefork.system.accepting import Owner, owner
 from prefork.system.bell import Bell
@@ -151,10 +153,13 @@ class BaseServer(socketserver.BaseServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log the exception being handled, with the peer. It costs this request only.
 
-        A client that hung up is no failure of the handler: that is one line for those who want to know.
+        A client that hung up, or was silent beyond the timeout of its connection, is no failure of the handler: that
+        is one line for those who want to know.
         """
         error = sys.exception()
-        if isinstance(error, ConnectionError) and _has_hung_up(request):
+        if _was_silent(request, error):
+            logger.info("the client %s was silent for %g s", describe_peer(client_address), request.gettimeout())
+        elif isinstance(error, ConnectionError) and _has_hung_up(request):
             logger.info("the client %s hung up: %s", describe_peer(client_address), error.strerror or error)
         else:
             logger.exception("the handler failed serving %s", describe_peer(client_address))
@@ -268,6 +273,11 @@ class Deadline:
 NO_DEADLINE = Deadline()
 
 
+def _was_silent(request: Any, error: object) -> bool:
+    """Whether a handler waited for its client as long as it may."""
+    return isinstance(error, TimeoutError) and isinstance(request, socket.socket) and bool(request.gettimeout())
+
+
 def serve_one(
     server: socketserver.BaseServer, request: Any, client_address: Any, deadline: Deadline = NO_DEADLINE
 ) -> BaseException | None:
@@ -321,6 +331,9 @@ def _tell(server: socketserver.BaseServer, request: Any, client_address: Any, er
     """Let the server tell the error being handled; one that would end a program is told here."""
     if not isinstance(error, Exception):
         logger.exception("the handler left by %s serving %s", type(error).__name__, describe_peer(client_address))
+        return
+    if _was_silent(request, error) and not overrides(server, "handle_error"):
+        logger.info("the client %s was silent for %g s", describe_peer(client_address), request.gettimeout())
         return
     try:
         server.handle_error(request, client_address)

@@ -49,6 +49,7 @@ class Brief(NamedTuple):
     :param drain: seconds an orphan may use to finish its request.
     :param timeout: seconds a request may take before it is interrupted; 0 is for ever.
     :param keeps_timed_out: whether a worker stays that had such a request.
+    :param idle_timeout: the timeout of accepted connections; 0 is none.
     :param descriptors: the soft limit of open descriptors that workers get.
     """
 
@@ -74,6 +75,7 @@ class Brief(NamedTuple):
     drain: float = 0.0
     timeout: float = 0.0
     keeps_timed_out: bool = False
+    idle_timeout: float = 0.0
     descriptors: int = -1
     chdir: str = ""
     pythonpath: list[str] = []  # noqa: RUF012  nobody changes it

@@ -323,6 +323,8 @@ class Worker:
             return Taken.EXHAUSTED
         if others_may_wait:
             kick.kick(self._brief.kick)
+        if self._brief.idle_timeout and isinstance(request, socket.socket) and request.gettimeout() is None:
+            request.settimeout(self._brief.idle_timeout)
         self._concurrency.handle(server, request, client_address)
         return Taken.ONE
 

@@ -60,7 +60,10 @@ WRONG_SERVICE: list[tuple[str, object, str]] = [
     ("boot_timeout", "1 week", "30s"),
     ("timeout", "soon", "30s"),
     ("on_timeout", "kill", "retire"),
+    ("request_slow", "later", "30s"),
     ("request_hard", "never", "30s"),
+    ("idle_timeout", "bored", "30s"),
+    ("keepalive", "yes", "30s"),
     ("max_requests", -5, "0 or more"),
     ("max_requests_jitter", -5, "0 or more"),
     ("chdir", 3, "text"),
@@ -140,6 +143,8 @@ def test_the_hard_limit_follows_the_soft_one() -> None:
     assert convert(GOOD, Service, PLACE).request_hard is None
     assert convert({**GOOD, "timeout": "10s"}, Service, PLACE).request_hard == 15
     assert convert({**GOOD, "timeout": "10s", "request_hard": 0}, Service, PLACE).request_hard == 0
+    line = refusal({**GOOD, "request_slow": "10s", "request_hard": "10s"}, Service, PLACE)
+    assert "request_slow: 10 s is not less than request_hard, which is 10 s; make it shorter" in line
     line = refusal({**GOOD, "timeout": "10s", "request_hard": "9s"}, Service, PLACE)
     assert line == f"{PLACE}: request_hard: 9 s is less than timeout, which is 10 s; make it longer, or leave it out"
 

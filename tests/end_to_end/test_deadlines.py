@@ -309,3 +309,40 @@ def test_a_worker_stopped_while_it_boots_is_not_to_blame(application: Applicatio
         os.kill(visitor.pid, signal.SIGCONT)
         master.wait_serving()
         assert int(ask(master.bind(), "pid")) == visitor.pid
+
+
+# idle connections
+
+
+@pytest.mark.parametrize("mode", ["sync", "thread", "fork"])
+def test_a_silent_client_costs_one_line_and_no_more(mode: str) -> None:
+    """Its connection is closed when the idle timeout is up; no traceback, and the worker serves on."""
+    with serving(STREAM, "-b", TCP, *MODES[mode], "--idle-timeout", "300ms") as master:
+        before = master.workers()
+        with endpoint(master.bind()).connect() as silent:
+            assert silent.recv(1) == b""
+            assert name_of(silent) in master.wait_for("was silent for 0.3 s")
+        assert ask(master.bind(), "next") == "NEXT"
+        assert master.workers() == before
+        assert not master.lines("Traceback")
+
+
+def test_a_handlers_own_timeout_wins(application: Application) -> None:
+    """Whatever the service has for all others."""
+    application.path.write_text(application.path.read_text() + "    timeout = 0.2\n")
+    with serving(*application.arguments, "-b", TCP, "--idle-timeout", "1h") as master:
+        with endpoint(master.bind()).connect() as silent:
+            assert silent.recv(1) == b""
+        master.wait_for("was silent for 0.2 s")
+
+
+def test_accepted_connections_are_kept_alive_as_configured(application: Application) -> None:
+    """By what they inherit from the listener."""
+    options = "self.request.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)"
+    idle = "self.request.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)"
+    body = f"    def answer(self, line):\n        return f'{{{options}}} {{{idle}}}\\n'.encode()\n"
+    application.path.write_text("import socket\n" + application.path.read_text() + body)
+    with serving(*application.arguments, "-b", TCP, "--keepalive", "90s") as master:
+        assert ask(master.bind(), "options") == "1 90"
+    with serving(*application.arguments, "-b", TCP) as master:
+        assert ask(master.bind(), "options").startswith("0 ")
