@@ -73,3 +73,11 @@ class NoInstanceError(PreforkError):
     """There is no running instance to steer."""
 
     exit_code = Exit.NO_INSTANCE
+
+
+class RequestTimeout(BaseException):
+    """A request took longer than ``timeout``: raised in its handler, wherever that is, once.
+
+    No ``Exception``, so that ``except Exception`` does not take it for a failure of what was just called. A handler may
+    catch it to answer that it was too slow; whatever it does, it has until ``request_hard``.
+    """

@@ -46,9 +46,16 @@ _SETTINGS = (
     "graceful_timeout",
     "quick_timeout",
     "boot_timeout",
+    "timeout",
+    "on_timeout",
+    "request_slow",
     "request_hard",
+    "idle_timeout",
+    "keepalive",
 )
 _OF_SERVE = (*_SETTINGS, "mode", "backlog", *SIZING)
+# as attributes of a server; the one that the standard library has a meaning for is called differently there
+_ATTRIBUTES = {"request_timeout" if name == "timeout" else name: name for name in _SETTINGS}
 _TARGET = "program:target"  # where a setting wants a MODULE:NAME, and we have the thing itself
 
 
@@ -116,7 +123,13 @@ class PreforkingMixIn:
     :cvar graceful_timeout: what a worker that leaves has to finish its request.
     :cvar quick_timeout: what INT leaves.
     :cvar boot_timeout: what a worker has until it is ready.
+    :cvar request_timeout: interrupt a request that takes longer, by ``RequestTimeout``; ``None`` is never. ``timeout``
+        is the standard library's, and means the wait of ``handle_request``.
+    :cvar on_timeout: whether the worker of such a request should ``retire``, or ``keep`` serving.
+    :cvar request_slow: put the stacks of a worker into the log whose request takes longer; ``None`` is never.
     :cvar request_hard: kill a worker whose request takes longer; ``None`` is never.
+    :cvar idle_timeout: what an operation on a connection may take that waits for its client; ``None`` is for ever.
+    :cvar keepalive: probe TCP clients that are silent as long; ``None`` is never.
     """
 
     workers: int = 4
@@ -129,7 +142,12 @@ class PreforkingMixIn:
     graceful_timeout: float | str = 30.0
     quick_timeout: float | str = 1.0
     boot_timeout: float | str = 60.0
+    request_timeout: float | str | None = None
+    on_timeout: Literal["retire", "keep"] = "retire"
+    request_slow: float | str | None = None
     request_hard: float | str | None = None
+    idle_timeout: float | str | None = None
+    keepalive: float | str | None = None
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         """Take the settings among the arguments; all others go to the server's own constructor.
@@ -140,10 +158,10 @@ class PreforkingMixIn:
         for name in list(named):
             if own is not None and name in own:
                 continue  # the server's, also where it is called like one of ours
-            if name in _SETTINGS:
+            if name in _ATTRIBUTES:
                 setattr(self, name, named.pop(name))
             elif own is not None:
-                raise no_setting(name, _SETTINGS, type(self).__name__)
+                raise no_setting(name, _ATTRIBUTES, type(self).__name__)
         _service_of(self)
         super().__init__(*arguments, **named)
 
@@ -284,7 +302,7 @@ def _parameters(constructor: Any) -> set[str] | None:
 
 
 def _service_of(server: PreforkingMixIn) -> Service:
-    settings = {name: getattr(server, name) for name in _SETTINGS}
+    settings = {name: getattr(server, attribute) for attribute, name in _ATTRIBUTES.items()}
     return _service(settings, NO_BIND, type(server).__name__)
 
 

@@ -8,6 +8,7 @@ Read next: ``docs/socketserver.md``, what is better than in the original and wha
 
 from typing import TYPE_CHECKING, Any
 
+from prefork.errors import RequestTimeout
 from prefork.servers.base import BaseServer
 from prefork.servers.forking import (
     ForkingMixIn,
@@ -36,6 +37,7 @@ __all__ = [
     "ForkingUDPServer",
     "ForkingUnixDatagramServer",
     "ForkingUnixStreamServer",
+    "RequestTimeout",
     "StreamRequestHandler",
     "TCPServer",
     "ThreadingMixIn",

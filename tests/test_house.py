@@ -68,7 +68,7 @@ def ours(path: Path) -> set[str]:
 def test_imports_go_downwards(path: Path) -> None:
     """No arrow points up, and siblings never meet."""
     here = floor_of(path)
-    lazily = {"preforking"} if str(path.relative_to(PACKAGE)) in FRONT else set()
+    lazily = {"preforking", "errors"} if str(path.relative_to(PACKAGE)) in FRONT else set()
     for there in ours(path) - {here} - lazily:
         assert FLOOR[there] > FLOOR[here], f"{path.name} on floor {here!r} imports {there!r}"
 
@@ -113,3 +113,11 @@ def test_the_front_brings_the_master_only_when_asked(front: str) -> None:
     before, all_found, count, has_come = json.loads(subprocess.check_output([sys.executable, "-c", code]))
     assert (before, all_found, has_come) == ([], True, True)
     assert count == (1 if front == "prefork" else 5)
+
+
+def test_what_interrupts_a_handler_has_one_class() -> None:
+    """Both fronts name it, and it is none that ``except Exception`` takes."""
+    from prefork import RequestTimeout, socketserver
+
+    assert RequestTimeout is socketserver.RequestTimeout
+    assert not issubclass(RequestTimeout, Exception)

@@ -26,6 +26,7 @@ DEFAULT_IDLE = Seconds(10.0)
 LARGEST = 2**31 - 1  # what an int of the kernel holds
 MOST_WORKERS = 4000
 DEFAULT_THREADS = 64
+HARD_AFTER_SOFT = 5.0  # seconds that an interrupted request has to end, unless request_hard is set
 DEFAULT_CHILDREN = 40  # socketserver.ForkingMixIn.max_children
 MOST_AT_ONCE = 1000  # requests in one worker
 NO_BIND = ("none",)  # the server brings its own work
@@ -84,7 +85,12 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     graceful_timeout: Seconds = Seconds(30.0)
     quick_timeout: Seconds = Seconds(1.0)
     boot_timeout: Seconds = Seconds(60.0)
+    timeout: Seconds | None = None
+    on_timeout: Literal["retire", "keep"] = "retire"
+    request_slow: Seconds | None = None
     request_hard: Seconds | None = None
+    idle_timeout: Seconds | None = None
+    keepalive: Seconds | None = None
     max_requests: int = 0
     max_requests_jitter: int = 0
     chdir: str = ""
@@ -99,6 +105,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
             if (text or setting == "target") and not _is_target(text):
                 raise ValueError(f"{setting}: {text!r} is not MODULE:NAME, as {example}")
         self._settle_mode()
+        self._settle_limits()
         self._settle_bind()
         for name, least, most in _RANGES:
             number = getattr(self, name)
@@ -180,6 +187,17 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         _settle(self, "max_spare", 0 if is_on_demand else self.min_spare + MORE_SPARE)
         _refuse_more(self, "min_spare", "max_workers")
         _refuse_more(self, "min_spare", "max_spare")
+
+    def _settle_limits(self) -> None:
+        """:raises ValueError: a limit that comes too late to be one."""
+        if self.timeout:
+            _settle(self, "request_hard", Seconds(self.timeout + HARD_AFTER_SOFT))
+        if self.timeout and self.request_hard and self.request_hard < self.timeout:
+            what = f"{self.request_hard:g} s is less than timeout, which is {self.timeout:g} s"
+            raise ValueError(f"request_hard: {what}; make it longer, or leave it out")
+        if self.request_slow and self.request_hard and self.request_slow >= self.request_hard:
+            what = f"{self.request_slow:g} s is not less than request_hard, which is {self.request_hard:g} s"
+            raise ValueError(f"request_slow: {what}; make it shorter, or leave it out")
 
     def _settle_bind(self) -> None:
         if self.bind == NO_BIND:

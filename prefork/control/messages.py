@@ -99,7 +99,8 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One worker.
 
     :param pid: ``None`` until it is born.
-    :param state: ``starting``, ``idle``, ``busy``, ``retiring`` or ``killed``.
+    :param state: ``starting``, ``idle``, ``busy``, ``retiring``, ``expelled`` (for a request beyond the hard limit) or
+        ``killed``.
     :param state_seconds: since it is that; busy and idle count as one.
     :param requests: it has served, ``errors`` those of them that raised.
     :param why: it retires or was killed.

@@ -106,6 +106,8 @@ class Hands:
             quick=settings.quick_timeout,
             boot=self.settings.boot_timeout,
             max_requests=settings.max_requests,
+            timeout=settings.timeout or None,
+            request_slow=settings.request_slow or None,
             request_hard=settings.request_hard or None,
             min_spare=min_spare,
             max_spare=max_spare,
@@ -134,7 +136,7 @@ class Hands:
     @property
     def looks_every(self) -> float | None:
         """Seconds within which a worker that became busy has to be seen; ``None`` where no rule asks."""
-        limits = [self.policy.request_hard, LOOK if self._serving.is_sized else None]
+        limits = [self.policy.shortest, LOOK if self._serving.is_sized else None]
         return min((limit for limit in limits if limit is not None), default=None)
 
     def read(self, pool: Pool, now: float) -> Readings:
@@ -148,13 +150,15 @@ class Hands:
 
     def _read_slot(self, slot: int, now: float) -> Reading:
         line = self.line(slot)
-        totals = line.totals
-        starts = line.starts_ns()
-        busy_seconds = totals[slots.BUSY_NS] / 1e9
-        if not starts:
-            return Reading(totals[slots.REQUESTS], None, 0, totals[slots.LANES] or 1, busy_seconds)
-        busy_seconds += len(starts) * now - sum(starts) / 1e9
-        return Reading(totals[slots.REQUESTS], min(starts) / 1e9, len(starts), totals[slots.LANES] or 1, busy_seconds)
+        totals, under_way = line.totals, line.under_way()
+        return Reading(
+            requests=totals[slots.REQUESTS],
+            busy_since=under_way[0][1] if under_way else None,
+            under_way=tuple(under_way),
+            busy=len(under_way),
+            at_once=totals[slots.LANES] or 1,
+            busy_seconds=totals[slots.BUSY_NS] / 1e9 + sum(now - since for _, since in under_way),
+        )
 
     def _read_load(self, pool: Pool, readings: Mapping[int, Reading], now: float) -> Load | None:
         settings = self._serving
@@ -203,6 +207,9 @@ class Hands:
     def settle(self, generation: int) -> None:
         """The generation serves: its settings hold from now on, and those before it are forgotten."""
         self.settled = generation
+        for listener in self.listeners:
+            if not listener.address.is_inherited:  # the option would be that of all who hold the socket
+                sockets.keep_alive(listener.socket, self.loads[generation].keepalive or 0.0)
         self.loads = {number: settings for number, settings in self.loads.items() if number >= generation}
 
     def abandon(self, generation: int) -> None:

@@ -20,7 +20,7 @@ from prefork.master.hands import Hands, Machine
 from prefork.master.molding import FreshInterpreters
 from prefork.master.operators import Operators
 from prefork.master.perform import perform
-from prefork.master.watch import Watch
+from prefork.master.watch import OVERSLEPT, Watch
 from prefork.pool import events
 from prefork.pool.learn import learn
 from prefork.pool.records import Bounds, Phase, Pool, Wanted
@@ -39,6 +39,7 @@ _HEARD = (
     signal.SIGTTIN,
     signal.SIGTTOU,
     signal.SIGCHLD,
+    signal.SIGCONT,
 )
 logger = logging.getLogger("prefork.master")
 now = time.monotonic
@@ -118,6 +119,7 @@ class Master:
         self._reopen_log = reopen_log
         self._operators = operators
         self.heard: set[int] = set()  # the signals that came in all its life
+        self._awake_at = now()
         self._watches = {name: Watch(hands.board) for name, hands in all_hands.items()}
         self._pools = {
             name: Pool(name, _wanted(service, all_hands[name].is_lent)) for name, service in settings.service.items()
@@ -128,9 +130,13 @@ class Master:
     def run(self) -> Exit:
         until: float | None = now()
         while not all(pool.is_finished for pool in self._pools.values()):
-            keys = self._machine.poller.wait(None if until is None else until - now())
+            begun = now()
+            keys = self._machine.poller.wait(None if until is None else until - begun)
             heard = translate.wakeup_signals(keys)
             self.heard |= heard
+            if signal.SIGCONT in heard or (until is not None and now() > max(begun, until) + OVERSLEPT):
+                self._wake()
+            self._awake_at = now()
             for name, event in translate.translate(keys, self._machine, self._hands, self._pools, heard):
                 self.learn(name, event)
             self._obey_signals(heard)
@@ -166,6 +172,10 @@ class Master:
         for name, hands in self._hands.items():
             moment = now()
             readings = hands.read(self._pools[name], moment)
+            # also where we were stopped since the wait: the signal that says so is heard only by the next one
+            if moment > self._awake_at + OVERSLEPT or self._watches[name].has_overslept(readings, moment):
+                self._wake()
+                self._awake_at = moment
             decision = decide(self._pools[name], readings, hands.policy, moment)
             hands.heed_clients(readings.load, self._pools[name], self._machine.poller)
             for order in decision.orders:
@@ -177,6 +187,10 @@ class Master:
             deadlines += [] if look_again is None else [look_again]
         deadlines += [now()] if self._operators.has_more else []
         return min(deadlines, default=None)
+
+    def _wake(self) -> None:
+        for name in self._pools:
+            self.learn(name, events.MasterWoke(at=now()))
 
     def _obey_signals(self, heard: set[int]) -> None:
         asked = [*translate.stops_asked(heard, self._pools, self._hands), *translate.scaling_asked(heard, self._pools)]

@@ -79,7 +79,7 @@ class Meter:
         ready = {(w.slot, w.order): slots[w.slot] for w in pool.in_state(State.READY) if w.slot in slots}
         at_once = max((reading.at_once for reading in ready.values()), default=1)
         average = self._add(ready, now) / at_once
-        busy = sum(reading.under_way for reading in ready.values()) / at_once
+        busy = sum(reading.busy for reading in ready.values()) / at_once
         load = Load(busy, queued, at_once, self._pace.each)
         self._window = Window(seconds, self._window.seen).with_need(now, max(used(load), math.ceil(average)))
         return replace(load, peak=self._window.peak, falls_at=self._window.falls_at)

@@ -113,6 +113,8 @@ def _open(name: str, address: Address, service: Service) -> sockets.Listener:
         why = (error.strerror if isinstance(error, OSError) else "") or str(error)
         remedy = _REMEDIES.get(number or 0, "choose another address")
         raise BindError(f"{name}: cannot listen on {address}: {why.lower()}; {remedy}") from None
+    if not address.is_inherited:
+        sockets.keep_alive(listener.socket, service.keepalive or 0.0)
     highest = sockets.highest_backlog()
     if address.is_stream and service.backlog > highest:
         text = "%s: backlog %d is cut to %d by net.core.somaxconn; raise that, or lower backlog"

@@ -14,13 +14,21 @@ from typing import Any
 from prefork.master.hands import Child, Events, Hands, Machine
 from prefork.pool import events, orders
 from prefork.system import draining, processes, slots
-from prefork.worker.protocol import READ_YOUR_ORDERS, Fork, OrderCell
+from prefork.worker.protocol import DUMP_STACKS, READ_YOUR_ORDERS, Fork, OrderCell
 
 now = time.monotonic
+# what is ordered because time is up
+_Strike = (
+    orders.InterruptRequests | orders.TellSlowRequests | orders.ExpelWorker | orders.DumpWorker | orders.KillWorker
+)
 
 
 def perform(order: orders.Order, hands: Hands, machine: Machine) -> Events:
-    """Carry out ``order``; what came of it."""
+    """Carry out ``order``; what came of it. A limit does not strike whoever is stopped, and that comes of it then."""
+    if isinstance(order, _Strike) and not (isinstance(order, orders.KillWorker) and order.is_final):
+        child = _child(order, hands)
+        if child is not None and processes.is_stopped(child.pid):
+            return [events.WorkerStoodStill(at=now(), slot=order.slot, order=order.order)]
     return _PERFORM[type(order)](order, hands, machine)
 
 
@@ -73,7 +81,9 @@ def _spawn_worker(order: orders.SpawnWorker, hands: Hands, machine: Machine) -> 
         cause=order.cause,
         max_requests=max_requests,
     )
-    hands.line(order.slot).orders[slots.PHASE] = OrderCell.SERVE
+    cells = hands.line(order.slot).orders
+    cells[slots.PHASE] = OrderCell.SERVE
+    cells[slots.INTERRUPT] = cells[slots.STACKS] = cells[slots.STACKS_OF] = 0
     fork = Fork(order.slot, order.order, max_requests)
     return [ordered, *machine.molding.fork(order.generation, fork, hands, machine)]
 
@@ -86,11 +96,71 @@ def _retire_worker(order: orders.RetireWorker, hands: Hands, machine: Machine) -
     return [events.WorkerRetired(at=now(), slot=order.slot, order=order.order, why=order.why)]
 
 
+def _interrupt_requests(order: orders.InterruptRequests, hands: Hands, machine: Machine) -> Events:
+    hands.line(order.slot).orders[slots.INTERRUPT] = order.number
+    child = _child(order, hands)
+    if child is not None:
+        processes.tell(child.pidfd, READ_YOUR_ORDERS)
+    _, under_way = hands.account(order.slot, order.order)
+    why = ", ".join(_whose(request) for request in under_way if request.number <= order.number)
+    return [events.RequestsInterrupted(at=now(), slot=order.slot, order=order.order, number=order.number, why=why)]
+
+
+def _tell_slow_requests(order: orders.TellSlowRequests, hands: Hands, machine: Machine) -> Events:
+    why = _ask_for_stacks(order, hands, order.number)
+    return [events.SlowRequestsTold(at=now(), slot=order.slot, order=order.order, number=order.number, why=why)]
+
+
+def _expel_worker(order: orders.ExpelWorker, hands: Hands, machine: Machine) -> Events:
+    requests, _ = hands.account(order.slot, order.order)
+    cells = hands.line(order.slot).orders
+    cells[slots.STACKS] |= slots.LAST_WORDS
+    if cells[slots.PHASE] == OrderCell.SERVE:
+        cells[slots.PHASE] = OrderCell.RETIRE
+    why = f"{order.why}; it was serving {_ask_for_stacks(order, hands)}"
+    return [events.WorkerExpelled(at=now(), slot=order.slot, order=order.order, why=why, requests=requests)]
+
+
+def _ask_for_stacks(
+    order: orders.TellSlowRequests | orders.ExpelWorker, hands: Hands, number: int | None = None
+) -> str:
+    """:param number: of the newest request that they are asked for; ``None`` for all.
+    :returns: whose those requests are.
+    """
+    _, under_way = hands.account(order.slot, order.order)
+    whose = [request for request in under_way if number is None or request.number <= number]
+    cells = hands.line(order.slot).orders
+    cells[slots.STACKS_OF] = max((request.number for request in whose), default=0)
+    cells[slots.STACKS] += 1
+    child = _child(order, hands)
+    if child is not None:
+        processes.tell(child.pidfd, READ_YOUR_ORDERS)
+    return ", ".join(_whose(request) for request in whose)
+
+
+def _dump_worker(order: orders.DumpWorker, hands: Hands, machine: Machine) -> Events:
+    child = _child(order, hands)
+    if child is not None:
+        processes.tell(child.pidfd, DUMP_STACKS)
+    return [events.WorkerDumped(at=now(), slot=order.slot, order=order.order)]
+
+
+def _look_after_worker(order: orders.LookAfterWorker, hands: Hands, machine: Machine) -> Events:
+    child = _child(order, hands)
+    is_stopped = child is not None and processes.is_stopped(child.pid)
+    became = events.WorkerStoodStill if is_stopped else events.WorkerWentOn
+    return [became(at=now(), slot=order.slot, order=order.order)]
+
+
+def _whose(request: slots.Request) -> str:
+    return f"{request.peer} #{request.number} for {now() - request.since:.1f} s"
+
+
 def _kill_worker(order: orders.KillWorker, hands: Hands, machine: Machine) -> Events:
     requests, under_way = hands.account(order.slot, order.order)
     why = order.why
     for request in under_way:
-        why += f"; it was serving {request.peer} #{request.number} for {now() - request.since:.1f} s"
+        why += f"; it was serving {_whose(request)}"
     child = _child(order, hands)
     if child is not None:
         # with all of its process group: children that handle its requests, and what handlers started
@@ -98,7 +168,7 @@ def _kill_worker(order: orders.KillWorker, hands: Hands, machine: Machine) -> Ev
     return [events.WorkerKilled(at=now(), slot=order.slot, order=order.order, why=why, requests=requests)]
 
 
-def _child(order: orders.RetireWorker | orders.KillWorker, hands: Hands) -> Child | None:
+def _child(order: _Strike | orders.RetireWorker | orders.LookAfterWorker, hands: Hands) -> Child | None:
     """The process that the order is about; ``None`` where it is no more."""
     child = hands.children.get(order.slot)
     return child if child is not None and child.order == order.order else None
@@ -131,6 +201,11 @@ _PERFORM: dict[type[orders.Order], Callable[[Any, Hands, Machine], Events]] = {
     orders.SizePool: _size_pool,
     orders.SpawnWorker: _spawn_worker,
     orders.RetireWorker: _retire_worker,
+    orders.InterruptRequests: _interrupt_requests,
+    orders.TellSlowRequests: _tell_slow_requests,
+    orders.ExpelWorker: _expel_worker,
+    orders.DumpWorker: _dump_worker,
+    orders.LookAfterWorker: _look_after_worker,
     orders.KillWorker: _kill_worker,
     orders.RefuseNew: _refuse_new,
     orders.ShutDoor: _shut_door,

@@ -28,7 +28,7 @@ from prefork.system.bell import Bell
 from prefork.system.wakeup import Poller, Wakeup
 from prefork.worker.protocol import READ_YOUR_ORDERS, Brief, Fork, OrderCell
 
-_HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCONT)
 now = time.monotonic
 
 

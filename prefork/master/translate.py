@@ -108,8 +108,10 @@ def _tell_worker(record: Record) -> Iterator[events.Event]:
             yield events.WorkerReady(at=now(), slot=slot, order=order)
         case Broken(slot, order, why):
             yield events.WorkerBroken(at=now(), slot=slot, order=order, why=why)
-        case Left(slot, order, requests, why):
-            yield events.WorkerLeft(at=now(), slot=slot, order=order, why=why, requests=requests)
+        case Left(slot, order, requests, why, is_sound):
+            yield events.WorkerLeft(
+                at=now(), slot=slot, order=order, why=why, requests=requests, is_sound=bool(is_sound)
+            )
         case Stop():
             yield events.StopAsked(at=now(), phase=Phase.DRAINING)
 

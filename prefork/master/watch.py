@@ -11,6 +11,7 @@ from prefork.pool.rules import Readings
 from prefork.system.slots import ASLEEP, Scoreboard
 
 TICK = 1.0  # seconds
+OVERSLEPT = 1.0  # seconds later than expected: the master, or the machine, was stopped meanwhile
 AGAIN = 0.05  # seconds: far longer than a store takes to be seen
 
 
@@ -21,6 +22,13 @@ class Watch:
         self._header = board.header
         self._served = -1
         self._asleep_at: float | None = None
+
+    def has_overslept(self, readings: Readings, now: float) -> bool:
+        """Whether a worker became busy long ago, while we slept and it would have said so: we were not running."""
+        if self._asleep_at is None:
+            return False
+        starts = [reading.busy_since for reading in readings.slots.values() if reading.busy_since is not None]
+        return bool(starts) and now - min(starts) > OVERSLEPT
 
     def look(self, readings: Readings, limit: float | None, now: float) -> float | None:
         """When to look again; ``None``: somebody will say so, or nobody needs to.

@@ -56,6 +56,10 @@ class PoolSized(Event, frozen=True, kw_only=True):
     why: str
 
 
+class MasterWoke(Event, frozen=True, kw_only=True):
+    """The master goes on after it was stopped, or the machine was: it has not seen what happened meanwhile."""
+
+
 # what became of generations
 
 
@@ -148,10 +152,51 @@ class WorkerLeft(WorkerEvent, frozen=True, kw_only=True):
     """The worker retires by its own decision, or by a signal that did not come from us.
 
     :param requests: as many as it had served.
+    :param is_sound: not for a fault of its own, so its successor need not prove itself first.
     """
 
     why: str
     requests: int = 0
+    is_sound: bool = False
+
+
+class RequestsInterrupted(WorkerEvent, frozen=True, kw_only=True):
+    """We told it to interrupt its requests up to a number; it may be unable to.
+
+    :param why: for people: whose they are, and how long they take.
+    """
+
+    number: int
+    why: str = ""
+
+
+class SlowRequestsTold(WorkerEvent, frozen=True, kw_only=True):
+    """We asked it for its stacks, for requests up to a number are slow; ``why`` is as above."""
+
+    number: int
+    why: str = ""
+
+
+class WorkerExpelled(WorkerEvent, frozen=True, kw_only=True):
+    """We asked it for its stacks and told it to leave: it has a request beyond the hard limit.
+
+    :param requests: as many as it had served.
+    """
+
+    why: str
+    requests: int = 0
+
+
+class WorkerDumped(WorkerEvent, frozen=True, kw_only=True):
+    """We asked for its stacks once more, by the signal that is heard also where no Python code runs."""
+
+
+class WorkerStoodStill(WorkerEvent, frozen=True, kw_only=True):
+    """Its time was up, but it is stopped, by a signal or a debugger: it is not to blame."""
+
+
+class WorkerWentOn(WorkerEvent, frozen=True, kw_only=True):
+    """It runs again."""
 
 
 class WorkerRetired(WorkerEvent, frozen=True, kw_only=True):

@@ -82,6 +82,10 @@ def _want(pool: Pool, wanted: Wanted) -> Pool:
     return replace(pool, wanted=wanted, backoff=owed)
 
 
+def _master_woke(pool: Pool, event: events.MasterWoke) -> Pool:
+    return replace(pool, awake_since=event.at)
+
+
 # what became of generations
 
 
@@ -238,8 +242,48 @@ def _worker_left(pool: Pool, event: events.WorkerLeft) -> Pool:
     worker = _find(pool, event)
     if worker is None or worker.state is not State.READY:
         return pool
-    pool = _owe(pool, worker, event.requests, event.at)
+    pool = _owe(pool, worker, event.requests, event.at, is_sound=event.is_sound)
     return _with_worker(pool, replace(worker, state=State.RETIRING, since=event.at, why=event.why))
+
+
+def _requests_interrupted(pool: Pool, event: events.RequestsInterrupted) -> Pool:
+    worker = _find(pool, event)
+    if worker is None or event.number < worker.interrupted:
+        return pool
+    return _with_worker(pool, replace(worker, interrupted=event.number, interrupted_at=event.at))
+
+
+def _slow_requests_told(pool: Pool, event: events.SlowRequestsTold) -> Pool:
+    worker = _find(pool, event)
+    return (
+        pool if worker is None else _with_worker(pool, replace(worker, told_slow=max(worker.told_slow, event.number)))
+    )
+
+
+def _worker_expelled(pool: Pool, event: events.WorkerExpelled) -> Pool:
+    worker = _find(pool, event)
+    if worker is None or worker.state in (State.EXPELLED, State.KILLED):
+        return pool
+    if worker.is_living:
+        pool = _owe(pool, worker, event.requests, event.at)
+    return _with_worker(pool, replace(worker, state=State.EXPELLED, since=event.at, why=event.why))
+
+
+def _worker_dumped(pool: Pool, event: events.WorkerDumped) -> Pool:
+    worker = _find(pool, event)
+    return pool if worker is None else _with_worker(pool, replace(worker, is_dumped=True))
+
+
+def _worker_stood_still(pool: Pool, event: events.WorkerStoodStill) -> Pool:
+    worker = _find(pool, event)
+    return pool if worker is None else _with_worker(pool, replace(worker, stood_at=event.at))
+
+
+def _worker_went_on(pool: Pool, event: events.WorkerWentOn) -> Pool:
+    worker = _find(pool, event)
+    if worker is None or worker.stood_at is None:
+        return pool
+    return _with_worker(pool, replace(worker, stood_at=None, went_on_at=event.at))
 
 
 def _worker_retired(pool: Pool, event: events.WorkerRetired) -> Pool:
@@ -270,7 +314,7 @@ def _worker_exited(pool: Pool, event: events.WorkerExited) -> Pool:
     return replace(pool, cut_off=pool.cut_off + event.cut_off)
 
 
-def _owe(pool: Pool, worker: Worker, requests: int, at: float) -> Pool:
+def _owe(pool: Pool, worker: Worker, requests: int, at: float, *, is_sound: bool = False) -> Pool:
     """A living worker is lost that we did not tell to retire: from here on, not from its exit, it is missing."""
     if pool.is_stopping or worker.generation not in (pool.serving, pool.coming):
         return pool
@@ -279,6 +323,8 @@ def _owe(pool: Pool, worker: Worker, requests: int, at: float) -> Pool:
         owed = replace(owed, died=owed.died + 1)
     elif is_proven(worker, requests, at):
         owed = replace(owed, died=owed.died + 1, failures=0)
+    elif is_sound:
+        owed = replace(owed, died=owed.died + 1)
     else:
         owed = _owe_for_unproven(owed, worker, at)
     return replace(pool, backoff=owed)
@@ -324,6 +370,7 @@ _LEARN: dict[type[events.Event], Callable[[Pool, Any], Pool]] = {
     events.PoolSized: _pool_sized,
     events.CountAsked: _count_asked,
     events.ReloadRefused: _reload_refused,
+    events.MasterWoke: _master_woke,
     events.MoldStarted: _mold_started,
     events.MoldNotStarted: _mold_not_started,
     events.MoldLoaded: _mold_loaded,
@@ -339,6 +386,12 @@ _LEARN: dict[type[events.Event], Callable[[Pool, Any], Pool]] = {
     events.WorkerReady: _worker_ready,
     events.WorkerBroken: _worker_broken,
     events.WorkerLeft: _worker_left,
+    events.RequestsInterrupted: _requests_interrupted,
+    events.SlowRequestsTold: _slow_requests_told,
+    events.WorkerExpelled: _worker_expelled,
+    events.WorkerDumped: _worker_dumped,
+    events.WorkerStoodStill: _worker_stood_still,
+    events.WorkerWentOn: _worker_went_on,
     events.WorkerRetired: _worker_retired,
     events.WorkerKilled: _worker_killed,
     events.WorkerExited: _worker_exited,

@@ -66,10 +66,51 @@ class RetireWorker(Order, frozen=True):
     drain: bool = False
 
 
-class KillWorker(Order, frozen=True):
+class InterruptRequests(Order, frozen=True):
+    """Interrupt the worker's requests up to a number: they have taken too long."""
+
+    slot: int
+    order: int
+    number: int
+
+
+class TellSlowRequests(Order, frozen=True):
+    """Put the worker's stacks into the log, for the sake of its requests up to a number."""
+
+    slot: int
+    order: int
+    number: int
+
+
+class ExpelWorker(Order, frozen=True):
+    """Put its stacks into the log and tell it to leave; in a moment it will be killed."""
+
     slot: int
     order: int
     why: str
+
+
+class DumpWorker(Order, frozen=True):
+    """Put its stacks into the log if it could not do so itself."""
+
+    slot: int
+    order: int
+
+
+class LookAfterWorker(Order, frozen=True):
+    """See whether it still stands still."""
+
+    slot: int
+    order: int
+
+
+class KillWorker(Order, frozen=True):
+    """:param is_final: also if it is stopped, by a signal or a debugger."""
+
+    slot: int
+    order: int
+    why: str
+    is_final: bool = False
 
 
 class RefuseNew(Order, frozen=True):

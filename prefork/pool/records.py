@@ -30,6 +30,7 @@ class State(Enum):
     STARTING = auto()  # ordered; born as soon as it has a pid
     READY = auto()
     RETIRING = auto()  # takes nothing new, finishes what it has
+    EXPELLED = auto()  # told to leave for a request beyond the hard limit; what it has besides may end quickly
     KILLED = auto()  # SIGKILL is sent, the kernel has not said yet that it is gone
 
 
@@ -59,6 +60,8 @@ class Policy(Struct, frozen=True):
     :param quick: seconds a quick stop leaves.
     :param boot: seconds from the order to ready, for a mold as for a worker.
     :param max_requests: recycle a worker after as many, before jitter; 0 is never.
+    :param timeout: seconds after which a request is interrupted; ``None`` is never.
+    :param request_slow: seconds after which the log tells where a request is; ``None`` is never.
     :param request_hard: seconds after which a request costs its worker the life; ``None`` is never.
     :param min_spare: a sized pool has at least as many idle workers, as far as its bounds allow.
     :param max_spare: and keeps at most as many that it has not needed lately.
@@ -69,10 +72,18 @@ class Policy(Struct, frozen=True):
     quick: float = 1.0
     boot: float = 60.0
     max_requests: int = 0
+    timeout: float | None = None
+    request_slow: float | None = None
     request_hard: float | None = None
     min_spare: int = 1
     max_spare: int = 3
     slots: int = 5000
+
+    @property
+    def shortest(self) -> float | None:
+        """The first limit that a request meets; ``None`` where it has none."""
+        limits = (self.timeout, self.request_slow, self.request_hard)
+        return min((limit for limit in limits if limit is not None), default=None)
 
 
 class Bounds(NamedTuple):
@@ -127,7 +138,12 @@ class Worker(Struct, frozen=True):
     :param since: when it entered its state.
     :param pid: ``None`` until it is born.
     :param max_requests: its own limit, jitter included; 0 is none.
-    :param why: in ``RETIRING`` and ``KILLED``, the reason.
+    :param why: in ``RETIRING``, ``EXPELLED`` and ``KILLED``, the reason.
+    :param interrupted: of its requests, those up to this number were to be interrupted when it was last told so.
+    :param told_slow: of its requests, those up to this number were told of as slow.
+    :param stood_at: when it was last found stopped, by a signal or a debugger; ``None`` while it runs.
+    :param went_on_at: when it was found running again; its limits begin anew there.
+    :param is_dumped: in ``EXPELLED``: its stacks were asked for where Python code cannot answer.
     """
 
     slot: int
@@ -140,6 +156,12 @@ class Worker(Struct, frozen=True):
     pid: int | None = None
     max_requests: int = 0
     why: str = ""
+    interrupted: int = 0
+    interrupted_at: float = 0.0
+    told_slow: int = 0
+    is_dumped: bool = False
+    stood_at: float | None = None
+    went_on_at: float = float("-inf")
 
     @property
     def is_living(self) -> bool:
@@ -202,13 +224,15 @@ class Reading(Struct, frozen=True):
 
     :param requests: as many as it has served.
     :param busy_since: start of the oldest request under way.
-    :param under_way: as many as are, of at most ``at_once``.
+    :param under_way: number and start of each, the oldest first; a later one has a higher number.
+    :param busy: as many as are under way, of at most ``at_once``.
     :param busy_seconds: what all its requests took together, those under way so far.
     """
 
     requests: int = 0
     busy_since: float | None = None
-    under_way: int = 0
+    under_way: tuple[tuple[int, float], ...] = ()
+    busy: int = 0
     at_once: int = 1
     busy_seconds: float = 0.0
 
@@ -242,6 +266,7 @@ class Pool(Struct, frozen=True):
     :param last_generation: the highest number ever given.
     :param cut_off: requests that a stop ended before they were answered.
     :param failed: why the service was given up.
+    :param awake_since: when the master went on after it, or the whole machine, had stood still: limits begin anew.
     """
 
     name: str
@@ -258,9 +283,14 @@ class Pool(Struct, frozen=True):
     cut_off: int = 0
     failed: str | None = None
     last_load: Outcome | None = None
+    awake_since: float = float("-inf")
 
     def in_state(self, *states: State) -> list[Worker]:
         return [worker for worker in self.workers.values() if worker.state in states]
+
+    def counts_from(self, since: float, worker: Worker | None = None) -> float:
+        """Where a limit begins that began at ``since``: time in which nobody could do anything does not count."""
+        return max(since, self.awake_since, worker.went_on_at if worker is not None else since)
 
     @property
     def is_stopping(self) -> bool:

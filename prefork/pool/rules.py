@@ -16,9 +16,13 @@ from prefork.pool.orders import (
     AbandonGeneration,
     Cause,
     DismissMold,
+    DumpWorker,
+    ExpelWorker,
     FailService,
+    InterruptRequests,
     KillMold,
     KillWorker,
+    LookAfterWorker,
     Order,
     RefuseNew,
     RetireWorker,
@@ -27,12 +31,14 @@ from prefork.pool.orders import (
     SizePool,
     SpawnWorker,
     StartMold,
+    TellSlowRequests,
 )
 from prefork.pool.records import Door, Generation, Load, Phase, Policy, Pool, Reading, Stage, State, Worker, is_worn_out
 
 FIRST_TRIES = 3  # deaths before ready, one attempt each, before a generation is given up
 MOST_UNBORN = 64  # orders under way at once: the mold's socket pair holds at least as many
 HANDSHAKE_LIMIT = 1.0  # seconds a handshake under way may take when we stop
+REPEAT = 1.0  # seconds after which a worker is told again to interrupt what is under way, or a stopped one looked after
 
 
 class Later(Struct, frozen=True):
@@ -69,7 +75,7 @@ def abandon_failed(pool: Pool, readings: Readings, policy: Policy, now: float) -
     elif pool.serving and pool.wanted.generation > pool.coming and coming.stage is Stage.LOADED:
         # it flaps, or its predecessors drain long: a fix must not wait for ever behind what it fixes
         why = f"not enough of its workers were ready at once within {policy.boot:g} s, and a newer one is asked for"
-        yield from _at(coming.since + policy.boot, now, AbandonGeneration(pool.coming, why))
+        yield from _at(pool.counts_from(coming.since) + policy.boot, now, AbandonGeneration(pool.coming, why))
 
 
 def _why_failed(pool: Pool, generation: Generation) -> str | None:
@@ -117,9 +123,10 @@ def dismiss_molds(pool: Pool, readings: Readings, policy: Policy, now: float) ->
     for generation in pool.generations.values():
         if generation.stage is Stage.KILLED:
             continue
+        since = pool.counts_from(generation.since)
         if generation.stage is Stage.LEAVING:
             why = "it did not leave when told"
-            yield from _at(generation.since + policy.quick, now, KillMold(generation.number, why))
+            yield from _at(since + policy.quick, now, KillMold(generation.number, why))
         elif pool.is_stopping or generation.number not in (pool.serving, pool.coming):
             if generation.stage is Stage.LOADING:
                 yield KillMold(generation.number, "it is no longer needed")
@@ -127,51 +134,112 @@ def dismiss_molds(pool: Pool, readings: Readings, policy: Policy, now: float) ->
                 yield DismissMold(generation.number)
         elif generation.stage is Stage.LOADING:
             why = f"the application was not loaded within {policy.boot:g} s; raise the boot limit if it needs longer"
-            yield from _at(generation.since + policy.boot, now, KillMold(generation.number, why))
+            yield from _at(since + policy.boot, now, KillMold(generation.number, why))
         elif generation.stage is Stage.BROKEN and generation.pid is not None:
             yield DismissMold(generation.number)
         elif generation.stage is Stage.LOADED:
             unborn = [w.since for w in pool.workers.values() if w.pid is None and w.generation == generation.number]
             if unborn:
                 why = f"it did not answer an order to fork within {policy.boot:g} s"
-                yield from _at(min(unborn) + policy.boot, now, KillMold(generation.number, why))
+                due = pool.counts_from(min(unborn)) + policy.boot
+                yield from _at(due, now, KillMold(generation.number, why))
+
+
+def look_after_standing(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """See each second whether a stopped worker goes on: none of its limits runs meanwhile."""
+    for worker in pool.workers.values():
+        if worker.stood_at is not None and worker.state is not State.KILLED:
+            yield from _at(worker.stood_at + REPEAT, now, LookAfterWorker(worker.slot, worker.order))
 
 
 def kill_overdue(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
     """Kill what was given time and used it up."""
-    limited = (State.STARTING, State.RETIRING) + ((State.READY,) if pool.is_stopping else ())
+    limited = (State.STARTING, State.RETIRING, State.EXPELLED) + ((State.READY,) if pool.is_stopping else ())
     for worker in pool.in_state(*limited):
-        if worker.pid is not None:
-            due, why = _limit(pool, worker, policy)
-            yield KillWorker(worker.slot, worker.order, why) if now >= due else Later(due)
+        limits = _limits(pool, worker, policy)
+        if worker.pid is not None and limits:
+            due, why, is_final = min(limits)
+            yield KillWorker(worker.slot, worker.order, why, is_final) if now >= due else Later(due)
 
 
-def _limit(pool: Pool, worker: Worker, policy: Policy) -> tuple[float, str]:
-    """When the worker's time is up, and how the log says it."""
-    limits: list[tuple[float, str]] = []
-    if worker.state is State.STARTING:
-        limits.append((worker.since + policy.boot, f"it was not ready within {policy.boot:g} s"))
-    if worker.state is State.RETIRING:
-        limits.append((worker.since + policy.drain, f"its request was not finished within {policy.drain:g} s"))
+def _limits(pool: Pool, worker: Worker, policy: Policy) -> list[tuple[float, str, bool]]:
+    """When the worker's time is up, how the log says it, and whether that holds for a stopped one as well."""
+    limits: list[tuple[float, str, bool]] = []
     if pool.wanted.phase is Phase.QUICK:
-        limits.append((pool.wanted.since + policy.quick, f"a quick stop leaves {policy.quick:g} s"))
+        due = pool.counts_from(pool.wanted.since) + policy.quick
+        limits.append((due, f"a quick stop leaves {policy.quick:g} s", True))
     if pool.wanted.phase is Phase.NOW:
-        limits.append((pool.wanted.since, "the service is given up" if pool.failed else "told to stop now"))
+        limits.append((pool.wanted.since, "the service is given up" if pool.failed else "told to stop now", True))
+    if worker.stood_at is not None:
+        return limits
+    since = pool.counts_from(worker.since, worker)
+    if worker.state is State.STARTING:
+        limits.append((since + policy.boot, f"it was not ready within {policy.boot:g} s", False))
+    if worker.state is State.RETIRING:
+        limits.append((since + policy.drain, f"its request was not finished within {policy.drain:g} s", False))
+    if worker.state is State.EXPELLED:
+        limits.append((since + policy.quick, f"it did not leave within {policy.quick:g} s, and {worker.why}", False))
     if pool.wanted.phase is Phase.DRAINING:
-        limits.append((pool.wanted.since + policy.drain, f"its requests were not finished within {policy.drain:g} s"))
-    return min(limits)
+        due = pool.counts_from(pool.wanted.since, worker) + policy.drain
+        limits.append((due, f"its requests were not finished within {policy.drain:g} s", False))
+    return limits
 
 
-def kill_stuck(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
-    """Kill a worker whose request exceeds the hard limit."""
+def _running(pool: Pool, *states: State) -> list[Worker]:
+    """The workers in these states that were not found stopped."""
+    return [worker for worker in pool.in_state(*states) if worker.stood_at is None]
+
+
+def interrupt_stuck(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Interrupt requests that exceed the soft limit, and again as long as they last: one may be where none can be."""
+    if policy.timeout is None:
+        return
+    for worker in _running(pool, State.READY, State.RETIRING):
+        reading = readings.slots.get(worker.slot)
+        for number, since in reversed(reading.under_way if reading is not None else ()):
+            due = pool.counts_from(since, worker) + policy.timeout
+            if number <= worker.interrupted:
+                due = max(due, worker.interrupted_at + REPEAT)
+            if now >= due:  # and so are all that began before it
+                yield InterruptRequests(worker.slot, worker.order, number)
+                break
+            yield Later(due)
+
+
+def tell_slow(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Tell once of each request that is slow, and where it is."""
+    if policy.request_slow is None:
+        return
+    for worker in _running(pool, State.READY, State.RETIRING):
+        reading = readings.slots.get(worker.slot)
+        for number, since in reversed(reading.under_way if reading is not None else ()):
+            due = pool.counts_from(since, worker) + policy.request_slow
+            if number <= worker.told_slow:
+                break
+            if now >= due:
+                yield TellSlowRequests(worker.slot, worker.order, number)
+                break
+            yield Later(due)
+
+
+def expel_stuck(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Tell a worker to leave whose request exceeds the hard limit; what it can still finish, it has a moment for."""
     if policy.request_hard is None:
         return
     why = f"a request exceeded the hard limit of {policy.request_hard:g} s"
-    for worker in pool.in_state(State.READY, State.RETIRING):
+    for worker in _running(pool, State.READY, State.RETIRING):
         reading = readings.slots.get(worker.slot)
-        if reading is not None and reading.busy_since is not None:
-            due = reading.busy_since + policy.request_hard
-            yield KillWorker(worker.slot, worker.order, why) if now >= due else Later(due)
+        if worker.pid is not None and reading is not None and reading.busy_since is not None:
+            due = pool.counts_from(reading.busy_since, worker) + policy.request_hard
+            yield ExpelWorker(worker.slot, worker.order, why) if now >= due else Later(due)
+
+
+def dump_expelled(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Before an expelled worker is killed, see that its stacks are told, also where no Python code of it runs."""
+    for worker in _running(pool, State.EXPELLED):
+        if not worker.is_dumped:
+            due = pool.counts_from(worker.since, worker) + policy.quick / 2
+            yield from _at(due, now, DumpWorker(worker.slot, worker.order))
 
 
 def size_pool(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
@@ -286,8 +354,12 @@ RULES: tuple[Rule, ...] = (
     abandon_failed,
     settle_coming,
     start_mold,
+    look_after_standing,
     kill_overdue,
-    kill_stuck,
+    expel_stuck,
+    dump_expelled,
+    interrupt_stuck,
+    tell_slow,
     size_pool,
     spawn_missing,
     retire_stillborn,

@@ -139,6 +139,35 @@ def _left(before: Pool, event: events.WorkerLeft, after: Pool) -> Line:
     return _INFO, f"{_who(_worker(after, event))} retires: {event.why}"
 
 
+def _interrupted(before: Pool, event: events.RequestsInterrupted, after: Pool) -> Line | None:
+    if event.number == _worker(before, event).interrupted:  # told again
+        return None
+    return _INFO, f"{_who(_worker(after, event))} is told to interrupt {event.why}"
+
+
+def _woke(before: Pool, event: events.MasterWoke, after: Pool) -> Line:
+    return _WARNING, "the master goes on after it stood still: all limits that are running begin anew"
+
+
+def _stood_still(before: Pool, event: events.WorkerStoodStill, after: Pool) -> Line | None:
+    if _worker(before, event).stood_at is not None:
+        return None
+    return _WARNING, f"{_who(_worker(after, event))} is stopped, by a signal or a debugger; its limits wait for it"
+
+
+def _went_on(before: Pool, event: events.WorkerWentOn, after: Pool) -> Line:
+    return _INFO, f"{_who(_worker(after, event))} goes on, and its limits begin anew"
+
+
+def _slow(before: Pool, event: events.SlowRequestsTold, after: Pool) -> Line:
+    return _WARNING, f"{_who(_worker(after, event))} is slow, its stacks are in the log: it serves {event.why}"
+
+
+def _expelled(before: Pool, event: events.WorkerExpelled, after: Pool) -> Line:
+    text = f"{_who(_worker(before, event))} is told to leave at once, its stacks are in the log: {event.why}"
+    return _WARNING, text
+
+
 def _retired(before: Pool, event: events.WorkerRetired, after: Pool) -> Line | None:
     worker = _worker(before, event)
     if worker.state is State.RETIRING:
@@ -154,7 +183,7 @@ def _killed(before: Pool, event: events.WorkerKilled, after: Pool) -> Line:
 def _exited(before: Pool, event: events.WorkerExited, after: Pool) -> Line:
     worker = _worker(before, event)
     text = f"{_who(worker)} {event.how} after {event.requests} request{'s' * (event.requests != 1)}"
-    if worker.state in (State.RETIRING, State.KILLED) or before.is_stopping:
+    if worker.state in (State.RETIRING, State.EXPELLED, State.KILLED) or before.is_stopping:
         return _DEBUG, text
     if event.cut_off:
         text += ", with one under way"
@@ -183,6 +212,12 @@ _PRINTERS: dict[type[events.Event], Callable[[Pool, Any, Pool], Line | None]] = 
     events.WorkerReady: _ready,
     events.WorkerBroken: _broken,
     events.WorkerLeft: _left,
+    events.RequestsInterrupted: _interrupted,
+    events.MasterWoke: _woke,
+    events.WorkerStoodStill: _stood_still,
+    events.WorkerWentOn: _went_on,
+    events.SlowRequestsTold: _slow,
+    events.WorkerExpelled: _expelled,
     events.WorkerRetired: _retired,
     events.WorkerKilled: _killed,
     events.WorkerExited: _exited,

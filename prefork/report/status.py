@@ -26,7 +26,12 @@ from prefork.pool.records import PROVEN_AFTER_SECONDS, Phase, Pool, Stage, State
 from prefork.system import slots
 
 AT_A_TIME = 64  # workers and lanes looked at for one part: some 0.5 ms
-_STATES = {State.STARTING: "starting", State.RETIRING: "retiring", State.KILLED: "killed"}
+_STATES = {
+    State.STARTING: "starting",
+    State.RETIRING: "retiring",
+    State.EXPELLED: "expelled",
+    State.KILLED: "killed",
+}
 
 
 class Figures(NamedTuple):
@@ -140,7 +145,7 @@ def _tell_service(view: View, sums: _Sums, now: float) -> ServiceStatus:
         ready=count("busy", 0) + count("idle", 0),
         busy=count("busy", 0),
         idle=count("idle", 0),
-        retiring=count("retiring", 0) + count("killed", 0),
+        retiring=count("retiring", 0) + count("expelled", 0) + count("killed", 0),
         requests=sums.figures.requests,
         errors=sums.figures.errors,
         degraded=degraded,

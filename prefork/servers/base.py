@@ -9,6 +9,7 @@ Read next: ``watch.py``, the wait; ``inet.py``, the servers with a socket.
 
 import logging
 import select
+import socket
 import socketserver
 import sys
 import threading
@@ -17,6 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from prefork.address import describe_peer
+from prefork.servers.traits import overrides
 from prefork.servers.watch import Watch
 from prefork.system.accepting import Owner, owner
 from prefork.system.bell import Bell
@@ -151,10 +153,13 @@ class BaseServer(socketserver.BaseServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log the exception being handled, with the peer. It costs this request only.
 
-        A client that hung up is no failure of the handler: that is one line for those who want to know.
+        A client that hung up, or was silent beyond the timeout of its connection, is no failure of the handler: that
+        is one line for those who want to know.
         """
         error = sys.exception()
-        if isinstance(error, ConnectionError) and _has_hung_up(request):
+        if _was_silent(request, error):
+            logger.info("the client %s was silent for %g s", describe_peer(client_address), request.gettimeout())
+        elif isinstance(error, ConnectionError) and _has_hung_up(request):
             logger.info("the client %s hung up: %s", describe_peer(client_address), error.strerror or error)
         else:
             logger.exception("the handler failed serving %s", describe_peer(client_address))
@@ -251,7 +256,29 @@ def _has_hung_up(request: Any) -> bool:
         return False
 
 
-def serve_one(server: socketserver.BaseServer, request: Any, client_address: Any) -> BaseException | None:
+class Deadline:
+    """What may interrupt the handler of a request by raising in it, from ``arm`` on and never after ``disarm``.
+
+    Nothing does, here. What interrupts may still come while ``disarm`` runs, and is raised by it: then it is called
+    again, and again does no harm.
+    """
+
+    def arm(self) -> None: ...
+
+    def disarm(self) -> None: ...
+
+
+NO_DEADLINE = Deadline()
+
+
+def _was_silent(request: Any, error: object) -> bool:
+    """Whether a handler waited for its client as long as it may."""
+    return isinstance(error, TimeoutError) and isinstance(request, socket.socket) and bool(request.gettimeout())
+
+
+def serve_one(
+    server: socketserver.BaseServer, request: Any, client_address: Any, deadline: Deadline = NO_DEADLINE
+) -> BaseException | None:
     """Verify, process and shut down one request, by the calls and in the order of ``socketserver``.
 
     What leaves the handler and is not an ``Exception`` (SystemExit, KeyboardInterrupt) is logged: it ends the request
@@ -261,25 +288,37 @@ def serve_one(server: socketserver.BaseServer, request: Any, client_address: Any
     """
     raised: BaseException | None = None
     try:
-        if server.verify_request(request, client_address):
-            server.process_request(request, client_address)
-            return None
+        try:
+            deadline.arm()
+            if server.verify_request(request, client_address):
+                server.process_request(request, client_address)
+                return None
+        finally:
+            deadline.disarm()
     except BaseException as error:
+        deadline.disarm()
         raised = error
         _tell(server, request, client_address, error)
     _shut_down(server, request, client_address)
     return raised
 
 
-def finish_one(server: socketserver.BaseServer, request: Any, client_address: Any) -> BaseException | None:
+def finish_one(
+    server: socketserver.BaseServer, request: Any, client_address: Any, deadline: Deadline = NO_DEADLINE
+) -> BaseException | None:
     """What is left of ``serve_one`` for a request that is verified: what ``process_request`` lets a thread or child do.
 
     :returns: what the handler raised, if anything.
     """
     raised: BaseException | None = None
     try:
-        server.finish_request(request, client_address)
+        try:
+            deadline.arm()
+            server.finish_request(request, client_address)
+        finally:
+            deadline.disarm()
     except BaseException as error:
+        deadline.disarm()
         raised = error
         _tell(server, request, client_address, error)
     _shut_down(server, request, client_address)
@@ -290,6 +329,9 @@ def _tell(server: socketserver.BaseServer, request: Any, client_address: Any, er
     """Let the server tell the error being handled; one that would end a program is told here."""
     if not isinstance(error, Exception):
         logger.exception("the handler left by %s serving %s", type(error).__name__, describe_peer(client_address))
+        return
+    if _was_silent(request, error) and not overrides(server, "handle_error"):
+        logger.info("the client %s was silent for %g s", describe_peer(client_address), request.gettimeout())
         return
     try:
         server.handle_error(request, client_address)

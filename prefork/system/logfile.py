@@ -27,6 +27,10 @@ class LogFile(logging.Handler):
             return 2
         return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
 
+    def fileno(self) -> int:
+        """The descriptor that is written to, the same for ever."""
+        return self._fd
+
     def sign(self, who: str) -> None:
         """Sign the lines from now on as ``who``; a process forked from another is somebody else."""
         self.setFormatter(_Line(who))
@@ -42,8 +46,8 @@ class LogFile(logging.Handler):
                 "cannot reopen %s: %s; still writing to the old file", self._path, error
             )
             return
-        stale, self._fd = self._fd, fresh
-        os.close(stale)
+        os.dup2(fresh, self._fd, inheritable=False)
+        os.close(fresh)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

@@ -80,6 +80,15 @@ def started(pid: int) -> int:
         return 0
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a signal or a debugger has stopped the process, proc(5). False if it is no more, or /proc is missing."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
+    except OSError:
+        return False
+
+
 def tell(pidfd: int, signum: int) -> bool:
     """Send a signal to exactly this process. False if it is no more, which is news and not an error."""
     try:

@@ -26,6 +26,10 @@ ASLEEP = 0  # not 0: the master sleeps without limit; whoever becomes busy says 
 
 # orders, written by the master
 PHASE = 0
+INTERRUPT = 1  # requests up to this number have taken too long
+STACKS = 2  # how often the worker's stacks were asked for; with ``LAST_WORDS``, before it is killed
+STACKS_OF = 3  # for the sake of requests up to this number
+LAST_WORDS = 1 << 32
 
 # totals, written by the worker
 ORDER = 0
@@ -158,14 +162,16 @@ class Slot:
         lanes = self.first_lanes(busy[-1] + 1) if busy else []
         return [request for number in busy if (request := lanes[number].read()) is not None]
 
-    def starts_ns(self) -> list[int]:
-        """Starts of the requests under way, on the monotonic clock."""
-        return [since for lane in self.lanes if (since := lane.cells[SINCE_NS])]
-
-    def busy_since(self) -> float | None:
-        """Start of the oldest request under way, in seconds on the monotonic clock."""
-        starts = self.starts_ns()
-        return min(starts) / 1e9 if starts else None
+    def under_way(self) -> list[tuple[int, float]]:
+        """Number and start of each request under way, the oldest first; the start in seconds on the monotonic clock."""
+        found = []
+        for lane in range(min(self.totals[LANES], len(self._memory) // LANE)):
+            at = lane * LANE // 8
+            if since := self._cells[at + SINCE_NS]:
+                number = self._cells[at + NUMBER]
+                if self._cells[at + SINCE_NS] == since:  # else it has ended meanwhile, or another has begun
+                    found.append((number, since / 1e9))
+        return sorted(found)
 
 
 class Lane:

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import fcntl
 import grp
+import math
 import os
 import pwd
 import socket
@@ -23,6 +24,8 @@ from prefork.address import Address
 
 LOCK_LIMIT = 2.0  # seconds another starter may hold the directory
 _NAMES = "prefork"  # what the abstract names begin with that instances hold
+PROBES = 4  # unanswered, after which a connection is dead
+LONGEST_KEEP_ALIVE = 32767  # seconds, tcp(7)
 KEEP = -1  # an owner or group that chown(2) leaves alone
 _KINDS = {
     "tcp": socket.SOCK_STREAM,
@@ -106,6 +109,23 @@ def _open_inet(address: Address, backlog: int) -> Listener:
             listener.listen(backlog)
         listener.setblocking(False)
         return Listener(address._replace(port=listener.getsockname()[1]), listener)
+
+
+def keep_alive(listener: socket.socket, seconds: float) -> None:
+    """Let the kernel probe clients that are silent for so long, and end the connection of one that does not answer.
+
+    Accepted sockets inherit it, tcp(7). Nothing, where it is no TCP socket.
+
+    :param seconds: rounded up; 0 probes nobody.
+    """
+    if listener.family not in (socket.AF_INET, socket.AF_INET6) or listener.type != socket.SOCK_STREAM:
+        return
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(seconds > 0))
+    if seconds > 0:
+        idle = min(math.ceil(seconds), LONGEST_KEEP_ALIVE)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, idle // PROBES))
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
 
 
 def _resolve(address: Address) -> tuple[int, int, int, Any]:

@@ -8,6 +8,7 @@ want of a thread or process: then the worker handles it in its own loop.
 Read next: ``worker.py``, whose loop takes the requests; ``prefork/servers/base.py``, what handling one means.
 """
 
+import contextlib
 import logging
 import os
 import select
@@ -22,16 +23,20 @@ from functools import partial
 from typing import Any, NoReturn, Protocol
 
 from prefork.address import describe_peer
-from prefork.servers.base import finish_one, serve_one
+from prefork.errors import RequestTimeout
+from prefork.servers.base import NO_DEADLINE, Deadline, finish_one, serve_one
 from prefork.servers.crew import Crew
 from prefork.servers.traits import concurrency_of, overrides
 from prefork.system import processes, slots, stdio
 from prefork.system.bell import Bell
 from prefork.system.slots import Lane
 from prefork.system.sparing import Sparing
+from prefork.worker.deadlines import Deadlines
 from prefork.worker.ledger import Ledger, SharedLedger
+from prefork.worker.protocol import DUMP_STACKS, READ_YOUR_ORDERS
 
 Server = Any  # of ours, the standard library's or anybody's: only its documented methods are called
+Finish = Callable[[Any, Any, Deadline], BaseException | None]  # as finish_one without the server
 News = Mapping[int, Callable[[], object]]  # descriptors to wait for, and what to do when one is readable
 
 logger = logging.getLogger("prefork.worker")
@@ -60,6 +65,10 @@ class Concurrency(Protocol):
         """What the worker's loop should wait for besides clients."""
         ...
 
+    def dump_children(self, number: int) -> None:
+        """Let children that handle requests up to this number write their stacks into the log."""
+        ...
+
     def wait_for_room(self) -> None: ...
 
     def finish(self) -> None:
@@ -73,8 +82,9 @@ class Sync:
     is_in_loop = True
     has_room = True
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, deadlines: Deadlines | None = None) -> None:
         self.ledger = ledger
+        self._deadline = None if deadlines is None else deadlines.in_main_thread
 
     def adopt(self, server: Server) -> None:
         if concurrency_of(server) != "sync":  # its mix-in would not wait for the request's end
@@ -82,10 +92,17 @@ class Sync:
 
     def handle(self, server: Server, request: Any, client_address: Any) -> None:
         lane = self.ledger.begin(client_address)
-        self.ledger.end(lane, serve_one(server, request, client_address))
+        deadline: Deadline = NO_DEADLINE
+        if self._deadline is not None:
+            deadline = self._deadline
+            self._deadline.number = self.ledger.begun
+        self.ledger.end(lane, serve_one(server, request, client_address, deadline))
 
     def news(self) -> News:
         return {}
+
+    def dump_children(self, number: int) -> None:
+        """There are none."""
 
     def wait_for_room(self) -> None:
         """There is."""
@@ -103,9 +120,10 @@ class _Shared:
 
     is_in_loop = False
 
-    def __init__(self, ledger: SharedLedger) -> None:
+    def __init__(self, ledger: SharedLedger, deadlines: Deadlines | None = None) -> None:
         self.ledger: Ledger = ledger
         self._shared = ledger
+        self._deadlines = deadlines
         self._in_hand: Lane | None = None
         self._shortage = Sparing()
 
@@ -122,6 +140,13 @@ class _Shared:
 
     def wait_for_room(self) -> None:
         raise NotImplementedError
+
+    def dump_children(self, number: int) -> None:
+        """There are none."""
+
+    def _deadline_of(self, lane: Lane | None, request: Any) -> Deadline:
+        """For the calling thread, which is about to handle the request."""
+        return NO_DEADLINE if self._deadlines is None or lane is None else self._deadlines.of(lane, request)
 
     def _take_over(self, client_address: Any) -> Lane:
         lane, self._in_hand = self._in_hand, None
@@ -141,8 +166,8 @@ class Threads(_Shared):
     :param size: as many at a time.
     """
 
-    def __init__(self, ledger: SharedLedger, size: int) -> None:
-        super().__init__(ledger)
+    def __init__(self, ledger: SharedLedger, size: int, deadlines: Deadlines | None = None) -> None:
+        super().__init__(ledger, deadlines)
         self._bell = Bell()
         self._crew = Crew(size, self._bell.ring)
         self._crew.keep()
@@ -152,12 +177,12 @@ class Threads(_Shared):
         return self._crew.has_room  # a thread is free a moment after its request has ended
 
     def adopt(self, server: Server) -> None:
-        finish: Callable[[Any, Any], object] = partial(finish_one, server)
+        finish: Finish = partial(finish_one, server)
         if overrides(server, "process_request_thread"):
             finish = partial(_let, server.process_request_thread)
         server.process_request = partial(self._process, finish)
 
-    def _process(self, finish: Callable[[Any, Any], object], request: Any, client_address: Any) -> None:
+    def _process(self, finish: Finish, request: Any, client_address: Any) -> None:
         lane = self._take_over(client_address)
         try:
             self._crew.hand_over((self._work, (finish, request, client_address, lane)), daemon=True, awaited=False)
@@ -166,9 +191,9 @@ class Threads(_Shared):
                 logger.warning("no thread for %s: %s; the worker's own serves it", describe_peer(client_address), error)
             self._work(finish, request, client_address, lane)
 
-    def _work(self, finish: Callable[[Any, Any], object], request: Any, client_address: Any, lane: Lane) -> None:
+    def _work(self, finish: Finish, request: Any, client_address: Any, lane: Lane) -> None:
         self._shared.belong_to_thread(lane)
-        raised = finish(request, client_address)
+        raised = finish(request, client_address, self._deadline_of(lane, request))
         self._shared.belong_to_thread(None)
         self.ledger.end(lane, raised)
         if self.ledger.leaving:
@@ -184,11 +209,18 @@ class Threads(_Shared):
         self._crew.wait_until_idle()
 
 
-def _let(process: Callable[[Any, Any], None], request: Any, client_address: Any) -> BaseException | None:
+def _let(
+    process: Callable[[Any, Any], None], request: Any, client_address: Any, deadline: Deadline
+) -> BaseException | None:
     """Let the server's own ``process_request_thread`` do it, which tells its errors itself."""
     try:
-        process(request, client_address)
+        try:
+            deadline.arm()
+            process(request, client_address)
+        finally:
+            deadline.disarm()
     except BaseException as error:
+        deadline.disarm()
         logger.exception("process_request_thread failed serving %s", describe_peer(client_address))
         return error
     return None
@@ -200,8 +232,10 @@ class Children(_Shared):
     :param settle: called in each child before it handles its request: it is not the worker.
     """
 
-    def __init__(self, ledger: SharedLedger, settle: Callable[[], None]) -> None:
-        super().__init__(ledger)
+    def __init__(self, ledger: SharedLedger, settle: Callable[[], None], deadlines: Deadlines | None = None) -> None:
+        super().__init__(ledger, deadlines)
+        if deadlines is not None:
+            deadlines.tell_children = self._interrupt
         self._settle = settle
         self._ends = select.epoll()  # of children: one descriptor for all
         self._lanes: dict[int, Lane] = {}  # by pidfd
@@ -257,16 +291,32 @@ class Children(_Shared):
             text = "no process for %s: %s; the worker's own serves it"
             logger.warning(text, describe_peer(client_address), error.strerror)
         self._shared.belong_to_thread(lane)
-        raised = finish_one(server, request, client_address)
+        raised = finish_one(server, request, client_address, self._deadline_of(lane, request))
         self._shared.belong_to_thread(None)
         self.ledger.end(lane, raised)
+
+    def _interrupt(self, overdue: int) -> None:
+        self._signal(READ_YOUR_ORDERS, overdue)
+
+    def dump_children(self, number: int) -> None:
+        self._signal(DUMP_STACKS, number)
+
+    def _signal(self, signum: int, number: int) -> None:
+        """Signal the children of requests up to ``number``.
+
+        Called in a signal handler: it may meet a child that has just been collected, or not been watched yet.
+        """
+        for pidfd, lane in list(self._lanes.items()):
+            if lane.cells[slots.NUMBER] <= number:
+                with contextlib.suppress(OSError):
+                    processes.tell(pidfd, signum)
 
     def _live_as_child(self, server: Server, request: Any, client_address: Any, lane: Lane) -> NoReturn:
         """Finish the request and end; whatever happens, never return into the worker's stack."""
         try:
             self._settle()
             self.ledger.belong_to_child(lane)
-            raised = finish_one(server, request, client_address)
+            raised = finish_one(server, request, client_address, self._deadline_of(lane, request))
             if raised is not None and os.getppid() == self._pid:  # else the lane may be a successor's by now
                 lane.cells[slots.FAILED] = 1
         finally:
@@ -290,8 +340,9 @@ class Children(_Shared):
                 ending = processes.Ending()
             # our copy may not be the last, and a descriptor leaves the set only with its last copy: epoll(7)
             self._ends.unregister(pidfd)
+            lane = self._lanes.pop(pidfd)
             os.close(pidfd)
-            self._end(self._lanes.pop(pidfd), ending)
+            self._end(lane, ending)
 
     def _end(self, lane: Lane, ending: processes.Ending | None) -> None:
         if ending is not None and (ending.signal or ending.code):
@@ -319,8 +370,8 @@ class AsItsServerSays(_Shared):
     Some close by letting go of the socket, and a datagram there is nothing to close of.
     """
 
-    def __init__(self, ledger: SharedLedger) -> None:
-        super().__init__(ledger)
+    def __init__(self, ledger: SharedLedger, deadlines: Deadlines | None = None) -> None:
+        super().__init__(ledger, deadlines)
         self._bell = Bell()
         self._open: dict[int, tuple[object, Lane]] = {}  # by identity: a weak reference, or what cannot have one
         self._let_go: deque[int] = deque()  # identities of requests that are no more, whose books are still open
@@ -365,8 +416,17 @@ class AsItsServerSays(_Shared):
     def _finish(self, finish: Callable[[Any, Any], object], request: Any, client_address: Any) -> None:
         _, lane = self._open.get(id(request), (None, None))
         self._shared.belong_to_thread(lane)
+        deadline = self._deadline_of(lane, request)
         try:
-            finish(request, client_address)
+            try:
+                deadline.arm()
+                finish(request, client_address)
+            finally:
+                deadline.disarm()
+        except RequestTimeout as error:  # nobody else's business: to the server, its handler has ended
+            deadline.disarm()
+            logger.exception("the handler left by RequestTimeout serving %s", describe_peer(client_address))
+            self._end(request, error)
         finally:
             self._shared.belong_to_thread(None)
             if isinstance(request, tuple) and isinstance(request[-1], socket.socket):  # a datagram

@@ -27,6 +27,7 @@ class Ledger:
 
     :ivar begun: requests it has taken, ``ended`` those it has done.
     :ivar leaving: why the worker should leave by itself; empty while it should not.
+    :ivar is_sound: it leaves, and nothing is wrong with what it runs.
     """
 
     def __init__(self, brief: Brief, order: Fork, notices: Notices) -> None:
@@ -42,6 +43,7 @@ class Ledger:
         self.begun = 0
         self.ended = 0
         self.leaving = ""
+        self.is_sound = False
         set_title(f"{self._who} starting")
         self._title = Title(f"{self._who} ", _TITLE_ROOM)
 
@@ -49,6 +51,30 @@ class Ledger:
     def phase(self) -> int:
         """What the master wants of this worker."""
         return self._slot.orders[slots.PHASE]
+
+    @property
+    def overdue(self) -> int:
+        """Requests up to this number have taken too long."""
+        return self._slot.orders[slots.INTERRUPT]
+
+    @property
+    def stacks_asked(self) -> int:
+        """How often the master has asked for our stacks."""
+        return self._slot.orders[slots.STACKS]
+
+    @property
+    def stacks_asked_of(self) -> int:
+        """For the sake of requests up to this number."""
+        return self._slot.orders[slots.STACKS_OF]
+
+    def requests_under_way(self) -> list[slots.Request]:
+        return self._slot.requests_under_way()
+
+    def leave_in_peace(self, why: str) -> None:
+        """The worker should leave, and its successor need not be any better."""
+        if not self.leaving:
+            self.is_sound = True
+            self.leaving = why
 
     @property
     def is_wanted(self) -> bool:
@@ -109,7 +135,7 @@ class Ledger:
         if raised is not None:
             totals[ERRORS] += 1
             if isinstance(raised, MemoryError):
-                self.leaving = "a handler ran out of memory"
+                self.leaving, self.is_sound = "a handler ran out of memory", False
         lane.clear()
         if self._max_requests:
             worn_for = ended - self._max_requests

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, get_args
 
 PROTOCOL = 1  # raised whenever a record changes its meaning: a mold of another version refuses to serve
 READ_YOUR_ORDERS = signal.SIGURG  # to a worker; ignored by default, so it harms nobody who does not listen yet
+DUMP_STACKS = signal.SIGRTMIN + 1  # to a worker: the stacks of all threads into the log, whatever it is stuck in
 PIPE_BUF = 4096  # bytes, limits.h
 PACKET_MAX = 65536  # bytes of a record on the socket pair
 TEXT_MAX = 3000  # characters of a reason on the notice pipe
@@ -46,6 +47,9 @@ class Brief(NamedTuple):
     :param worker_start: called in each worker before its first request, ``worker_stop`` after its last; or empty.
     :param binds: pairs of a bind's URL and its listener.
     :param drain: seconds an orphan may use to finish its request.
+    :param timeout: seconds a request may take before it is interrupted; 0 is for ever.
+    :param keeps_timed_out: whether a worker stays that had such a request.
+    :param idle_timeout: the timeout of accepted connections; 0 is none.
     :param descriptors: the soft limit of open descriptors that workers get.
     """
 
@@ -69,6 +73,9 @@ class Brief(NamedTuple):
     kick: int = -1
     balance: str = "warm"
     drain: float = 0.0
+    timeout: float = 0.0
+    keeps_timed_out: bool = False
+    idle_timeout: float = 0.0
     descriptors: int = -1
     chdir: str = ""
     pythonpath: list[str] = []  # noqa: RUF012  nobody changes it
@@ -129,12 +136,15 @@ class Broken(NamedTuple):
 
 
 class Left(NamedTuple):
-    """:param requests: as many as it served in its life."""
+    """:param requests: as many as it served in its life.
+    :param is_sound: it does not leave for a fault of its own.
+    """
 
     slot: int
     order: int
     requests: int
     why: str
+    is_sound: bool = False
 
 
 class Wake(NamedTuple):

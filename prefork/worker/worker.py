@@ -27,10 +27,12 @@ from prefork.worker import application, hooks
 from prefork.worker.application import Application
 from prefork.worker.badge import Badge
 from prefork.worker.concurrency import AsItsServerSays, Children, Concurrency, Sync, Threads
+from prefork.worker.deadlines import Deadlines
 from prefork.worker.ledger import Ledger, SharedLedger
 from prefork.worker.notices import Notices
 from prefork.worker.own_loop import OwnLoop
 from prefork.worker.protocol import READ_YOUR_ORDERS, Brief, Broken, Fork, Left, OrderCell, Ready, StateCell, tail
+from prefork.worker.stacks import Stacks
 from prefork.worker.stopping import Stopping
 from prefork.worker.wait import PAUSE, Wait
 
@@ -96,6 +98,8 @@ class Worker:
         self._notices = Notices(brief.notices)
         self._ledger = Ledger(brief, order, self._notices)
         self._shortage, self._trouble = Sparing(), Sparing()
+        self._stacks = Stacks(log.fileno())
+        self._deadlines: Deadlines | None = None  # known once the ledger is chosen
 
     def live(self) -> NoReturn:
         self._boot()
@@ -165,19 +169,27 @@ class Worker:
         is_its_own = any(overrides(s, "process_request") or runs_its_own_loop(s) for s in servers)
         way = brief.concurrency or next((concurrency_of(server) for server in servers), "sync")
         if way == "sync" and not is_its_own:
-            concurrency: Concurrency = Sync(self._ledger)
+            deadlines = self._choose_deadlines()
+            concurrency: Concurrency = Sync(self._ledger, deadlines)
         else:
             size = brief.children if way == "fork" else brief.threads
             self._ledger = ledger = SharedLedger(brief, self._order, self._notices, size)
+            deadlines = self._choose_deadlines()
             if any(overrides(server, "process_request") for server in servers) or (is_its_own and way == "sync"):
-                concurrency = AsItsServerSays(ledger)
+                concurrency = AsItsServerSays(ledger, deadlines)
             elif way == "thread":
-                concurrency = Threads(ledger, size)
+                concurrency = Threads(ledger, size, deadlines)
             else:
-                concurrency = Children(ledger, self._become_child)
+                concurrency = Children(ledger, self._become_child, deadlines)
         for server in servers:
             concurrency.adopt(server)
         return concurrency
+
+    def _choose_deadlines(self) -> Deadlines | None:
+        brief = self._brief
+        if brief.timeout:
+            self._deadlines = Deadlines(self._ledger, brief.timeout, retires=not brief.keeps_timed_out)
+        return self._deadlines
 
     def _pin_badge(self) -> Badge:
         brief = self._brief
@@ -192,6 +204,8 @@ class Worker:
         forget_inherited_handlers()
         for signum in _HEARD:  # whoever stops the service may tell all of its processes, and not the worker alone
             signal.signal(signum, _let_pass)  # no SIG_IGN, which a program that the handler starts would inherit
+        if (deadlines := self._deadlines) is not None:
+            signal.signal(READ_YOUR_ORDERS, lambda signum, frame: deadlines.strike_child(frame))
         signal.signal(signal.SIGIO, lambda signum, frame: _die_within(self._brief.drain))
         if lifeline.is_cut(lifeline.arm(self._brief.lifeline)):
             _die_within(self._brief.drain)
@@ -219,8 +233,13 @@ class Worker:
 
     def _heed_order(self, signum: int, frame: FrameType | None) -> None:
         """For whoever is in a handler, or in a loop of its own: ours reads the signal from the wakeup pipe."""
+        if self._stacks.is_asked(self._ledger.stacks_asked):
+            self._concurrency.dump_children(self._ledger.stacks_asked_of)
+            self._stacks.tell()
         if signum == signal.SIGTERM or not self._ledger.is_wanted:
             self._stopping.begin()
+        if self._deadlines is not None:
+            self._deadlines.strike(frame)  # last, for it may raise
 
     def _outlive_master(self, signum: int, frame: FrameType | None) -> None:
         """Finish what is under way, but listen no more meanwhile: the next master may want the address."""
@@ -305,6 +324,8 @@ class Worker:
             return Taken.EXHAUSTED
         if others_may_wait:
             kick.kick(self._brief.kick)
+        if self._brief.idle_timeout and isinstance(request, socket.socket) and request.gettimeout() is None:
+            request.settimeout(self._brief.idle_timeout)
         self._concurrency.handle(server, request, client_address)
         return Taken.ONE
 
@@ -327,7 +348,7 @@ class Worker:
         ledger = self._ledger
         ledger.enter(StateCell.RETIRING)
         if ledger.leaving:
-            self._notices.send(Left(self._order.slot, self._order.order, ledger.ended, ledger.leaving))
+            self._notices.send(Left(self._order.slot, self._order.order, ledger.ended, ledger.leaving, ledger.is_sound))
         self._wait.leave()
         is_final = ledger.phase == OrderCell.DRAIN
         if is_final:

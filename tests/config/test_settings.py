@@ -71,7 +71,12 @@ WRONG_SERVICE: list[tuple[str, object, str]] = [
     ("graceful_timeout", "9" * 400, "30s"),
     ("quick_timeout", [1], "30s"),
     ("boot_timeout", "1 week", "30s"),
+    ("timeout", "soon", "30s"),
+    ("on_timeout", "kill", "retire"),
+    ("request_slow", "later", "30s"),
     ("request_hard", "never", "30s"),
+    ("idle_timeout", "bored", "30s"),
+    ("keepalive", "yes", "30s"),
     ("max_requests", -5, "0 or more"),
     ("max_requests_jitter", -5, "0 or more"),
     ("chdir", 3, "text"),
@@ -250,6 +255,17 @@ def test_an_unknown_setting_is_an_error_with_a_suggestion(typo: str, meant: str)
     assert line.startswith(f"{PLACE}: there is no setting")
     assert typo in line
     assert line.endswith(f"perhaps {meant}")
+
+
+def test_the_hard_limit_follows_the_soft_one() -> None:
+    """Five seconds later, unless it is set, or set to never; what is sooner is refused."""
+    assert convert(GOOD, Service, PLACE).request_hard is None
+    assert convert({**GOOD, "timeout": "10s"}, Service, PLACE).request_hard == 15
+    assert convert({**GOOD, "timeout": "10s", "request_hard": 0}, Service, PLACE).request_hard == 0
+    line = refusal({**GOOD, "request_slow": "10s", "request_hard": "10s"}, Service, PLACE)
+    assert "request_slow: 10 s is not less than request_hard, which is 10 s; make it shorter" in line
+    line = refusal({**GOOD, "timeout": "10s", "request_hard": "9s"}, Service, PLACE)
+    assert line == f"{PLACE}: request_hard: 9 s is less than timeout, which is 10 s; make it longer, or leave it out"
 
 
 def test_a_service_is_named_like_an_instance() -> None:

@@ -44,6 +44,23 @@ def _hold(path: str) -> str:
     return str(os.getpid())
 
 
+def _stubborn(path: str) -> str:
+    """Wait at the gate, take whatever is an Exception for a reason to wait on, and answer what else ends it."""
+    while True:
+        try:
+            pass_gate(path)
+        except Exception:
+            continue
+        except BaseException:
+            return "too slow"
+
+
+def _spin(path: str) -> str:
+    tell(path)
+    while True:
+        sum(range(100))
+
+
 def _exit(code: str) -> str:
     os._exit(int(code))
 
@@ -124,6 +141,8 @@ def _process(rest: str) -> str:
 COMMANDS: dict[str, Callable[[str], str]] = {
     "pid": _pid,
     "hold": _hold,
+    "stubborn": _stubborn,
+    "spin": _spin,
     "exit": _exit,
     "segfault": _segfault,
     "raise": _raise,

@@ -11,7 +11,7 @@ SECONDS = 10.0
 
 
 def busy(since: float, seconds: float, under_way: int = 1, at_once: int = 1) -> Reading:
-    return Reading(busy_since=since, under_way=under_way, at_once=at_once, busy_seconds=seconds)
+    return Reading(busy_since=since, busy=under_way, at_once=at_once, busy_seconds=seconds)
 
 
 def idle(seconds: float, at_once: int = 1) -> Reading:

@@ -121,7 +121,7 @@ class Simulation:
         self.random = Random(self.world.seed)
         self.agenda: list[tuple[float, int, Callable[[], None]]] = []
         self.numbers = count(1)
-        self.rounds = 0  # of orders since the last news
+        self.rounds = 0  # of orders at this moment since the last news
         self.turns = 0
 
     # the loop
@@ -140,7 +140,9 @@ class Simulation:
             if due > until or due == NEVER:
                 self.now = self.now if until == NEVER else max(self.now, until)
                 return self
-            self.now = max(self.now, due)
+            if due > self.now:
+                self.now = due
+                self.rounds = 0
 
     def turn(self) -> Decision:
         self.turns += 1
@@ -241,6 +243,15 @@ class Simulation:
                 ignores = worker.is_stuck or self._happens(self._code(worker.generation).ignores_retirement)
                 if not ignores:
                     self._later(self.world.request, self._exit, worker, "exited")
+            case orders.ExpelWorker(slot, number, why):
+                worker = self._worker(slot, number)
+                self.tell(events.WorkerExpelled(at=at, slot=slot, order=number, why=why, requests=worker.requests))
+                if not worker.is_stuck:
+                    self._later(self.world.request, self._exit, worker, "exited")
+            case orders.LookAfterWorker(slot, number):
+                self.tell(events.WorkerWentOn(at=at, slot=slot, order=number))
+            case orders.DumpWorker(slot, number):
+                self.tell(events.WorkerDumped(at=at, slot=slot, order=number))
             case orders.KillWorker(slot, number, why):
                 worker = self._worker(slot, number)
                 self.tell(events.WorkerKilled(at=at, slot=slot, order=number, why=why, requests=worker.requests))

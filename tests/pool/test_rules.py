@@ -15,6 +15,7 @@ from prefork.pool.events import (
     Event,
     GenerationAbandoned,
     GenerationSettled,
+    MasterWoke,
     MoldBroken,
     MoldDismissed,
     MoldGone,
@@ -23,26 +24,36 @@ from prefork.pool.events import (
     MoldStarted,
     ReloadAsked,
     ReloadRefused,
+    RequestsInterrupted,
     ScaleAsked,
     ServiceFailed,
+    SlowRequestsTold,
     StopAsked,
     WorkerBorn,
+    WorkerDumped,
     WorkerExited,
+    WorkerExpelled,
     WorkerKilled,
     WorkerLeft,
     WorkerNotForked,
     WorkerOrdered,
     WorkerReady,
     WorkerRetired,
+    WorkerStoodStill,
+    WorkerWentOn,
 )
 from prefork.pool.learn import learn
 from prefork.pool.orders import (
     AbandonGeneration,
     Cause,
     DismissMold,
+    DumpWorker,
+    ExpelWorker,
     FailService,
+    InterruptRequests,
     KillMold,
     KillWorker,
+    LookAfterWorker,
     Order,
     RefuseNew,
     RetireWorker,
@@ -50,6 +61,7 @@ from prefork.pool.orders import (
     ShutDoor,
     SpawnWorker,
     StartMold,
+    TellSlowRequests,
 )
 from prefork.pool.records import Bucket, Outcome, Phase, Policy, Pool, Reading, Stage, State, fixed
 from prefork.pool.rules import Decision, Readings, decide
@@ -122,6 +134,11 @@ def serving(workers: int = 2) -> Pool:
     """Generation 1 serves: since second 0, the workers of orders 1, 2, … are ready in slots 1, 2, …"""
     all_ready = tuple(event for slot in range(1, workers + 1) for event in ready(slot, slot, at=0))
     return after(service(workers), loaded(1, at=0), all_ready, settled(1, at=0))
+
+
+def busy(*under_way: tuple[int, float]) -> Reading:
+    """A reading of requests under way: number and start of each, the oldest first."""
+    return Reading(busy_since=under_way[0][1], under_way=under_way)
 
 
 def test_a_service_at_rest_has_no_deadline() -> None:
@@ -372,30 +389,147 @@ def test_a_stop_now_kills_at_once() -> None:
     """A second TERM means it."""
     pool = after(serving(), stop(Phase.DRAINING, at=5), stop(Phase.NOW, at=6))
     why = "told to stop now"
-    assert decided(pool, at=6) == now(6, KillWorker(1, 1, why), KillWorker(2, 2, why))
+    assert decided(pool, at=6) == now(6, *(KillWorker(slot, slot, why, is_final=True) for slot in (1, 2)))
 
 
-# kill_stuck
+# expel_stuck, dump_expelled
+
+HARD = replace(POLICY, request_hard=10)
+STUCK = "a request exceeded the hard limit of 10 s"
 
 
-def test_a_request_beyond_the_hard_limit_costs_its_worker_the_life() -> None:
-    """A stuck request is bounded; an idle worker is never killed for being idle."""
-    policy = replace(POLICY, request_hard=10)
-    slots = {1: Reading(requests=7, busy_since=20.0), 2: Reading(requests=9)}
-    assert decided(serving(), at=29, slots=slots, policy=policy) == wait(30)
-    kill = KillWorker(1, 1, "a request exceeded the hard limit of 10 s")
-    assert decided(serving(), at=30, slots=slots, policy=policy) == now(30, kill)
+def test_a_worker_whose_request_exceeds_the_hard_limit_is_told_to_leave_and_then_killed() -> None:
+    """A stuck request is bounded, what else its worker has may end, and an idle worker is never killed for that."""
+    pool, slots = serving(), {1: Reading(requests=7, busy_since=20.0), 2: Reading(requests=9)}
+    assert decided(pool, at=29, slots=slots, policy=HARD) == wait(30)
+    assert decided(pool, at=30, slots=slots, policy=HARD) == now(30, ExpelWorker(1, 1, STUCK))
+    pool = after(pool, WorkerExpelled(at=30, slot=1, order=1, why=STUCK, requests=20))
+    assert decided(pool, at=30, slots=slots, policy=HARD) == now(30, SpawnWorker(3, 3, 1, Cause.DIED))
+    pool = after(pool, ready(3, 3, at=30, cause=Cause.DIED))
+    assert decided(pool, at=30, slots=slots, policy=HARD) == wait(30.5)
+    assert decided(pool, at=30.5, slots=slots, policy=HARD) == now(30.5, DumpWorker(1, 1))
+    pool = after(pool, WorkerDumped(at=30.5, slot=1, order=1))
+    assert decided(pool, at=30.5, slots=slots, policy=HARD) == wait(31)
+    kill = KillWorker(1, 1, f"it did not leave within 1 s, and {STUCK}")
+    assert decided(pool, at=31, slots=slots, policy=HARD) == now(31, kill)
 
 
-def test_nobody_is_retired_as_surplus_while_a_stuck_worker_is_killed() -> None:
+def test_nobody_is_retired_as_surplus_while_a_stuck_worker_is_expelled() -> None:
     """Each rule counts on a book in which the rules before it are obeyed."""
-    policy = replace(POLICY, request_hard=10)
     pool = after(serving(2), ready(3, 3, at=20))
     slots = {1: Reading(busy_since=20.0)}
-    kill = KillWorker(1, 1, "a request exceeded the hard limit of 10 s")
-    assert decided(pool, at=30, slots=slots, policy=policy) == now(30, kill)
-    pool = after(pool, WorkerKilled(at=30, slot=1, order=1, why=kill.why))
-    assert decided(pool, at=30, slots=slots, policy=policy) == QUIET
+    assert decided(pool, at=30, slots=slots, policy=HARD) == now(30, ExpelWorker(1, 1, STUCK))
+    pool = after(pool, WorkerExpelled(at=30, slot=1, order=1, why=STUCK))
+    assert decided(pool, at=30, slots=slots, policy=HARD) == wait(30.5)
+
+
+def test_a_retiring_worker_is_expelled_too() -> None:
+    """The hard limit does not wait for the drain limit; nor does a stop have to wait for either."""
+    pool = after(serving(1), WorkerRetired(at=25, slot=1, order=1, why="…"), stop(Phase.DRAINING, at=26))
+    pool = after(pool, DoorRefused(at=26), DoorShut(at=26), MoldDismissed(at=26, generation=1), lost(1, at=26))
+    slots = {1: Reading(busy_since=20.0)}
+    assert decided(pool, at=30, slots=slots, policy=HARD) == now(30, ExpelWorker(1, 1, STUCK))
+    pool = after(pool, WorkerExpelled(at=30, slot=1, order=1, why=STUCK), WorkerDumped(at=30, slot=1, order=1))
+    [kill] = decided(pool, at=31, slots=slots, policy=HARD).orders
+    assert isinstance(kill, KillWorker)
+
+
+# look_after_standing, and what does not count
+
+
+def test_a_stopped_worker_has_no_limits_until_it_goes_on() -> None:
+    """It is looked after each second; then all its limits begin anew, and only its own."""
+    policy = replace(POLICY, timeout=5, request_slow=3, request_hard=10)
+    slots = {1: busy((7, 20.0)), 2: busy((9, 28.0))}
+    pool = after(serving(), WorkerStoodStill(at=30, slot=1, order=1))
+    assert decided(pool, at=30, slots=slots, policy=policy) == wait(31)
+    assert decided(pool, at=31, slots=slots, policy=policy) == now(31, LookAfterWorker(1, 1))
+    pool = after(pool, WorkerStoodStill(at=31, slot=1, order=1))
+    assert decided(pool, at=31, slots=slots, policy=policy) == now(31, TellSlowRequests(2, 2, 9))
+    pool = after(pool, SlowRequestsTold(at=31, slot=2, order=2, number=9), WorkerWentOn(at=32, slot=1, order=1))
+    assert decided(pool, at=32, slots=slots, policy=policy) == wait(33)
+    assert decided(pool, at=33, slots={1: slots[1]}, policy=policy) == wait(35)
+    assert decided(pool, at=35, slots={1: slots[1]}, policy=policy) == now(35, TellSlowRequests(1, 1, 7))
+
+
+def test_a_stopped_worker_is_killed_only_by_who_will_not_wait() -> None:
+    """Neither boot nor drain limit strikes; a quick stop does."""
+    pool = after(serving(1), stop(Phase.DRAINING, at=5), DoorRefused(at=5), DoorShut(at=5))
+    pool = after(pool, MoldDismissed(at=5, generation=1), lost(1, at=5))
+    pool = after(pool, WorkerRetired(at=5, slot=1, order=1, why="…"), WorkerStoodStill(at=35, slot=1, order=1))
+    assert decided(pool, at=35) == wait(36)
+    went_on = after(pool, WorkerWentOn(at=40, slot=1, order=1))
+    assert decided(went_on, at=40) == wait(70)
+    quickly = after(pool, stop(Phase.QUICK, at=40), WorkerStoodStill(at=40.5, slot=1, order=1))
+    assert decided(quickly, at=41) == now(41, KillWorker(1, 1, "a quick stop leaves 1 s", is_final=True))
+
+
+def test_after_the_master_stood_still_all_limits_begin_anew() -> None:
+    """Those of requests, of boots, of molds and of a stop: nobody is killed for what nobody could do."""
+    policy = replace(POLICY, timeout=5, request_hard=10)
+    pool = after(serving(1), ScaleAsked(at=5, by=1), starting(2, 2, at=5), MasterWoke(at=500))
+    assert decided(pool, at=500) == wait(560)
+    assert decided(pool, at=500, slots={1: busy((7, 20.0))}, policy=policy) == wait(505)
+    pool = after(serving(1), reload(at=5, configured=1), MoldStarted(at=5, generation=2, pid=2000), MasterWoke(at=500))
+    assert decided(pool, at=500) == wait(560)
+    pool = after(serving(1), stop(Phase.QUICK, at=5), DoorRefused(at=5), DoorShut(at=5))
+    pool = after(pool, MoldDismissed(at=5, generation=1), WorkerRetired(at=5, slot=1, order=1, why="…"))
+    assert decided(after(pool, MasterWoke(at=500)), at=500) == wait(501)
+
+
+# tell_slow
+
+SLOW = replace(POLICY, request_slow=10)
+
+
+def test_a_slow_request_is_told_of_once() -> None:
+    """Nobody is harmed, and nobody is told twice of the same."""
+    pool, slots = serving(1), {1: busy((7, 20.0), (8, 21.0))}
+    assert decided(pool, at=29, slots=slots, policy=SLOW) == wait(30)
+    assert decided(pool, at=30, slots=slots, policy=SLOW) == now(30, TellSlowRequests(1, 1, 7))
+    pool = after(pool, SlowRequestsTold(at=30, slot=1, order=1, number=7))
+    assert decided(pool, at=30, slots=slots, policy=SLOW) == wait(31)
+    pool = after(pool, SlowRequestsTold(at=31, slot=1, order=1, number=8))
+    assert decided(pool, at=99, slots=slots, policy=SLOW) == QUIET
+
+
+# interrupt_stuck
+
+
+SOFT = replace(POLICY, timeout=10)
+
+
+def test_a_request_beyond_the_soft_limit_is_interrupted() -> None:
+    """Nobody else is, and again each second, as long as it lasts: it may be where it cannot be interrupted."""
+    slots = {1: busy((7, 20.0)), 2: Reading(requests=9)}
+    pool = serving()
+    assert decided(pool, at=29, slots=slots, policy=SOFT) == wait(30)
+    assert decided(pool, at=30, slots=slots, policy=SOFT) == now(30, InterruptRequests(1, 1, 7))
+    pool = after(pool, RequestsInterrupted(at=30, slot=1, order=1, number=7))
+    assert decided(pool, at=30, slots=slots, policy=SOFT) == wait(31)
+    assert decided(pool, at=31, slots=slots, policy=SOFT) == now(31, InterruptRequests(1, 1, 7))
+    assert decided(pool, at=31, slots={1: busy((8, 30.5))}, policy=SOFT) == wait(40.5)
+
+
+def test_of_several_requests_all_that_are_overdue_are_interrupted() -> None:
+    """One number says it of all that began before, and a later one has its own time."""
+    pool, slots = serving(1), {1: busy((3, 20.0), (5, 21.0), (6, 25.0))}
+    assert decided(pool, at=31, slots=slots, policy=SOFT) == Decision((InterruptRequests(1, 1, 5),), until=31)
+    pool = after(pool, RequestsInterrupted(at=31, slot=1, order=1, number=5))
+    assert decided(pool, at=31, slots=slots, policy=SOFT) == wait(32)
+    slots = {1: busy((3, 20.0), (6, 21.5))}
+    assert decided(pool, at=31, slots=slots, policy=SOFT) == wait(31.5)
+    assert decided(pool, at=31.5, slots=slots, policy=SOFT) == now(31.5, InterruptRequests(1, 1, 6))
+
+
+def test_a_worker_that_leaves_after_a_timeout_is_replaced_at_once() -> None:
+    """However young it is: a slow request says nothing of its worker."""
+    pool = serving()
+    for order in range(2, 8):
+        left = WorkerLeft(at=1, slot=2, order=order, why="a request took too long", is_sound=True)
+        pool = after(pool, left, exited(2, order, at=1))
+        assert decided(pool, at=1) == now(1, SpawnWorker(2, order + 1, 1, Cause.DIED))
+        pool = after(pool, ready(2, order + 1, at=1, cause=Cause.DIED))
 
 
 # spawn_missing
@@ -664,7 +798,7 @@ def test_a_stop_answers_for_the_requests_that_it_ended_and_for_no_other() -> Non
 def test_a_failed_service_is_ended_at_once() -> None:
     """Its workers are killed, its mold sent away, its door shut."""
     pool = after(service(2), loaded(1, at=0), ready(1, 1, at=0), ServiceFailed(at=1, why="…"))
-    assert decided(pool, at=1) == now(1, KillWorker(1, 1, "the service is given up"))
+    assert decided(pool, at=1) == now(1, KillWorker(1, 1, "the service is given up", is_final=True))
     pool = after(pool, WorkerKilled(at=1, slot=1, order=1, why="…"), exited(1, 1, at=1))
     assert decided(pool, at=1) == now(1, DismissMold(1))
     pool = after(pool, MoldDismissed(at=1, generation=1), lost(1, at=1))
@@ -728,6 +862,12 @@ WORKER_NEWS = (
     WorkerReady(at=9, slot=1, order=1),
     events.WorkerBroken(at=9, slot=1, order=1, why="…"),
     WorkerLeft(at=9, slot=1, order=1, why="…"),
+    RequestsInterrupted(at=9, slot=1, order=1, number=3),
+    SlowRequestsTold(at=9, slot=1, order=1, number=3),
+    WorkerExpelled(at=9, slot=1, order=1, why="…"),
+    WorkerDumped(at=9, slot=1, order=1),
+    WorkerStoodStill(at=9, slot=1, order=1),
+    WorkerWentOn(at=9, slot=1, order=1),
     WorkerRetired(at=9, slot=1, order=1, why="…"),
     WorkerKilled(at=9, slot=1, order=1, why="…"),
     exited(1, 1, at=9),

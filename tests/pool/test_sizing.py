@@ -259,7 +259,7 @@ def test_there_are_never_fewer_than_the_least() -> None:
 def test_idle_workers_are_retired_before_busy_ones() -> None:
     """A long request is not cut off because its worker's slot is the last."""
     pool = after(sized(5), PoolSized(at=5, count=3, why="…"))
-    slots = {5: Reading(busy_since=1.0, under_way=1), 3: Reading(busy_since=1.0, under_way=1)}
+    slots = {5: Reading(busy_since=1.0, busy=1), 3: Reading(busy_since=1.0, busy=1)}
     why = "workers wanted: 3"
     orders = decided(pool, at=5, busy=2, slots=slots).orders
     assert orders == (RetireWorker(4, 4, why), RetireWorker(2, 2, why))

@@ -83,6 +83,17 @@ def test_after_reopening_nothing_goes_to_a_file_that_was_moved_away(path: Path, 
     assert (moved.read_text(), path.read_text()) == ("before\nstill open\n", "after\n")
 
 
+def test_reopening_keeps_the_number_of_the_descriptor(path: Path, log: LogFile) -> None:
+    """Whoever writes there without us goes on into the new file."""
+    fd = log.fileno()
+    path.rename(path.with_suffix(".old"))
+    log.reopen()
+    os.write(fd, b"by another hand\n")
+    assert log.fileno() == fd
+    assert path.read_text() == "by another hand\n"
+    assert not os.get_inheritable(fd)
+
+
 def test_reopening_often_keeps_one_descriptor(log: LogFile) -> None:
     """The old file is let go, so that its space is free once it is deleted."""
     before = len(os.listdir("/proc/self/fd"))

@@ -109,7 +109,7 @@ def test_taking_a_slot_clears_what_the_one_before_left() -> None:
     expected = [0] * CELLS
     expected[ORDER], expected[STATE], expected[PID], expected[STARTED] = 8, 1, 4711, 99
     assert list(slot.totals) == expected
-    assert (slot.requests_under_way(), slot.busy_since()) == ([], None)
+    assert (slot.requests_under_way(), slot.under_way()) == ([], [])
 
 
 def test_taking_a_slot_leaves_the_masters_orders_alone() -> None:
@@ -146,15 +146,15 @@ def test_the_board_names_every_process_that_took_a_slot() -> None:
 # Requests under way
 
 
-def test_a_slot_is_busy_since_its_oldest_request_began() -> None:
+def test_a_slot_tells_the_number_and_start_of_its_requests_the_oldest_first() -> None:
     """With several requests at once the one that takes longest counts."""
     slot = Scoreboard.create(1, lanes=3).slot(1)
     slot.totals[LANES] = 3
-    slot.lanes[0].begin(1, 9_000_000_000, b"late")
-    slot.lanes[2].begin(2, 2_500_000_000, b"early")
+    slot.lanes[0].begin(2, 9_000_000_000, b"late")
+    slot.lanes[2].begin(1, 2_500_000_000, b"early")
 
-    assert slot.busy_since() == 2.5
-    assert slot.requests_under_way() == [Request(1, 9.0, "late"), Request(2, 2.5, "early")]
+    assert slot.under_way() == [(1, 2.5), (2, 9.0)]
+    assert slot.requests_under_way() == [Request(2, 9.0, "late"), Request(1, 2.5, "early")]
 
 
 def test_a_request_that_ended_is_not_under_way() -> None:
@@ -164,7 +164,7 @@ def test_a_request_that_ended_is_not_under_way() -> None:
     slot.lanes[0].begin(1, 5, b"peer")
     slot.lanes[0].clear()
 
-    assert (slot.requests_under_way(), slot.busy_since()) == ([], None)
+    assert (slot.requests_under_way(), slot.under_way()) == ([], [])
 
 
 def test_a_label_says_what_a_request_is_about() -> None:
