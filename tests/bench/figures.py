@@ -54,6 +54,7 @@ def worker(options: Options) -> list[Row]:
             ),
             Contender("worker, `BaseRequestHandler`", worker_of("Echo"), 1.15),
             Contender("the same with `request_hard`", worker_of("Echo", "--request-hard", "60s"), 1.15),
+            Contender("the same with `timeout`", worker_of("Echo", "--timeout", "60s"), 1.15),
             Contender("worker, `StreamRequestHandler`, neither file", worker_of("NoFile"), 1.20),
             Contender("worker, `StreamRequestHandler`, one file", worker_of("OneFile"), 1.20),
             Contender("worker, `StreamRequestHandler`, both files", worker_of("BothFiles"), 1.30),

@@ -14,9 +14,10 @@ import prefork
 from prefork.errors import UsageError
 from prefork.socketserver import PreforkingMixIn, PreforkingTCPServer
 from tests.end_to_end import apps
-from tests.end_to_end.clients import Question, ask, is_refused
+from tests.end_to_end.clients import Question, ask, endpoint, is_refused
 from tests.end_to_end.harness import ROOT, Gate, Master, Watched, look_until
 from tests.end_to_end.load import Load
+from tests.end_to_end.test_idle import let_time_pass
 
 HEAD = "from tests.end_to_end.program import *"
 SERVER = 'server = PreforkingTCPServer(("127.0.0.1", 0), apps.Stream, workers=2)'
@@ -113,6 +114,34 @@ def test_max_requests_replaces_a_worker() -> None:
         program.wait_serving()
         first = ask(program.bind(), "pid")
         look_until(lambda: ask(program.bind(), "pid") != first, "another worker answers")
+
+
+@pytest.mark.parametrize("base", ["socketserver.TCPServer", "socketserver.ForkingTCPServer"])
+def test_requests_are_bounded_by_request_timeout(base: str, gate: Gate) -> None:
+    """By that, and not by ``timeout``, which the standard library has for the wait of ``handle_request``."""
+    server = f'server = {own_over(base)}(("127.0.0.1", 0), apps.Stream, workers=1, request_timeout=LIMIT)'
+    with Program(server.replace("LIMIT", '"300ms"'), SERVE) as program:
+        program.wait_serving()
+        with endpoint(program.bind()).connect() as silent:
+            assert silent.recv(1) == b""
+        program.wait_for("its limit is 0.3 s")
+        assert ask(program.bind(), "next") == "NEXT"
+    with Program(server.replace("LIMIT", "None"), "server.timeout = 0.3", SERVE) as program:
+        held = Question(program.bind(), f"hold {gate.path}")
+        visitor = gate.visitor()
+        let_time_pass(1.5)
+        visitor.let_pass()
+        assert int(held.answer()) == visitor.pid
+
+
+def test_the_stacks_of_a_slow_request_go_where_the_program_writes_its_errors(gate: Gate) -> None:
+    """To standard error."""
+    with Program(SERVER.replace("workers=2", 'workers=1, request_slow="300ms"'), SERVE) as program:
+        held = Question(program.bind(), f"hold {gate.path}")
+        visitor = gate.visitor()
+        program.wait_for(" in pass_gate")
+        visitor.let_pass()
+        assert int(held.answer()) == visitor.pid
 
 
 def test_workers_that_never_become_ready_are_an_error() -> None:

@@ -46,6 +46,7 @@ class Code:
     dies_ready: float = 0
     leaves: float = 0  # by its own decision
     sticks: float = 0  # in a request without end
+    heeds: float = 0  # of those that stick: can be interrupted
     life: Span = (0.0, 30.0)  # from ready to any of those
     requests_a_second: float = 0
     ignores_retirement: float = 0
@@ -248,6 +249,13 @@ class Simulation:
                 self.tell(events.WorkerExpelled(at=at, slot=slot, order=number, why=why, requests=worker.requests))
                 if not worker.is_stuck:
                     self._later(self.world.request, self._exit, worker, "exited")
+            case orders.TellSlowRequests(slot, number, request):
+                self.tell(events.SlowRequestsTold(at=at, slot=slot, order=number, number=request))
+            case orders.InterruptRequests(slot, number, request):
+                worker = self._worker(slot, number)
+                self.tell(events.RequestsInterrupted(at=at, slot=slot, order=number, number=request))
+                if self._happens(self._code(worker.generation).heeds):
+                    self._later(self.world.kill, self._give_up, worker)
             case orders.LookAfterWorker(slot, number):
                 self.tell(events.WorkerWentOn(at=at, slot=slot, order=number))
             case orders.DumpWorker(slot, number):
@@ -402,7 +410,17 @@ class Simulation:
     def _stick(self, worker: WorkerProcess) -> None:
         if worker.is_alive:
             worker.is_stuck = True
-            self.readings[worker.slot] = Reading(busy_since=self.now)
+            self.readings[worker.slot] = Reading(busy_since=self.now, under_way=((worker.requests + 1, self.now),))
+
+    def _give_up(self, worker: WorkerProcess) -> None:
+        """Its request is interrupted."""
+        if worker.is_alive and worker.is_stuck:
+            worker.is_stuck = False
+            worker.requests += 1
+            self.readings[worker.slot] = Reading(requests=worker.requests)
+            left = events.WorkerLeft(at=self.now, slot=worker.slot, order=worker.order, why="", is_sound=True)
+            self.tell(left)
+            self._exit(worker, "exited")
 
     def _wear_out(self, worker: WorkerProcess) -> None:
         if worker.is_alive:

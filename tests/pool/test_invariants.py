@@ -34,12 +34,15 @@ seeds = st.integers(0, 2**32)
 counts = st.one_of(st.integers(0, 6), st.integers(1, 6), st.integers(1, 40))
 chances = st.sampled_from([0, 0, 0, 5, 30, 100])
 spans = st.sampled_from([(0.0, 0.0), (0.0, 0.3), (0.0, 3.0), (1.0, 1.0), (0.0, 20.0)])
+limits = st.sampled_from(  # timeout, request_slow, request_hard
+    [(None, None, None), (None, None, 2.0), (None, 3.0, 20.0), (1.0, 0.5, 2.0), (3.0, None, 20.0)]
+)
 policies = st.builds(
-    Policy,
+    lambda limits, **others: Policy(timeout=limits[0], request_slow=limits[1], request_hard=limits[2], **others),
+    limits,
     drain=st.sampled_from([0.0, 1.0, 5.0, 30.0]),
     quick=st.sampled_from([0.0, 0.5, 2.0]),
     boot=st.sampled_from([2.0, 5.0, 60.0]),
-    request_hard=st.sampled_from([None, 2.0, 20.0]),
 )
 codes = st.one_of(
     st.just(GOOD),
@@ -59,6 +62,7 @@ codes = st.one_of(
         dies_ready=chances,
         leaves=chances,
         sticks=chances,
+        heeds=chances,
         life=spans,
         requests_a_second=st.sampled_from([0, 1, 100]),
         ignores_retirement=chances,
@@ -98,6 +102,9 @@ def is_obeyable(simulation: Simulation, decision: Decision) -> None:
         elif isinstance(order, orders.KillWorker):
             assert pool.workers[order.slot].order == order.order
             assert pool.workers[order.slot].state is not State.KILLED
+        elif isinstance(order, orders.ExpelWorker | orders.InterruptRequests | orders.TellSlowRequests):
+            assert pool.workers[order.slot].order == order.order
+            assert pool.workers[order.slot].state in (State.READY, State.RETIRING)
         elif isinstance(order, orders.DismissMold):
             assert pool.generations[order.generation].stage not in (Stage.LEAVING, Stage.KILLED)
         elif isinstance(order, orders.KillMold):
