@@ -11,7 +11,7 @@ run: $(READY)           ## a real service under the master: files over HTTP, lin
 	@exec $(BIN)/python -m examples.demo
 
 test: $(READY)          ## the plain suite: minutes, not more
-	$(BIN)/python -m pytest -m "not long" $(TESTS)
+	$(BIN)/python -m pytest -n 4 -m "not long" $(TESTS)
 
 check: $(READY)         ## style and types
 	$(BIN)/ruff check .
