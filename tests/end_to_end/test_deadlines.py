@@ -1,6 +1,7 @@
 """A request that does not end is ended, and only that one."""
 
 import os
+import re
 import signal
 import socket
 from pathlib import Path
@@ -25,7 +26,7 @@ def test_a_request_that_takes_too_long_is_interrupted_where_it_is(gate: Gate) ->
         with Watched([gate.visitor().pid]) as worker:
             assert stuck.is_lost()
             line = master.wait_for("RequestTimeout: ")
-            assert f"{host}:{port} #1 is interrupted after 0.3 s; its limit is 0.3 s" in line
+            assert re.search(rf"{host}:{port} #1 is interrupted after \d+\.\d s; its limit is 0\.3 s", line)
             assert master.lines("in pass_gate"), "the traceback says where it was"
             master.wait_for("retires: a request exceeded its limit of 0.3 s")
             worker.wait_all()
@@ -74,7 +75,7 @@ def test_who_waits_for_a_silent_client_is_interrupted(mode: str) -> None:
         with endpoint(master.bind()).connect() as silent:
             peer = name_of(silent)
             assert silent.recv(1) == b""
-        assert f"{peer} #1 is interrupted after 0.3 s" in master.wait_for("RequestTimeout: ")
+        assert f"{peer} #1 is interrupted after " in master.wait_for("RequestTimeout: ")
         assert master.lines("self.rfile.readline()")
         assert ask(master.bind(), "next") == "NEXT"
 
@@ -124,7 +125,8 @@ def test_a_slow_request_is_told_with_its_stack_and_goes_on(mode: str, gate: Gate
     with serving(STREAM, "-b", TCP, *MODES[mode], "--request-slow", "300ms") as master:
         slow = Question(master.bind(), f"hold {gate.path}")
         visitor = gate.visitor()
-        assert f"it serves {name_of(slow.socket)} #1 for 0.3 s" in master.wait_for("is slow")
+        line = master.wait_for("is slow")
+        assert re.search(rf"it serves {name_of(slow.socket)} #1 for \d+\.\d s", line)
         master.wait_for(" in pass_gate")
         visitor.let_pass()
         assert int(slow.answer()) == visitor.pid
@@ -141,7 +143,7 @@ def test_stacks_of_threads_that_never_wait_are_told_without_harm(gate: Gate) -> 
         for round_number in range(1, 4):
             held = Question(master.bind(), f"hold {gate.path}")
             visitor = gate.visitor()
-            master.wait_for(f"{name_of(held.socket)} #{2 + round_number} for 0.3 s")
+            master.wait_for(f"{name_of(held.socket)} #{2 + round_number} for ")
             master.wait_for(" in _spin", count=2 * round_number)
             visitor.let_pass()
             assert int(held.answer()) == visitor.pid
@@ -175,7 +177,7 @@ def test_before_a_worker_is_killed_its_stack_is_told(mode: str, gate: Gate) -> N
         pid = gate.visitor().pid
         with Watched([pid]) as worker:
             peer = name_of(stuck.socket)
-            assert f"it was serving {peer} #1 for 0.3 s" in master.wait_for("is told to leave at once")
+            assert f"it was serving {peer} #1 for " in master.wait_for("is told to leave at once")
             master.wait_for(" in _stuck_in_c")
             assert stuck.is_lost()
             worker.wait_all()
@@ -209,7 +211,7 @@ def test_a_stuck_request_is_ended_and_the_log_says_whose_it_was(gate: Gate) -> N
 
         line = master.wait_for("exceeded the hard limit of 0.3 s")
         assert f"[{pid}]" in line
-        assert f"{host}:{port} #1 for 0.3 s" in line
+        assert re.search(rf"{host}:{port} #1 for \d+\.\d s", line)
         assert ask(master.bind(), "next") == "NEXT"
 
 
