@@ -24,8 +24,8 @@ from prefork.system import slots, threads
 from prefork.system.slots import Lane
 from prefork.worker.ledger import Ledger
 
-# modules in which nobody is interrupted: between a handler and its accounts; and where a lock of all would stay locked
 _A_MOMENT = 0.001  # seconds
+# modules in which nobody is interrupted: between a handler and its accounts; and where a lock of all would stay locked
 _SPARED = ("prefork.worker.", "prefork.system.", "prefork.servers.base.", "logging.")
 
 
