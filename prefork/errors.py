@@ -57,10 +57,8 @@ class NameTakenError(PreforkError):
     exit_code = Exit.NAME_TAKEN
 
 
-class TargetError(PreforkError):
+class TargetError(NotLoadedError):
     """The target names nothing that could be served, or not so."""
-
-    exit_code = Exit.NOT_LOADED
 
 
 class CommandError(PreforkError):

@@ -186,7 +186,7 @@ def _refuse_new(order: orders.RefuseNew, hands: Hands, machine: Machine) -> Even
 
 def _shut_door(order: orders.ShutDoor, hands: Hands, machine: Machine) -> Events:
     hands.close_listeners()
-    for slot in hands.children:  # a worker that is leaving already may be the last who can serve what is queued
+    for slot in hands.children if order.drain else ():  # who is leaving already may be the last who can serve the queue
         hands.line(slot).orders[slots.PHASE] = OrderCell.DRAIN
     return [events.DoorShut(at=now())]
 

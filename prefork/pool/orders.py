@@ -118,4 +118,6 @@ class RefuseNew(Order, frozen=True):
 
 
 class ShutDoor(Order, frozen=True):
-    pass
+    """:param drain: workers that are leaving already serve what is queued as well; else it waits for the next."""
+
+    drain: bool = True

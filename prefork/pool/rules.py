@@ -322,7 +322,7 @@ def close_door(pool: Pool, readings: Readings, policy: Policy, now: float) -> It
     if not pool.is_stopping or pool.door is Door.SHUT:
         return
     if pool.wanted.keeps_door:  # nobody is refused: who comes now is queued
-        yield ShutDoor()
+        yield ShutDoor(drain=False)
         return
     # a quick stop needs some of its time to serve what the handshakes bring
     limit = HANDSHAKE_LIMIT if pool.wanted.phase is Phase.DRAINING else min(HANDSHAKE_LIMIT, policy.quick / 2)

@@ -772,7 +772,7 @@ def test_a_stop_that_keeps_the_door_refuses_and_drains_nobody() -> None:
     lent = replace(lent, wanted=replace(lent.wanted, keeps_door=True))
     pool = after(lent, loaded(1, at=0), ready(1, 1, at=0), settled(1, at=0), stop(Phase.DRAINING, at=5))
     pool = after(pool, MoldDismissed(at=5, generation=1), lost(1, at=5))
-    assert decided(pool, at=5, handshakes=3) == now(5, ShutDoor())
+    assert decided(pool, at=5, handshakes=3) == now(5, ShutDoor(drain=False))
     pool = after(pool, DoorShut(at=5))
     assert decided(pool, at=5) == now(5, RetireWorker(1, 1, "the service stops"))
 
