@@ -21,8 +21,9 @@ from prefork.control.messages import (
     Workers,
     WorkerStatus,
 )
-from prefork.pool import backoff
-from prefork.pool.records import PROVEN_AFTER_SECONDS, Phase, Pool, Stage, State, Worker
+from prefork.pool import health
+from prefork.pool.health import Trouble
+from prefork.pool.records import Phase, Pool, State, Worker
 from prefork.system import slots
 
 AT_A_TIME = 64  # workers and lanes looked at for one part: some 0.5 ms
@@ -128,7 +129,7 @@ def _tell_worker(worker: Worker, line: slots.Slot, now: float) -> WorkerStatus:
 
 def _tell_service(view: View, sums: _Sums, now: float) -> ServiceStatus:
     pool, settings = view.pool, view.settings
-    degraded = _degraded(pool, now)
+    degraded = _tell_trouble(health.trouble(pool, now), now)
     count = sums.states.get
     return ServiceStatus(
         name=pool.name,
@@ -166,26 +167,11 @@ def _phase(pool: Pool, is_degraded: bool) -> str:
     return "degraded" if is_degraded else "healthy"
 
 
-def _degraded(pool: Pool, now: float) -> Degraded | None:
-    """Why there are fewer workers than wanted, if what keeps them away does not pass by itself."""
-    if pool.is_stopping:
+def _tell_trouble(trouble: Trouble | None, now: float) -> Degraded | None:
+    if trouble is None:
         return None
-    owed = pool.backoff
-    if now < owed.refused_until:
-        return _keeps_away("the machine refuses to fork", owed.refusals, owed.refused_until - now)
-    mold = pool.generations.get(pool.serving)
-    if mold is not None and mold.stage in (Stage.LOST, Stage.BROKEN):
-        due = mold.since + backoff.delay(mold.losses) - now
-        return _keeps_away(f"no worker can be replaced: {mold.why}", mold.losses, due)
-    is_recent = now < owed.failed_at + backoff.delay(owed.failures) + PROVEN_AFTER_SECONDS
-    if owed.failures > 1 and (owed.crashed or is_recent):
-        why = "its workers die before they have proven themselves"
-        return _keeps_away(why, owed.failures, backoff.next_try(owed) - now)
-    return None
-
-
-def _keeps_away(why: str, failures: int, wait: float) -> Degraded:
-    return Degraded(why=why, failures=failures, next_try_seconds=_round(max(0.0, wait)))
+    wait = _round(max(0.0, trouble.next_try - now))
+    return Degraded(why=trouble.why, failures=trouble.failures, next_try_seconds=wait)
 
 
 def _last_load(pool: Pool, now: float) -> LoadStatus | None:
