@@ -1,5 +1,6 @@
 """Idle costs nothing: with no traffic and nothing due, no process of the tree wakes."""
 
+import contextlib
 import re
 import select
 import time
@@ -18,9 +19,10 @@ def switches(master: Master) -> dict[str, int]:
     """Context switches so far of every thread of every process of the tree."""
     counts = {}
     for process in master.processes():
-        for task in Path(f"/proc/{process.pid}/task").iterdir():
-            found = re.findall(r"ctxt_switches:\s*(\d+)", (task / "status").read_text())
-            counts[f"{process.title} [{task.name}]"] = sum(map(int, found))
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it was retiring, and is gone
+            for task in Path(f"/proc/{process.pid}/task").iterdir():
+                found = re.findall(r"ctxt_switches:\s*(\d+)", (task / "status").read_text())
+                counts[f"{process.title} [{task.name}]"] = sum(map(int, found))
     return counts
 
 

@@ -157,7 +157,7 @@ def test_a_broken_deploy_is_given_up(
 @pytest.mark.parametrize("preload", MODES)
 def test_a_deploy_that_hangs_is_given_up(preload: str, application: Application, gate: Gate) -> None:
     """An import that does not end within the boot limit, in the mold or in the workers: the old one serves on."""
-    arguments = [*application.arguments, "-b", TCP, "-w", "2", preload, "--boot-timeout", "1s"]
+    arguments = [*application.arguments, "-b", TCP, "-w", "2", preload, "--boot-timeout", "3s"]
     with serving(*arguments) as master, Gate(Path(gate.path).with_name("second")) as second:
         before = master.ready_workers(second, 2)
         application.write("2", f"apps.pass_gate({gate.path!r})")
