@@ -305,6 +305,8 @@ class Machine:
     poller: Poller = field(default_factory=Poller)
     log_file: str = ""
     log_level: str = "info"
+    log_feed: int = -1  # where molds and workers take the log file from; -1 where there is none
+    has_reopened: bool = False  # the log, so that a newborn may have taken the file before
     unadopted: set[Child] = field(default_factory=set)
     strangers: int = 0  # ended processes that were not ours, reaped as sub-reaper or PID 1
     has_waiting_strangers: bool = False  # some may be there that could not be told from our own yet

@@ -27,6 +27,7 @@ from prefork.pool.records import Bounds, Phase, Pool, Wanted
 from prefork.pool.rules import decide
 from prefork.report import log, status
 from prefork.system import lifeline, limits, processes, titles
+from prefork.system.logfeed import Feed
 from prefork.system.wakeup import Wakeup
 
 _HEARD = (
@@ -69,12 +70,22 @@ def run(settings: Instance, reread: Callable[[], Instance]) -> Exit:
                 log_file=os.path.abspath(settings.log_file) if settings.log_file else "",
                 log_level=settings.log_level,
             )
+            if settings.log_file:
+                feed = Feed(log_file.fileno())
+                at_last.callback(feed.close)
+                machine.log_feed = feed.fileno()
+
+            def reopen_log() -> None:
+                log_file.reopen()
+                if settings.log_file:
+                    feed.replace(log_file.fileno())
+
             machine.poller.add(wakeup.fileno(), wakeup)
             control = opening.open_control(settings, name, machine.poller)
             if control is not None:
                 at_last.callback(control.close)  # its end says that all else has ended, the name is free too
             operators = Operators(name, control)
-            master = Master(settings, reread, machine, all_hands, log_file.reopen, operators)
+            master = Master(settings, reread, machine, all_hands, reopen_log, operators)
             try:
                 code = master.run()
                 logger.info("stopped, exit %d", code)
@@ -231,6 +242,7 @@ class Master:
 
     def _reopen_logs(self) -> None:
         self._reopen_log()
+        self._machine.has_reopened = True
         logger.info("log reopened")
         for hands in self._hands.values():
             for pidfd in hands.pidfds():

@@ -91,6 +91,7 @@ def _spawn_mold(generation: int, hands: Hands, machine: Machine) -> Mold:
         always.callback(os.close, writer)
         brief = brief_for(generation, writer, hands, machine)
         keep = [theirs.fileno(), writer, machine.lifeline, hands.board.fd, hands.kick, *(fd for _, fd in brief.binds)]
+        keep += [machine.log_feed] if machine.log_feed != -1 else []
         reserved = os.dup(hands.kick)  # for the pidfd: a process that could not be watched must not be started
         try:
             pid = processes.spawn([sys.executable, "-m", "prefork.worker.mold", str(theirs.fileno())], os.environ, keep)
@@ -145,6 +146,7 @@ def brief_for(generation: int, notices: int, hands: Hands, machine: Machine) -> 
         chdir=settings.chdir,
         pythonpath=list(settings.pythonpath),
         log_file=machine.log_file,
+        log_feed=machine.log_feed,
         log_level=machine.log_level,
     )
 

@@ -68,7 +68,7 @@ def main() -> NoReturn:
     app: Application | None = None
     show = _hide_while_loading([pair.fileno(), *_descriptors(brief)])
     try:
-        log = set_up(brief.log_file, brief.log_level, f"{brief.label} mold")
+        log = set_up(brief.log_file, brief.log_level, f"{brief.label} mold", brief.log_feed)
         application.enter_home(brief)
         if brief.preload:
             app = application.load_for(brief)
@@ -82,7 +82,8 @@ def main() -> NoReturn:
 
 
 def _descriptors(brief: Brief) -> list[int]:
-    return [brief.lifeline, brief.notices, brief.scoreboard, brief.kick, *(fd for _, fd in brief.binds)]
+    fds = [brief.lifeline, brief.notices, brief.scoreboard, brief.kick, *(fd for _, fd in brief.binds)]
+    return [*fds, *([brief.log_feed] if brief.log_feed != -1 else [])]
 
 
 def _hide_while_loading(fds: list[int]) -> Callable[[], None]:

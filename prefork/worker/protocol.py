@@ -51,6 +51,7 @@ class Brief(NamedTuple):
     :param keeps_timed_out: whether a worker stays that had such a request.
     :param idle_timeout: the timeout of accepted connections; 0 is none.
     :param descriptors: the soft limit of open descriptors that workers get.
+    :param log_feed: where the log file's descriptor is to be taken from.
     """
 
     protocol: int
@@ -80,6 +81,7 @@ class Brief(NamedTuple):
     chdir: str = ""
     pythonpath: list[str] = []  # noqa: RUF012  nobody changes it
     log_file: str = ""
+    log_feed: int = -1
     log_level: str = "info"
 
     @property
