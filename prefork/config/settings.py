@@ -14,9 +14,11 @@ from typing import Any, Literal, NamedTuple, get_args
 import msgspec
 
 from prefork.address import UNIX_PATH_MAX, Address, parse
+from prefork.config import privileges
 from prefork.config.units import LARGEST_SIZE, Bytes, Seconds, parse_bytes, parse_seconds
 from prefork.errors import UsageError
 from prefork.system import cpus
+from prefork.system.privileges import Privileges
 from prefork.system.sockets import DEFAULT_BACKLOG
 
 DEFAULT_WORKERS = 4
@@ -32,7 +34,7 @@ MOST_AT_ONCE = 1000  # requests in one worker
 NO_BIND = ("none",)  # the server brings its own work
 NO_CONTROL = "none"  # no control socket
 LONGEST_NAME = 60  # bytes; with the uid it must fit into an abstract socket's name
-_OURS = ("is_named", "why_workers")  # fields that no user sets
+_OURS = ("is_named", "why_workers", "privileges")  # fields that no user sets
 SIZING = ("min_workers", "max_workers", "min_spare", "max_spare", "worker_idle_timeout", "memory_budget")
 
 
@@ -62,6 +64,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     fixed pool; of one that sizes itself it is ``None``, and what begins with ``min`` and ``max`` are numbers.
 
     :param why_workers: how ``"auto"`` became the number of workers.
+    :param privileges: what the settings from ``user`` to ``cpu_affinity`` come to.
     :param concurrency: how a worker handles its requests; ``None`` as the target's class says, by its mix-in.
     """
 
@@ -97,7 +100,16 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     pythonpath: tuple[str, ...] = ()
     worker_start: str = ""
     worker_stop: str = ""
+    user: str = ""
+    group: str = ""
+    umask: str = ""
+    chroot: str = ""
+    rlimits: dict[str, int | str] = {}
+    no_new_privs: bool = False
+    nice: int | None = None
+    cpu_affinity: str = ""
     why_workers: str = ""
+    privileges: Privileges = Privileges()
 
     def __post_init__(self) -> None:
         for setting, example in _TARGETS.items():
@@ -112,6 +124,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
             if number is not None and not least <= number <= most:
                 raise ValueError(f"{name}: {number} is not between {least} and {most}")
         self._settle_workers()
+        self._settle_privileges()
         for name in ("backlog", "max_requests", "max_requests_jitter"):
             if not 0 <= getattr(self, name) <= LARGEST:
                 raise ValueError(f"{name}: {getattr(self, name)} is out of range; write 0 or more, at most {LARGEST}")
@@ -198,6 +211,20 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         if self.request_slow and self.request_hard and self.request_slow >= self.request_hard:
             what = f"{self.request_slow:g} s is not less than request_hard, which is {self.request_hard:g} s"
             raise ValueError(f"request_slow: {what}; make it shorter, or leave it out")
+
+    def _settle_privileges(self) -> None:
+        """:raises ValueError: a setting makes no sense here, or needs a privilege that we lack."""
+        settled = privileges.settle(
+            user=self.user,
+            group=self.group,
+            umask=self.umask,
+            chroot=self.chroot,
+            rlimits=self.rlimits,
+            no_new_privs=self.no_new_privs,
+            nice=self.nice,
+            cpu_affinity=self.cpu_affinity,
+        )
+        msgspec.structs.force_setattr(self, "privileges", settled)
 
     def _settle_bind(self) -> None:
         if self.bind == NO_BIND:
@@ -360,6 +387,7 @@ _EXPECTED: dict[Any, str] = {
     int | None: "is not a whole number; write it as 4",
     int | Literal["auto"] | None: 'is not a whole number; write it as 4, or "auto"',
     bool: "is neither true nor false; write true or false",
+    dict[str, int | str]: "is not a table of limits; write it as { nofile = 4096, core = 0 }",
     tuple[str, ...]: 'is not a list of texts; write it as ["…", "…"]',
 }
 _LATER = {"mode": ("select",), "concurrency": ("select",)}

@@ -20,6 +20,7 @@ DEFAULT_FILE = "prefork.toml"
 COMMAND_LINE = "command line"
 OUTPUTS = ("PREFORK_NAME", "PREFORK_SLOT", "PREFORK_GENERATION")  # ours to workers, never read
 _LISTS = ("bind", "pythonpath")  # settings that environment and command line write with commas
+_TABLES = ("rlimits",)
 
 
 class Place(NamedTuple):
@@ -195,7 +196,9 @@ def _of_command_line(flags: Mapping[str, Any], services: list[str]) -> Layer:
 
 
 def _from_text(setting: str, value: Any) -> Any:
-    """A list is written with commas where there is only text."""
+    """A list is written with commas where there is only text, and so is a table, each with a sign of equality."""
+    if setting in _TABLES and isinstance(value, str):
+        return dict(part.strip().partition("=")[::2] for part in value.split(",") if part)
     if setting in _LISTS and isinstance(value, str):
         return [part for part in value.split(",") if part]
     return list(value) if isinstance(value, tuple) else value

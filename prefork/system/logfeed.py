@@ -6,6 +6,7 @@ run as, and wherever their root is. It must not know lines.
 Invariant: there is always one descriptor to take, also while it is replaced.
 """
 
+import contextlib
 import errno
 import os
 import socket
@@ -32,13 +33,11 @@ class Feed:
         return self._taker.fileno()
 
     def replace(self, fd: int) -> None:
-        """Hang ``fd`` there instead; whoever looks meanwhile finds one of the two.
-
-        :raises OSError: EMFILE and the like; then the one before stays.
-        """
+        """Hang ``fd`` there instead; whoever looks meanwhile finds one of the two."""
         self._give(fd)
-        while self._taker.recv(_LONGEST, socket.MSG_PEEK) != b"%d" % self._number:  # else somebody took it away
-            self._taker.recv(_LONGEST)
+        with contextlib.suppress(BlockingIOError):  # a holder of the other end has taken away what it should not
+            while self._taker.recv(_LONGEST, socket.MSG_PEEK) != b"%d" % self._number:
+                self._taker.recv(_LONGEST)
 
     def _give(self, fd: int) -> None:
         self._number += 1
