@@ -80,6 +80,7 @@ _SOURCES = (
     _flag("--nice", metavar="N", text="The nice value, -20 to 19.", default="ours"),
     _flag("--cpu-affinity", metavar="SETS", text="CPUs by slot: each, or sets as '0-3 4-7'.", default="all of them"),
     _flag("--control", metavar="PATH", text="The control socket, or none.", default="found by the name"),
+    _flag("-p", "--pid", metavar="FILE", text="Write the master's pid here, and hold a lock on it.", default="nowhere"),
     _flag("--log-file", metavar="FILE", text="Append the log to this file.", default="standard error"),
     _flag("--log-level", metavar="LEVEL", text=f"One of {', '.join(LEVELS)}.", default="info"),
 )

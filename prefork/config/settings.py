@@ -319,6 +319,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     """One master and its services.
 
     :param name: in titles, logs and the exclusive name.
+    :param pid: path of the pid file; empty for none.
     :param control: path of the control socket, or ``none``; empty leaves it where commands find it by the name.
     :param is_named: whether the name was given, so that a second instance of it is refused.
     """
@@ -328,6 +329,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     log_file: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     control: str = ""
+    pid: str = ""
     is_named: bool = False
 
     def __post_init__(self) -> None:
@@ -341,6 +343,9 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
         except ValueError as error:
             raise ValueError(f"bind: {error}") from None
         _refuse_odd_path("control", self.control)
+        for field in ("log_file", "pid"):
+            if "\0" in getattr(self, field):
+                raise ValueError(f"{field}: {getattr(self, field)!r} is no path; leave the zero byte out")
 
     @property
     def control_address(self) -> Address | None:

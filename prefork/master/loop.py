@@ -51,13 +51,14 @@ def run(settings: Instance, reread: Callable[[], Instance]) -> Exit:
 
     :param reread: gives the settings anew on a reload.
     :returns: the exit code of ``docs/exit-codes.md``.
-    :raises NameTakenError: another instance holds the name.
+    :raises NameTakenError: another instance holds the name, or the pid file.
     :raises BindError: an address cannot be bound.
     """
     wakeup = Wakeup(_HEARD)
     name, holder = opening.hold_name(settings)
-    with contextlib.ExitStack() as at_last, holder:
+    with contextlib.ExitStack() as at_last, holder, opening.hold_pid_file(settings.pid):
         log_file = opening.open_log(settings, name)
+        feed = at_last.enter_context(contextlib.closing(Feed(log_file.fileno())))
         titles.set_title(f"master {name}")
         processes.become_subreaper()
         with opening.open_all(settings) as all_hands:
@@ -69,22 +70,18 @@ def run(settings: Instance, reread: Callable[[], Instance]) -> Exit:
                 FreshInterpreters(),
                 log_file=os.path.abspath(settings.log_file) if settings.log_file else "",
                 log_level=settings.log_level,
+                log_feed=feed.fileno(),
             )
-            if settings.log_file:
-                feed = Feed(log_file.fileno())
-                at_last.callback(feed.close)
-                machine.log_feed = feed.fileno()
-
-            def reopen_log() -> None:
-                log_file.reopen()
-                if settings.log_file:
-                    feed.replace(log_file.fileno())
-
             machine.poller.add(wakeup.fileno(), wakeup)
             control = opening.open_control(settings, name, machine.poller)
             if control is not None:
                 at_last.callback(control.close)  # its end says that all else has ended, the name is free too
             operators = Operators(name, control)
+
+            def reopen_log() -> None:
+                log_file.reopen()
+                feed.replace(log_file.fileno())
+
             master = Master(settings, reread, machine, all_hands, reopen_log, operators)
             try:
                 code = master.run()

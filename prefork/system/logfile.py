@@ -93,7 +93,7 @@ def set_up(path: str, level: str, who: str, feed: int = -1) -> LogFile:
     :param feed: where the descriptor of ``path`` is taken from; -1 where this process opens it itself.
     :raises OSError: it cannot be opened, or had.
     """
-    handler = LogFile(path) if feed == -1 else FedLogFile(path, feed)
+    handler = FedLogFile(path, feed) if path and feed != -1 else LogFile(path)
     handler.sign(who)
     root = logging.getLogger()
     root.handlers[:] = [handler]
