@@ -77,4 +77,4 @@ def _print(found: Read, title: str, service: str | None, record: msgspec.Struct,
 def _show(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} = {part}" for name, part in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return ", ".join(map(str, value)) if type(value) is tuple else str(value)

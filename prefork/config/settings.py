@@ -15,7 +15,7 @@ import msgspec
 
 from prefork.address import UNIX_PATH_MAX, Address, parse
 from prefork.config import privileges
-from prefork.config.units import LARGEST_SIZE, Bytes, Seconds, parse_bytes, parse_seconds
+from prefork.config.units import LARGEST_SIZE, Bytes, Command, Seconds, parse_bytes, parse_command, parse_seconds
 from prefork.errors import UsageError
 from prefork.system import cpus
 from prefork.system.privileges import Privileges
@@ -108,6 +108,10 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     no_new_privs: bool = False
     nice: int | None = None
     cpu_affinity: str = ""
+    on_ready: Command = Command()
+    on_reload: Command = Command()
+    on_failed: Command = Command()
+    command_timeout: Seconds = Seconds(30.0)
     why_workers: str = ""
     privileges: Privileges = Privileges()
 
@@ -343,9 +347,6 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
         except ValueError as error:
             raise ValueError(f"bind: {error}") from None
         _refuse_odd_path("control", self.control)
-        for field in ("log_file", "pid"):
-            if "\0" in getattr(self, field):
-                raise ValueError(f"{field}: {getattr(self, field)!r} is no path; leave the zero byte out")
 
     @property
     def control_address(self) -> Address | None:
@@ -445,6 +446,8 @@ def _read(name: str, value: Any, kind: Any, place: str) -> Any:
             return parse_seconds(value)
         if Bytes in get_args(kind):
             return parse_bytes(value)
+        if kind is Command:
+            return parse_command(value)
         return msgspec.convert(value, kind, strict=not isinstance(value, str))
     except msgspec.ValidationError:
         if value in _LATER.get(name, ()):

@@ -18,7 +18,8 @@ from prefork.errors import UsageError
 
 DEFAULT_FILE = "prefork.toml"
 COMMAND_LINE = "command line"
-OUTPUTS = ("PREFORK_NAME", "PREFORK_SLOT", "PREFORK_GENERATION")  # ours to workers, never read
+# ours to workers and commands, never read
+OUTPUTS = tuple(f"PREFORK_{name}" for name in ("NAME", "SLOT", "GENERATION", "SERVICE", "EVENT", "OUTCOME", "WHY"))
 _LISTS = ("bind", "pythonpath")  # settings that environment and command line write with commas
 _TABLES = ("rlimits",)
 

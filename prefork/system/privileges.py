@@ -37,7 +37,7 @@ class Privileges(NamedTuple):
 
     uid: int = -1
     gid: int = -1
-    groups: Sequence[int] = ()
+    groups: Sequence[int] = []
     login: str = ""
     home: str = ""
     umask: int = -1
@@ -45,7 +45,7 @@ class Privileges(NamedTuple):
     rlimits: Mapping[str, Sequence[int]] = {}
     no_new_privs: bool = False
     nice: int | None = None
-    cpus: Sequence[Sequence[int]] = ()
+    cpus: Sequence[Sequence[int]] = []
 
 
 class _Header(ctypes.Structure):
