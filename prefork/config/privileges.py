@@ -125,11 +125,15 @@ def _read_amount(name: str, text: str, value: int | str) -> int:
     if text == "unlimited":
         return UNLIMITED
     try:
-        return int(parse_bytes(text)) if name in _SIZES else int(text)
+        if name in _SIZES:
+            return parse_bytes(text)
+        if text.isdecimal():
+            return int(text)
     except ValueError:
-        example = "256MiB" if name in _SIZES else "4096"
-        what = f"write {example}, {example}:unlimited (soft and hard), or unlimited"
-        raise ValueError(f"rlimits: {name} = {value!r} is no limit; {what}") from None
+        pass
+    example = "256MiB" if name in _SIZES else "4096"
+    what = f"write {example}, {example}:unlimited (soft and hard), or unlimited"
+    raise ValueError(f"rlimits: {name} = {value!r} is no limit; {what}")
 
 
 def _exceeds(limit: int, other: int) -> bool:
