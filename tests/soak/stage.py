@@ -70,7 +70,7 @@ KINDS = (
 SETTINGS = """timeout = "3s"
 request_hard = "5s"
 idle_timeout = "2s"
-graceful_timeout = "20s"
+graceful_timeout = "10s"
 """
 
 
@@ -177,7 +177,7 @@ class Stage:
 
     def _is_well(self) -> bool:
         services = self.status()["services"]
-        return all(s["phase"] == "healthy" and s["ready"] == s["wanted"] and not s["retiring"] for s in services)
+        return all(s["phase"] == "healthy" and s["ready"] == s["wanted"] and not s["retiring"] + s["orphaned"] for s in services)
 
     def status(self) -> dict[str, Any]:
         out, _ = self._begin("status", "--json").communicate(timeout=LIMIT)
