@@ -70,6 +70,7 @@ KINDS = (
     Kind("datagrams", DATAGRAM, UDP, "workers = 2"),
     Kind("unix-datagrams", DATAGRAM, "unixgram:{directory}/datagram", "workers = 2\nmax_requests = 500"),
 )
+RECYCLED = {"recycled", "unix-datagrams"}  # always: somebody of theirs is leaving
 SETTINGS = """timeout = "3s"
 request_hard = "5s"
 idle_timeout = "2s"
@@ -189,10 +190,8 @@ class Stage:
 
     def _is_well(self) -> bool:
         services = self.status()["services"]
-        return all(
-            s["phase"] == "healthy" and s["ready"] == s["wanted"] and not s["retiring"] + s["orphaned"]
-            for s in services
-        )
+        leaving = [s["retiring"] + s["orphaned"] for s in services if s["name"] not in RECYCLED]
+        return all(s["phase"] == "healthy" and s["ready"] >= s["wanted"] for s in services) and not any(leaving)
 
     def status(self) -> dict[str, Any]:
         out, _ = self._begin("status", "--json").communicate(timeout=LIMIT)
