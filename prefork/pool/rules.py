@@ -190,10 +190,10 @@ def _limits(pool: Pool, worker: Worker, policy: Policy) -> list[tuple[float, str
 
 def kill_swollen(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
     """Kill a worker beyond its hard limit of memory, in trouble as well: it is the machine that is in danger."""
-    for worker in _running(pool, State.READY, State.RETIRING):
-        why = recycling.why_swollen(worker, readings.memory)
-        if why and worker.pid is not None:
-            yield KillWorker(worker.slot, worker.order, why)
+    if not readings.memory:
+        return
+    for worker, why in recycling.swollen(_running(pool, State.READY, State.RETIRING), readings.memory):
+        yield KillWorker(worker.slot, worker.order, why)
 
 
 def _running(pool: Pool, *states: State) -> list[Worker]:
@@ -319,8 +319,10 @@ def retire_surplus(pool: Pool, readings: Readings, policy: Policy, now: float) -
     for worker in sorted(tellable, key=worth)[:surplus]:
         if worker.generation != newest:
             why = f"generation {newest} replaces it"
+        elif worker.slot in worn:
+            why = recycling.why_worn(worker, worn[worker.slot], readings.memory, now)
         else:
-            why = worn.get(worker.slot) or f"workers wanted: {pool.wanted.count}"
+            why = f"workers wanted: {pool.wanted.count}"
         yield RetireWorker(worker.slot, worker.order, why)
 
 
