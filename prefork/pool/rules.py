@@ -21,9 +21,11 @@ from prefork.pool.orders import (
     ExpelWorker,
     FailService,
     InterruptRequests,
+    KillChildren,
     KillMold,
     KillWorker,
     LookAfterWorker,
+    LookForChildren,
     Order,
     RefuseNew,
     RetireWorker,
@@ -194,6 +196,19 @@ def kill_swollen(pool: Pool, readings: Readings, policy: Policy, now: float) -> 
         return
     for worker, why in recycling.swollen(_running(pool, State.READY, State.RETIRING), readings.memory):
         yield KillWorker(worker.slot, worker.order, why)
+
+
+def end_leftovers(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Give the children of a dead worker the time it would have had to finish its requests, and kill them then."""
+    for leftover in pool.leftovers.values():
+        due = pool.counts_from(leftover.since) + policy.drain
+        if pool.wanted.phase is Phase.QUICK:
+            due = min(due, pool.counts_from(pool.wanted.since) + policy.quick)
+        if now >= due or pool.wanted.phase is Phase.NOW:
+            yield KillChildren(leftover.pid)
+        else:
+            yield Later(due)
+            yield from _at(leftover.seen_at + REPEAT, now, LookForChildren(leftover.pid))
 
 
 def _running(pool: Pool, *states: State) -> list[Worker]:
@@ -373,6 +388,7 @@ RULES: tuple[Rule, ...] = (
     look_after_standing,
     kill_overdue,
     kill_swollen,
+    end_leftovers,
     expel_stuck,
     dump_expelled,
     interrupt_stuck,
