@@ -13,6 +13,7 @@ from tests.end_to_end.harness import STREAM, TCP, Gate, Master, look_until, serv
 from tests.end_to_end.load import Load
 
 DEADLINES = ["--max-requests", "1000000", "--request-hard", "3s", "--graceful-timeout", "2s", "--boot-timeout", "4s"]
+DEADLINES += ["--max-age", "1h", "--memory-soft", "4GiB"]
 
 
 def switches(master: Master) -> dict[str, int]:
