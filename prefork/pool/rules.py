@@ -7,6 +7,7 @@ Invariants: ready workers are retired only while more are ready than wanted; for
 and never make more than wanted plus surge.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
@@ -50,7 +51,7 @@ class Later(Struct, frozen=True):
     at: float
 
 
-class Readings(Struct, frozen=True):
+class Readings(Struct, frozen=True, dict=True):
     """What is true now and in no record.
 
     :param slots: what the scoreboard says.
@@ -63,6 +64,11 @@ class Readings(Struct, frozen=True):
     handshakes: int = 0
     load: Load | None = None
     memory: Mapping[int, tuple[int, ...]] = MappingProxyType({})
+
+    @functools.cached_property
+    def oldest(self) -> float | None:
+        """When the oldest request under way began: as long as that is within a limit, all are."""
+        return min((r.busy_since for r in self.slots.values() if r.busy_since is not None), default=None)
 
 
 Wish = Order | Later
@@ -218,7 +224,10 @@ def _running(pool: Pool, *states: State) -> list[Worker]:
 
 def interrupt_stuck(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
     """Interrupt requests that exceed the soft limit, and again as long as they last: one may be where none can be."""
-    if policy.timeout is None:
+    if policy.timeout is None or readings.oldest is None:
+        return
+    if now < (due := readings.oldest + policy.timeout):
+        yield Later(due)
         return
     for worker in _running(pool, State.READY, State.RETIRING):
         reading = readings.slots.get(worker.slot)
@@ -234,7 +243,10 @@ def interrupt_stuck(pool: Pool, readings: Readings, policy: Policy, now: float) 
 
 def tell_slow(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
     """Tell once of each request that is slow, and where it is."""
-    if policy.request_slow is None:
+    if policy.request_slow is None or readings.oldest is None:
+        return
+    if now < (due := readings.oldest + policy.request_slow):
+        yield Later(due)
         return
     for worker in _running(pool, State.READY, State.RETIRING):
         reading = readings.slots.get(worker.slot)
@@ -250,7 +262,10 @@ def tell_slow(pool: Pool, readings: Readings, policy: Policy, now: float) -> Ite
 
 def expel_stuck(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
     """Tell a worker to leave whose request exceeds the hard limit; what it can still finish, it has a moment for."""
-    if policy.request_hard is None:
+    if policy.request_hard is None or readings.oldest is None:
+        return
+    if now < (due := readings.oldest + policy.request_hard):
+        yield Later(due)
         return
     why = f"a request exceeded the hard limit of {policy.request_hard:g} s"
     for worker in _running(pool, State.READY, State.RETIRING):
