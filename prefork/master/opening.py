@@ -142,8 +142,7 @@ def refuse_restarts(before: Instance, after: Instance) -> None:
         if service.bind != before.service[name].bind or service.backlog != before.service[name].backlog:
             raise UsageError(f"[service.{name}] changes its bind or backlog; restart for it in this version")
         if service.weighs and not before.service[name].weighs:
-            what = "limits memory, and no process of it was weighed so far"
-            raise UsageError(f"[service.{name}] {what}; restart for it in this version")
+            raise UsageError(f"[service.{name}] limits memory, which it did not before; restart for it in this version")
         room = max(LANES, *before.service[name].at_once)
         if max(service.at_once) > room:
             raise UsageError(f"[service.{name}] wants more than {room} requests at once in a worker; restart for it")
