@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # a deadline or a complaint of slowness would measure the machine and not the code
-settings.register_profile("prefork", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("prefork")
+settings.register_profile("long", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("plain", settings.get_profile("long"), max_examples=20)
+settings.load_profile("plain")
 
 
 ROOT = Path(__file__).parents[1]
