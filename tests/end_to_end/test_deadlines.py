@@ -12,6 +12,7 @@ from tests.end_to_end.clients import Question, ask, endpoint
 from tests.end_to_end.harness import STREAM, TCP, Application, Gate, Master, Watched, look_until, serving
 from tests.end_to_end.test_idle import let_time_pass
 from tests.end_to_end.test_modes import MODES, sockets_of
+from tests.long import long_but
 
 SOFT = ("--timeout", "300ms", "--request-hard", "1h")
 
@@ -68,7 +69,7 @@ def name_of(connection: socket.socket) -> str:
     return f"{host}:{port}"
 
 
-@pytest.mark.parametrize("mode", ["sync", "thread", "fork", "hybrid"])
+@pytest.mark.parametrize("mode", long_but(["sync", "thread", "fork", "hybrid"], "thread", "fork"))
 def test_who_waits_for_a_silent_client_is_interrupted(mode: str) -> None:
     """In every mode: what blocks is ended, the traceback says where, the client is closed, and the next one served."""
     with serving(STREAM, "-b", TCP, *MODES[mode], *SOFT) as master:
@@ -80,7 +81,7 @@ def test_who_waits_for_a_silent_client_is_interrupted(mode: str) -> None:
         assert ask(master.bind(), "next") == "NEXT"
 
 
-@pytest.mark.parametrize("mode", ["sync", "thread", "fork", "hybrid"])
+@pytest.mark.parametrize("mode", long_but(["sync", "thread", "fork", "hybrid"], "thread", "fork"))
 def test_who_never_waits_is_interrupted(mode: str, gate: Gate) -> None:
     """Three requests that compute without end, in one worker where it takes so many; all are interrupted."""
     with serving(STREAM, "-b", TCP, *MODES[mode], *SOFT) as master:
@@ -105,7 +106,9 @@ def test_a_worker_of_many_requests_may_be_kept_after_a_timeout(mode: str, gate: 
         assert not master.lines("retires")
 
 
-@pytest.mark.parametrize("target", ["Pooled", "Extending", "ExtendingThreads", "ExtendingChildren"])
+@pytest.mark.parametrize(
+    "target", long_but(["Pooled", "Extending", "ExtendingThreads", "ExtendingChildren"], "Pooled", "ExtendingChildren")
+)
 def test_servers_that_handle_requests_their_own_way_are_interrupted_too(target: str) -> None:
     """A pool of threads of its own, a loop of its own: as far as handlers are called by ``finish_request``."""
     handler = ("--handler", "tests.end_to_end.targets:Handler")
@@ -119,7 +122,7 @@ def test_servers_that_handle_requests_their_own_way_are_interrupted_too(target: 
 # the slow log
 
 
-@pytest.mark.parametrize("mode", ["sync", "thread", "fork", "hybrid"])
+@pytest.mark.parametrize("mode", long_but(["sync", "thread", "fork", "hybrid"], "thread", "fork"))
 def test_a_slow_request_is_told_with_its_stack_and_goes_on(mode: str, gate: Gate) -> None:
     """Peer, number, age and where it is, in the log; then it is answered as if nothing had happened."""
     with serving(STREAM, "-b", TCP, *MODES[mode], "--request-slow", "300ms") as master:
@@ -169,7 +172,7 @@ def test_stacks_follow_the_log_file(gate: Gate, tmp_path: Path) -> None:
 # the hard limit
 
 
-@pytest.mark.parametrize("mode", ["sync", "thread", "fork", "hybrid"])
+@pytest.mark.parametrize("mode", long_but(["sync", "thread", "fork", "hybrid"], "thread", "fork"))
 def test_before_a_worker_is_killed_its_stack_is_told(mode: str, gate: Gate) -> None:
     """Also where it is stuck in C with the interpreter's lock: no Python code could tell it there."""
     with serving(STREAM, "-b", TCP, *MODES[mode], "--request-hard", "300ms") as master:

@@ -27,6 +27,7 @@ from tests.end_to_end.harness import (
     target_for,
 )
 from tests.end_to_end.load import Load, Outcome, udp_drops
+from tests.long import long_but
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 
@@ -55,7 +56,7 @@ def test_all_workers_killed_at_once_are_replaced(gate: Gate) -> None:
         assert not master.ready_workers(gate, 4) & before
 
 
-@pytest.mark.parametrize("request_line", ["exit 0", "exit 1", "segfault"])
+@pytest.mark.parametrize("request_line", long_but(["exit 0", "exit 1", "segfault"], "exit 0", "segfault"))
 def test_a_request_that_kills_its_worker_costs_only_itself(request_line: str, gate: Gate) -> None:
     """Those that wait behind it are served by the successor."""
     with serving(STREAM, "-b", TCP, "-w", "1") as master:
@@ -117,26 +118,33 @@ def test_those_that_keep_dying_come_back_ever_more_slowly(application: Applicati
 # first boot
 
 
-@pytest.mark.parametrize("preload", ["--preload", "--no-preload"])
+HOPELESS = {
+    "import nothing_of_that_name": "nothing_of_that_name",
+    "raise RuntimeError('no database')": "no database",
+    "def broken(:": "SyntaxError",
+    "os._exit(9)": "exited with 9",
+    "os.kill(os.getpid(), signal.SIGKILL)": "killed by SIGKILL",
+    "sys.exit('configuration is missing')": "configuration is missing",
+}
+
+
 @pytest.mark.parametrize(
-    ("statement", "reason"),
-    [
-        ("import nothing_of_that_name", "nothing_of_that_name"),
-        ("raise RuntimeError('no database')", "no database"),
-        ("def broken(:", "SyntaxError"),
-        ("os._exit(9)", "exited with 9"),
-        ("os.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL"),
-        ("sys.exit('configuration is missing')", "configuration is missing"),
-    ],
+    ("preload", "statement"),
+    long_but(
+        itertools.product(["--preload", "--no-preload"], HOPELESS),
+        *(("--preload", "raise RuntimeError('no database')"), ("--no-preload", "def broken(:")),
+        *(("--no-preload", "os._exit(9)"), ("--preload", "os.kill(os.getpid(), signal.SIGKILL)")),
+        *(("--preload", "sys.exit('configuration is missing')"),),
+    ),
 )
 def test_an_application_that_cannot_start_is_exit_3(
-    statement: str, reason: str, preload: str, application: Application, short_path: Path
+    preload: str, statement: str, application: Application, short_path: Path
 ) -> None:
     """The reason stands in the log, and no process and no socket is left."""
     application.write("1", statement)
     with Master(*application.arguments, "-b", f"unix:{short_path}/socket", "-w", "2", preload) as master:
         master.expect_exit(3)
-        assert master.lines(reason)
+        assert master.lines(HOPELESS[statement])
 
 
 @pytest.mark.parametrize("preload", ["--preload", "--no-preload"])
@@ -395,7 +403,7 @@ def kill_under_load(url: str, kills: int, gate: Gate) -> Outcome:
         return load.finish(nobody_is_left=True)
 
 
-@pytest.mark.parametrize("url", [TCP, "unix:", UDP, "unixgram:"])
+@pytest.mark.parametrize("url", long_but([TCP, "unix:", UDP, "unixgram:"], "unix:", UDP))
 @pytest.mark.parametrize("kills", [10, pytest.param(200, marks=[pytest.mark.long, pytest.mark.timeout(600)])])
 def test_a_kill_costs_at_most_one_request(url: str, kills: int, gate: Gate, short_path: Path) -> None:
     """Under constant load, each SIGKILL of a random worker costs at most the request it was serving."""
