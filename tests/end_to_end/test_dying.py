@@ -7,7 +7,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -97,15 +96,15 @@ def test_a_worker_told_to_leave_by_hand_is_replaced(gate: Gate) -> None:
 def test_those_that_keep_dying_come_back_ever_more_slowly(application: Application, gate: Gate, tmp_path: Path) -> None:
     """The first death is replaced at once, the next ones after 0.1 s, 0.15 s, … while the others serve."""
     flag = tmp_path / "deadly"
-    application.write("1", f"apps.tell({gate.path!r})", f"os.path.exists({str(flag)!r}) and os._exit(1)")
+    birth = f"import time; apps.tell({gate.path!r}, time.monotonic())"  # its own clock, however late we hear of it
+    application.write("1", birth, f"os.path.exists({str(flag)!r}) and os._exit(1)")
     with serving(*application.arguments, "-b", TCP, "-w", "2", "--no-preload") as master:
         gate.visitors(2)
         flag.touch()
         master.kill(master.workers()[1])
         births = []
         for _ in range(6):
-            gate.visitor()
-            births.append(time.monotonic())
+            births.append(float(gate.visitor().news))
             assert ask(master.bind(), "still there?") == "STILL THERE?"
         waits = [later - earlier for earlier, later in itertools.pairwise(births)]
         least = [0.1 * 1.5**n for n in range(5)]
@@ -169,8 +168,8 @@ def test_an_application_that_never_starts_is_exit_3(preload: str, application: A
     """An import that hangs is ended by the boot limit."""
     application.write("1", f"apps.pass_gate({gate.path!r})")
     with Master(*application.arguments, "-b", TCP, "-w", "1", preload, "--boot-timeout", "300ms") as master:
-        master.expect_exit(3)  # whether the limit finds it before its import or in it
-        assert master.lines("was not loaded within" if preload == "--preload" else "3 times in a row")
+        master.expect_exit(3)  # whether the limit finds it in its import or, on a busy machine, before
+        assert master.lines("was not loaded within") or (preload == "--no-preload" and master.lines("3 times in a row"))
 
 
 def test_at_the_first_start_one_failing_service_fails_all(application: Application, tmp_path: Path) -> None:

@@ -239,7 +239,7 @@ def test_a_quick_stop_is_quick(signum: signal.Signals, gate: Gate, short_path: P
 @pytest.mark.parametrize("signum", QUICK_STOPS)
 def test_a_quick_stop_of_an_idle_service_cuts_nobody_off(signum: signal.Signals) -> None:
     """INT and QUIT exit with 0 when everything was drained."""
-    with serving(STREAM, "-b", TCP, "-w", "2") as master:
+    with serving(STREAM, "-b", TCP, "-w", "2", "--quick-timeout", "30s") as master:
         assert ask(master.bind(), "hello") == "HELLO"
         master.signal(signum)
         master.expect_exit(0)
