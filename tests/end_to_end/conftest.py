@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.harness import Application, Gate
-from tests.network import own_network
+from tests.end_to_end.network import own_network
 
 
 @pytest.fixture(scope="package", autouse=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.network import own_network
+from tests.end_to_end.network import own_network
 
 
 @pytest.fixture(scope="package", autouse=True)

@@ -1,6 +1,8 @@
-"""A network of a test's own: what others do on the machine's is not seen there, and what it does disturbs nobody.
+"""A network of one's own: a namespace with nothing but a loopback, for root; others share the machine's.
 
-It must not know what is tested. Invariant: whoever leaves it is back in the machine's network.
+Tens of thousands of connections a second would fill the machine's connection tracking and lose packets, and a test that
+runs beside us would take ports that we expect to be free, or be counted with ours. Only the calling thread, and what it
+starts, is in there.
 """
 
 import contextlib
@@ -17,11 +19,7 @@ _IFF_UP = 0x1
 
 @contextlib.contextmanager
 def own_network() -> Iterator[None]:
-    """A network namespace with nothing but a loopback, for root; others share the machine's.
-
-    Tens of thousands of connections a second would fill the machine's connection tracking and lose packets; a test
-    that runs beside us would take ports that we expect to be free, and its handshakes would be counted with ours.
-    """
+    """:raises OSError: there is no way back."""
     libc = ctypes.CDLL(None, use_errno=True)
     with open("/proc/thread-self/ns/net") as home:
         is_apart = libc.unshare(_CLONE_NEWNET) == 0
