@@ -5,11 +5,10 @@ each decision before it is performed. In most histories all becomes calm at the 
 """
 
 from collections import Counter
-from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from prefork.pool import events, orders
@@ -18,6 +17,7 @@ from prefork.pool.learn import learn
 from prefork.pool.orders import Cause
 from prefork.pool.records import Door, Phase, Policy, Pool, Stage, State, fixed
 from prefork.pool.rules import MOST_UNBORN, Decision, decide
+from tests.long import histories, long_but
 from tests.pool.simulation import GOOD, Code, Simulation, World, service
 
 COMMANDS: dict[str, tuple[type[events.Event], dict[str, object]]] = {
@@ -86,10 +86,6 @@ worlds = st.builds(
 )
 commands = st.lists(st.tuples(st.floats(0, 40), st.sampled_from(["HUP", "HUP", "TTIN", "TTOU", "scale"])), max_size=12)
 stops = st.lists(st.tuples(st.floats(0, 60), st.sampled_from(STOPS)), min_size=1, max_size=4)
-
-
-def histories(max_examples: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    return settings(max_examples=max_examples, deadline=None)
 
 
 # what is watched at every decision
@@ -302,9 +298,9 @@ def test_news_of_the_dead_changes_nothing(
             assert news.generation in pool.generations or learn(pool, news) == pool
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_thousands_of_workers_are_kept_like_a_few(seed: int) -> None:
-    """Two thousand workers through boot, deaths, refusals, a reload and a stop: the same promises, still quick."""
+@pytest.mark.parametrize(("workers", "seed"), long_but([(200, 0), (2000, 0), (2000, 1), (2000, 2)], (200, 0)))
+def test_thousands_of_workers_are_kept_like_a_few(workers: int, seed: int) -> None:
+    """Hundreds and thousands through boot, deaths, refusals, a reload and a stop: the same promises, still quick."""
     code = Code(
         dies_starting=1,
         dies_ready=2,
@@ -319,13 +315,13 @@ def test_thousands_of_workers_are_kept_like_a_few(seed: int) -> None:
     )
     policy = Policy(drain=5.0, boot=5.0, request_hard=2.0)
     world = World(seed=seed, refused=1, grain=0.1)
-    simulation = Simulation(service(2000), policy, world, watchers=[*WATCHERS]).settle()
+    simulation = Simulation(service(workers), policy, world, watchers=[*WATCHERS]).settle()
     simulation.become(code)
     simulation.run(simulation.now + 10)
-    simulation.ask(events.ReloadAsked, configured=fixed(2000)).calm_at = simulation.now + 10
+    simulation.ask(events.ReloadAsked, configured=fixed(workers)).calm_at = simulation.now + 10
     simulation.run()
     assert simulation.pool.is_settled
-    assert len(simulation.pool.workers) == 2000
+    assert len(simulation.pool.workers) == workers
     simulation.ask(events.StopAsked, phase=Phase.DRAINING).run()
     assert simulation.pool.is_finished
 
