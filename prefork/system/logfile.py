@@ -14,13 +14,14 @@ LEVELS = ("debug", "info", "warning", "error")
 class LogFile(logging.Handler):
     """Write records to ``path``, or to standard error where it is empty.
 
+    :param fd: where it is open already.
     :raises OSError: the file cannot be opened.
     """
 
-    def __init__(self, path: str = "") -> None:
+    def __init__(self, path: str = "", fd: int | None = None) -> None:
         super().__init__()
         self._path = path
-        self._fd = self._open()
+        self._fd = self._open() if fd is None else fd
 
     def _open(self) -> int:
         if not self._path:
@@ -69,12 +70,13 @@ class _Line(logging.Formatter):
         super().__init__(f"%(asctime)s %(levelname)s {who.replace('%', '%%')} [%(process)d] %(message)s")
 
 
-def set_up(path: str, level: str, who: str) -> LogFile:
+def set_up(path: str, level: str, who: str, fd: int | None = None) -> LogFile:
     """Send this process' log records to ``path``, each line signed ``who``.
 
     :param level: one of ``LEVELS``.
+    :param fd: where it is open already.
     """
-    handler = LogFile(path)
+    handler = LogFile(path, fd)
     handler.sign(who)
     root = logging.getLogger()
     root.handlers[:] = [handler]
