@@ -15,6 +15,7 @@ from prefork.cli.run import run
 from prefork.cli.scale import scale
 from prefork.cli.status import status
 from prefork.cli.stop import stop
+from prefork.cli.upgrade import upgrade
 from prefork.errors import PreforkError
 from prefork.system.stdio import hold_numbers
 
@@ -25,7 +26,7 @@ def cli() -> None:
     """Run synchronous network services in production."""
 
 
-for command in (run, check, status, reload, scale, stop):
+for command in (run, check, status, reload, upgrade, scale, stop):
     cli.add_command(command)
 
 

@@ -10,14 +10,16 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from prefork.address import Address, describe_peer
 from prefork.config.settings import NO_CONTROL, Instance, Service
 from prefork.control.messages import address_of
 from prefork.control.server import BACKLOG, Server
 from prefork.errors import BindError, NameTakenError, UsageError
-from prefork.master.hands import LANES, SLOTS, Hands
-from prefork.system import sockets
+from prefork.master.hands import LANES, SLOTS, Hands, Machine
+from prefork.master.molding import FreshInterpreters
+from prefork.system import lifeline, limits, processes, sockets, titles
 from prefork.system.logfile import LogFile, set_up
 from prefork.system.slots import Scoreboard
 from prefork.system.wakeup import Poller
@@ -35,6 +37,67 @@ _REMEDIES = {
     errno.ENOTSOCK: "give the number of a listening socket",
     errno.EINVAL: "let whoever starts us bind it, and listen",
 }
+
+
+@dataclass(eq=False)
+class Opened:
+    """Everything a master stands on.
+
+    :param holder: of the instance's name.
+    :param lifeline: both ends.
+    :param control: ``None`` where there is no control socket.
+    """
+
+    settings: Instance
+    name: str
+    holder: socket.socket
+    lifeline: tuple[int, int]
+    log: LogFile
+    machine: Machine
+    hands: dict[str, Hands]
+    control: Server | None
+
+
+@contextlib.contextmanager
+def open_instance(settings: Instance) -> Iterator[Opened]:
+    """All of it from nothing; given back when the block ends.
+
+    :raises NameTakenError: another instance holds the name.
+    :raises BindError: an address cannot be bound.
+    :raises UsageError: the log file cannot be opened.
+    """
+    name, holder = hold_name(settings)
+    with contextlib.ExitStack() as at_last, holder:
+        log = open_log(settings, name)
+        titles.set_title(f"master {name}")
+        processes.become_subreaper()
+        with open_all(settings) as all_hands:
+            ends = lifeline.create()  # the writer stays open, and unknown to all others, until we are gone
+            machine = make_machine(settings, name, ends[0], raise_descriptors(settings))
+            control = open_control(settings, name, machine.poller)
+            if control is not None:
+                at_last.callback(control.close)  # its end says that all else has ended, the name is free too
+            yield Opened(settings, name, holder, ends, log, machine, all_hands, control)
+
+
+def raise_descriptors(settings: Instance) -> int:
+    """Allow as many as the master may come to hold: one a worker, surge and all else that is open, and room to scale.
+
+    :returns: the limit before.
+    """
+    needed = 256 + 2 * sum(service.bounds[1] + len(service.bind) for service in settings.service.values())
+    return limits.raise_descriptors(needed)
+
+
+def make_machine(settings: Instance, name: str, reader: int, descriptors: int) -> Machine:
+    return Machine(
+        name,
+        reader,
+        descriptors,
+        FreshInterpreters(),
+        log_file=os.path.abspath(settings.log_file) if settings.log_file else "",
+        log_level=settings.log_level,
+    )
 
 
 def hold_name(settings: Instance) -> tuple[str, socket.socket]:
@@ -66,9 +129,14 @@ def open_log(settings: Instance, name: str) -> LogFile:
         raise UsageError(f"log_file: cannot open {settings.log_file}: {error.strerror}; {remedy}") from None
 
 
+def control_address(settings: Instance, name: str) -> Address:
+    """Where the control socket of the instance is."""
+    return settings.control_address or address_of(name, os.getuid())
+
+
 def open_control(settings: Instance, name: str, poller: Poller) -> Server | None:
     """The control socket; ``None`` where none is wanted, or where it cannot be made, which is no reason to fail."""
-    address = settings.control_address or address_of(name, os.getuid())
+    address = control_address(settings, name)
     if settings.control == NO_CONTROL:
         return None
     try:
@@ -87,6 +155,10 @@ def open_control(settings: Instance, name: str, poller: Poller) -> Server | None
         return None
 
 
+def create_board(service: Service) -> Scoreboard:
+    return Scoreboard.create(SLOTS, max(LANES, *service.at_once))
+
+
 @contextlib.contextmanager
 def open_all(settings: Instance) -> Iterator[dict[str, Hands]]:
     """The hands of every service, all its listeners open; closed again when the block ends.
@@ -96,7 +168,7 @@ def open_all(settings: Instance) -> Iterator[dict[str, Hands]]:
     with contextlib.ExitStack() as undo:
         all_hands: dict[str, Hands] = {}
         for name, service in settings.service.items():
-            hands = Hands(name, service, [], Scoreboard.create(SLOTS, max(LANES, *service.at_once)))
+            hands = Hands(name, service, [], create_board(service))
             undo.callback(hands.close_listeners)
             undo.callback(hands.remove_paths)
             for address in service.addresses:

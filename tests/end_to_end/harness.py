@@ -221,6 +221,7 @@ class Master:
 
     :param arguments: what follows ``prefork run``.
     :param prefix: a command that runs the command.
+    :param command: what is ``prefork``.
     :param before_exec: called in the new process before the interpreter starts.
     :param pass_fds: descriptors it inherits, under the same numbers.
     """
@@ -230,12 +231,13 @@ class Master:
         *arguments: str,
         cwd: Path = ROOT,
         prefix: Sequence[str] = (),
+        command: Sequence[str] = (sys.executable, "-m", "prefork"),
         before_exec: Callable[[], None] | None = None,
         pass_fds: Sequence[int] = (),
     ) -> None:
         self.log: list[str] = []
         self._arguments = arguments
-        self._command = [*prefix, sys.executable, "-m", "prefork", "run", *arguments]
+        self._command = [*prefix, *command, "run", *arguments]
         if "--log-level" not in arguments and "-c" not in arguments:
             self._command += ["--log-level", "debug"]
         self._cwd = cwd

@@ -47,6 +47,9 @@ class Books:
                 self.learn(name, events.ReloadAsked(at=0, configured=fixed(1)))
         return self.refusal
 
+    def upgrade(self) -> str:
+        return self.refusal
+
     def tell_status(self) -> Iterator[Workers | Snapshot]:
         raise RuntimeError("a fault of ours")
         yield
