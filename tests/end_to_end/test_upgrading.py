@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from tests.end_to_end.installation import Installation
 from tests.end_to_end.load import Load
 from tests.end_to_end.test_control import NAME, NAMED, Outcome, needs_root, start, steer
 from tests.end_to_end.test_targets import opened
+from tests.end_to_end.test_versions import Environment
 
 ON_TRIAL = "try"
 GOING_ON = "resume"
@@ -119,14 +122,14 @@ def test_an_upgrade_changes_the_code_and_nothing_else(installation: Installation
 def test_upgrade_after_upgrade_gains_no_descriptor(installation: Installation) -> None:
     """Neither the master nor its workers; what operators have changed lasts through all of them."""
     with installation.serving(*NAMED, "-b", TCP, "-w", "1") as master:
+        before = open_files(master), ask(master.bind(), "open-files")
         say(Scale(service="apps", to=2))
-        counts = []
-        for version in ("0.2.0", "0.3.0", "0.4.0"):
+        for version in ("0.2.0", "0.3.0"):
             installation.become(version)
             assert f"version {version} goes on" in upgrade()
             look_until(lambda: len(service()["workers"]) == 2, "the old workers are gone")
-            counts.append((open_files(master), ask(master.bind(), "open-files")))
-        assert len(set(counts)) == 1, counts
+            look_until(lambda: open_files(master) == before[0] + 1, "the master holds one for the worker more")
+            assert ask(master.bind(), "open-files") == before[1]
         assert (service()["wanted"], service()["configured"]) == (2, (1, 1))
 
 
@@ -285,6 +288,53 @@ def test_a_stop_during_the_exec_is_obeyed_after_it(installation: Installation, g
         master.signal(signal.SIGTERM)
         image.let_pass()
         master.expect_exit(0)
+
+
+def test_nobody_is_being_born_during_the_exec(installation: Installation) -> None:
+    """An order to fork that the mold has not answered is waited for, so that its worker is nobody's stranger."""
+    with installation.serving(*NAMED, "-b", TCP, "-w", "2") as master:
+        mold = master.mold()
+        os.kill(mold, signal.SIGSTOP)
+        master.kill(master.workers()[1])
+        master.wait_for("was killed by SIGKILL")
+        installation.become("0.2.0")
+        operator = start("upgrade", *NAMED)
+        tries = re.search(r"process (\d+) tries", master.wait_for("tries what is installed now"))
+        assert tries is not None
+        with Watched([int(tries[1])]) as trial:
+            trial.wait_all()
+        os.kill(mold, signal.SIGCONT)
+        assert Outcome(operator).code == 0
+        look_until(lambda: len(service()["workers"]) == service()["ready"] == 2, "two workers are ready")
+
+
+def test_an_exec_that_fails_changes_nothing(tmp_path: Path) -> None:
+    """What was prepared for it is undone: signals are heard, and the next upgrade is one."""
+    environment = Environment(tmp_path)
+    installation = Installation(tmp_path / "package")
+    command = [environment.python, "-m", "prefork"]
+    with Master(STREAM, *NAMED, "-b", TCP, "-w", "1", cwd=installation.directory, command=command) as master:
+        master.wait_serving()
+        remove = "import os, sys\nif os.environ.get('PREFORK_BOOK', '').startswith('try'): os.unlink(sys.executable)"
+        installation.become("0.2.0", remove)
+        before = open_files(master)
+        assert why_not().endswith("this process cannot become the new installation: No such file or directory")
+        look_until(lambda: open_files(master) == before, "all that was opened for it is closed")
+        assert ask(master.bind(), "hello") == "HELLO"
+        master.signal(signal.SIGTTIN)
+        look_until(lambda: service()["ready"] == 2, "a worker more is ready")
+        os.symlink(sys.executable, environment.python)
+        installation.become("0.3.0")
+        assert "version 0.3.0 goes on from version 0.1.0" in upgrade()
+
+
+def test_a_book_that_is_none_of_ours_is_one_line_and_exit_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFORK_BOOK", "resume 9")
+    with Master(STREAM, "-b", TCP) as master:
+        master.wait_for_end_of_log()
+        (line,) = master.log
+        assert line == "prefork: environment PREFORK_BOOK: 'resume 9' is between one master and the next; unset it"
+        master.expect_exit(2)
 
 
 def test_an_image_that_cannot_read_the_book_starts_anew(installation: Installation, gate: Gate) -> None:

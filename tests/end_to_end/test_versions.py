@@ -33,6 +33,7 @@ class Environment:
         (site,) = (self._home / "lib").glob("python3.*/site-packages")
         # paths only: no .pth file there is read, so the package that is being tested is not on it by that
         (site / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        self.python = str(self._home / "bin" / "python")
         self.script = str(self._home / "bin" / "prefork")
         self.lib = directory / "lib"  # where the applications are, and the source of the package is not
         self.lib.mkdir()
@@ -53,7 +54,7 @@ class Environment:
         return wheel
 
     def install(self, wheel: Path) -> None:
-        pip = [sys.executable, "-m", "pip", "--python", str(self._home / "bin" / "python")]
+        pip = [sys.executable, "-m", "pip", "--python", self.python]
         _run([*pip, "install", "--quiet", "--no-index", "--no-deps", "--force-reinstall", str(wheel)])
 
     def steer(self, command: str, *arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -177,7 +177,10 @@ class Stage:
 
     def _is_well(self) -> bool:
         services = self.status()["services"]
-        return all(s["phase"] == "healthy" and s["ready"] == s["wanted"] and not s["retiring"] + s["orphaned"] for s in services)
+        return all(
+            s["phase"] == "healthy" and s["ready"] == s["wanted"] and not s["retiring"] + s["orphaned"]
+            for s in services
+        )
 
     def status(self) -> dict[str, Any]:
         out, _ = self._begin("status", "--json").communicate(timeout=LIMIT)
