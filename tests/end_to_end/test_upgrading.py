@@ -399,13 +399,18 @@ def test_every_kind_of_listener_is_taken_along(
                 )
                 binds.append(kind + path)
         flags = [flag for bind in binds for flag in ("-b", bind)]
+        control = short_path / "control"
+        flags += ["--control", str(control)]
         with installation.serving(*flags, "-w", "2", target=target, pass_fds=tuple(pass_fds)) as master:
             urls = [lent if bind.startswith("fd:") else master.bind(number) for number, bind in enumerate(binds)]
             for count in (1, 2):
                 master.signal(signal.SIGUSR2)
                 wait_upgraded(master, count)
+                with connect(find(path=str(control)), LIMIT) as connection:
+                    assert ask_status(connection).snapshot.pid == master.pid
                 assert [ask(url, "hello") for url in urls] == ["HELLO"] * len(urls)
             master.stop()  # and sees that no path is left
+        assert not control.exists()
         assert not lent or os.path.exists(lent.removeprefix("unix:"))
 
 
