@@ -163,6 +163,8 @@ class Upgrading:
                 self._try(master)
             except OSError as error:
                 why = f"the new installation cannot be tried: {error.strerror or error}"
+            except Exception:
+                why = _own_fault()
         if why:
             logger.error("upgrade refused, everything serves on as it was: %s", why)
         return why
@@ -218,6 +220,14 @@ class Upgrading:
             leaving.become(self._command, trial.note, self._opened, self._wakeup, master.known())
         except OSError as error:
             return f"this process cannot become the new installation: {error.strerror or error}"
+        except Exception:
+            return _own_fault()
+
+
+def _own_fault() -> str:
+    """The services are worth more than an upgrade."""
+    logger.exception("upgrade: internal error; please report it")
+    return "an internal error of the version that runs, see its log; restart for the new one"
 
 
 def _why_not(pools: Iterable[Pool]) -> str:

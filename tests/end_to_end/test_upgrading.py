@@ -119,16 +119,19 @@ def test_an_upgrade_changes_the_code_and_nothing_else(installation: Installation
         assert outcome_of_load.refused == outcome_of_load.admitted_in_vain == 0, outcome_of_load
 
 
-def test_upgrade_after_upgrade_gains_no_descriptor(installation: Installation) -> None:
-    """Neither the master nor its workers; what operators have changed lasts through all of them."""
+def test_upgrade_after_upgrade_gains_and_forgets_nothing(installation: Installation) -> None:
+    """No descriptor in the master or its workers; what operators have changed and what was served stays known."""
     with installation.serving(*NAMED, "-b", TCP, "-w", "1") as master:
         before = open_files(master), ask(master.bind(), "open-files")
         say(Scale(service="apps", to=2))
-        for version in ("0.2.0", "0.3.0"):
+        os.kill(master.workers()[1], signal.SIGTERM)  # who is gone has served as well
+        master.wait_for("exited with 0 after 1 request")
+        for count, version in enumerate(("0.2.0", "0.3.0"), 1):
             installation.become(version)
             assert f"version {version} goes on" in upgrade()
             look_until(lambda: len(service()["workers"]) == 2, "the old workers are gone")
             look_until(lambda: open_files(master) == before[0] + 1, "the master holds one for the worker more")
+            assert service()["requests"] == count
             assert ask(master.bind(), "open-files") == before[1]
         assert (service()["wanted"], service()["configured"]) == (2, (1, 1))
 
@@ -213,6 +216,16 @@ def test_a_trial_that_hangs_is_given_up(installation: Installation, gate: Gate) 
         trial.wait_all()
         assert len(master.lines("tries what is installed now")) == 1
         assert service()["wanted"] == 2
+
+
+def test_a_trial_that_ends_while_its_master_is_stopped_counts(installation: Installation, gate: Gate) -> None:
+    """Its end is then told in two ways at once, and it is not taken for a stranger's."""
+    with trying(installation, gate) as (master, asked), Watched([asked.trial.pid]) as trial:
+        master.signal(signal.SIGSTOP)
+        asked.trial.let_pass()
+        trial.wait_all()
+        master.signal(signal.SIGCONT)
+        assert asked.outcome().code == 0
 
 
 def test_a_stop_ends_an_upgrade(installation: Installation, gate: Gate) -> None:
@@ -306,6 +319,8 @@ def test_nobody_is_being_born_during_the_exec(installation: Installation) -> Non
         os.kill(mold, signal.SIGCONT)
         assert Outcome(operator).code == 0
         look_until(lambda: len(service()["workers"]) == service()["ready"] == 2, "two workers are ready")
+        known = {worker["pid"] for worker in service()["workers"]}
+        look_until(lambda: {p.pid for p in master.processes("worker")} == known, "there is no worker that nobody knows")
 
 
 def test_an_exec_that_fails_changes_nothing(tmp_path: Path) -> None:
@@ -326,6 +341,17 @@ def test_an_exec_that_fails_changes_nothing(tmp_path: Path) -> None:
         os.symlink(sys.executable, environment.python)
         installation.become("0.3.0")
         assert "version 0.3.0 goes on from version 0.1.0" in upgrade()
+
+
+def test_a_fault_of_the_running_version_costs_nothing_but_the_upgrade(installation: Installation) -> None:
+    """Whatever it is: the services are worth more."""
+    installation.change("master/leaving.py", "    kept = _Kept()", "    kept = 1 / 0")
+    with installation.serving(*NAMED, "-b", TCP, "-w", "1") as master:
+        outcome = steer("upgrade")
+        assert outcome.code == 1
+        assert "an internal error of the version that runs, see its log" in outcome.err
+        master.wait_for("ZeroDivisionError")
+        assert ask(master.bind(), "hello") == "HELLO"
 
 
 def test_a_book_that_is_none_of_ours_is_one_line_and_exit_2(monkeypatch: pytest.MonkeyPatch) -> None:
