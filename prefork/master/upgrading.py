@@ -17,7 +17,6 @@ from typing import Protocol
 
 import msgspec
 
-from prefork import __version__
 from prefork.master import leaving
 from prefork.master.book import VARIABLE
 from prefork.master.hands import Machine
@@ -212,8 +211,8 @@ class Upgrading:
 
     def _become(self, trial: Trial, passed: Verdict, master: Upgradable) -> str:
         """:returns: why it could not be."""
-        how = "goes on" if passed.reads_body else "starts anew on our listeners, for it cannot read our book"
-        text = f"version {passed.package} {how}, after version {__version__}"
+        how = "" if passed.reads_body else ", but cannot read our book: it starts anew on our listeners"
+        text = f"version {passed.package} has passed its trial{how}"
         logger.info("upgrade: %s", text)
         self._operators.tell_upgrade(text)
         try:
