@@ -130,4 +130,4 @@ def run(target: str | None, config: str | None, **flags: Any) -> None:
     def reread() -> Instance:
         return read_sources(target, config, flags).instance
 
-    sys.exit(run_master(reread(), reread))
+    sys.exit(run_master(reread))

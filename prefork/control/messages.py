@@ -57,6 +57,15 @@ class Stop(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     progress: bool = False
 
 
+class Upgrade(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Become the version that is installed now, and reload; answered as a reload is.
+
+    :param progress: whether to tell how far it is.
+    """
+
+    progress: bool = False
+
+
 class Scale(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Change how many workers a service has: to a number, or by one.
 
@@ -68,7 +77,7 @@ class Scale(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     by: int = 0
 
 
-Request = Ping | Status | Reload | Stop | Scale
+Request = Ping | Status | Reload | Upgrade | Stop | Scale
 
 
 # replies that another follows

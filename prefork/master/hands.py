@@ -59,12 +59,16 @@ class NoticePipe:
 
 @dataclass(eq=False)
 class Child:
-    """A worker process."""
+    """A worker process.
+
+    :param reads_orders: from our scoreboard; a worker of another version may have one of its own, and knows only TERM.
+    """
 
     slot: int
     order: int
     pid: int
     pidfd: int
+    reads_orders: bool = True
 
 
 @dataclass(eq=False)
@@ -328,6 +332,7 @@ class Machine:
 
     :param descriptors: the soft limit of open descriptors we were started with.
     :param adopts: whether the kernel gives us orphans: workers whose process between ended, and strangers.
+    :param helpers: pids of children that are neither mold nor worker, reaped by whoever started them.
     :param unadopted: dead workers whose process between still lives, so that they are not our children yet.
     """
 
@@ -342,7 +347,7 @@ class Machine:
     log_feed: int = -1  # where molds and workers take the log file from; -1 where there is none
     has_reopened: bool = False  # the log, so that a newborn may have taken the file before
     unadopted: set[Child] = field(default_factory=set)
-    helpers: set[int] = field(default_factory=set)  # pids of commands, which are reaped by their own pidfd
+    helpers: set[int] = field(default_factory=set)
     strangers: int = 0  # ended processes that were not ours, reaped as sub-reaper or PID 1
     has_waiting_strangers: bool = False  # some may be there that could not be told from our own yet
     _undo: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)

@@ -28,6 +28,7 @@ from prefork.control.messages import (
     Snapshot,
     Status,
     Stop,
+    Upgrade,
     Workers,
 )
 from prefork.control.server import Client, Server
@@ -52,6 +53,9 @@ class Steered(Protocol):
     def reload(self) -> str:
         """:returns: why it was refused, or nothing."""
 
+    def upgrade(self) -> str:
+        """:returns: why it was refused, or nothing."""
+
     def tell_status(self) -> Iterator[Workers | Snapshot]: ...
 
 
@@ -60,11 +64,13 @@ class _Reloading:
     """A reload under way.
 
     :param goals: the generation asked for, of each service whose outcome is not known yet.
+    :param upgraded: what was done before, where it is the reload of an upgrade.
     """
 
     client: Client
     has_progress: bool
     goals: dict[str, int]
+    upgraded: list[str] = field(default_factory=list)
     good: list[str] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
 
@@ -79,6 +85,7 @@ class Operators:
         self._server = server
         self._reloading: list[_Reloading] = []
         self._stopping: list[tuple[Client, bool]] = []  # and whether to tell how far it is
+        self._upgrading: dict[Client, bool] = {}  # likewise
 
     @property
     def has_more(self) -> bool:
@@ -109,11 +116,13 @@ class Operators:
                     logger.info("%s asks for: %s", who, type(request).__name__.lower())
                     self._command(client, request, master)
 
-    def _command(self, client: Client, request: Reload | Stop | Scale, master: Steered) -> None:
+    def _command(self, client: Client, request: Reload | Upgrade | Stop | Scale, master: Steered) -> None:
         assert self._server is not None
         match request:
             case Reload(progress=progress):
                 reply = self._reload(client, progress, master)
+            case Upgrade(progress=progress):
+                reply = self._upgrade(client, progress, master)
             case Stop(now=is_now, progress=progress):
                 reply = self._stop(client, Phase.NOW if is_now else Phase.DRAINING, progress, master)
             case Scale():
@@ -128,11 +137,49 @@ class Operators:
         why = master.reload()
         if why:
             return Failed(why=why)
-        goals = {name: pool.wanted.generation for name, pool in master.pools.items()}
         self._reloading = [one for one in self._reloading if not one.client.is_gone]
-        self._reloading.append(_Reloading(client, progress, goals))
+        self._reloading.append(_Reloading(client, progress, _goals(master.pools)))
         self._server.wait(client)
         return None
+
+    def _upgrade(self, client: Client, progress: bool, master: Steered) -> Reply | None:
+        assert self._server is not None
+        why = master.upgrade()
+        if why:
+            return Refused(why=f"upgrade refused: {why}")
+        self._upgrading[client] = progress
+        self._server.wait(client)
+        return None
+
+    @property
+    def upgrading(self) -> dict[Client, bool]:
+        """Who waits for the outcome of an upgrade, and whether to tell how far it is."""
+        return self._upgrading
+
+    def tell_upgrade(self, text: str) -> None:
+        """How far it is."""
+        for client in [client for client, has_progress in self._upgrading.items() if has_progress]:
+            if self._server is not None:
+                self._server.tell(client, Progress(text=text))
+
+    def refuse_upgrade(self, why: str) -> None:
+        """It was tried; everything serves on as it was."""
+        upgrading, self._upgrading = self._upgrading, {}
+        for client in upgrading:
+            self._answer(client, Failed(why=f"upgrade refused, everything serves on as it was: {why}"))
+
+    def go_on(self, upgrading: Mapping[Client, bool], text: str, why: str, pools: Mapping[str, Pool]) -> None:
+        """The next image is here, and reloads.
+
+        :param upgrading: whose waiting it goes on with.
+        :param text: what became of the upgrade.
+        :param why: the reload is refused, or nothing.
+        """
+        for client, has_progress in upgrading.items():
+            if why:
+                self._answer(client, Failed(why=f"{text}; {why}"))
+            else:
+                self._reloading.append(_Reloading(client, has_progress, _goals(pools), [text]))
 
     def _stop(self, client: Client, phase: Phase, progress: bool, master: Steered) -> Reply | None:
         assert self._server is not None
@@ -176,8 +223,8 @@ class Operators:
                 (one.good if is_good else one.bad).append(f"{name}: {text}")
             if not one.goals:
                 self._reloading.remove(one)
-                outcome = Failed(why="\n".join(one.bad)) if one.bad else Done(text="\n".join(one.good))
-                self._answer(one.client, outcome)
+                text = "\n".join([*one.upgraded, *(one.bad or one.good)])
+                self._answer(one.client, Failed(why=text) if one.bad else Done(text=text))
 
     def _end_all(self, why: str) -> None:
         reloading, self._reloading = self._reloading, []
@@ -210,7 +257,7 @@ class Operators:
         """A fault of ours: the services are worth more than the control socket."""
         logger.exception("control: internal error; the socket is closed, signals go on working; please report it")
         server, self._server = self._server, None
-        self._reloading, self._stopping = [], []
+        self._reloading, self._stopping, self._upgrading = [], [], {}
         if server is not None:
             server.close()
 
@@ -218,6 +265,11 @@ class Operators:
         """Everything is over: who asked for it hears how it went, and then the end of the connection."""
         for client, _ in self._stopping:
             self._answer(client, Done(text=text))
+
+
+def _goals(pools: Mapping[str, Pool]) -> dict[str, int]:
+    """The generation asked for last, of each service."""
+    return {name: pool.wanted.generation for name, pool in pools.items()}
 
 
 def _scale(request: Scale, master: Steered) -> Reply:

@@ -7,6 +7,7 @@ Read next: ``molding.py``, where workers are forked.
 """
 
 import random
+import signal
 import time
 from collections.abc import Callable
 from typing import Any
@@ -104,7 +105,7 @@ def _retire_worker(order: orders.RetireWorker, hands: Hands, machine: Machine) -
     hands.line(order.slot).orders[slots.PHASE] = OrderCell.DRAIN if order.drain else OrderCell.RETIRE
     child = _child(order, hands)
     if child is not None:
-        processes.tell(child.pidfd, READ_YOUR_ORDERS)
+        processes.tell(child.pidfd, READ_YOUR_ORDERS if child.reads_orders else signal.SIGTERM)
     return [events.WorkerRetired(at=now(), slot=order.slot, order=order.order, why=order.why)]
 
 

@@ -13,14 +13,15 @@ import os
 class PidFile:
     """The lock, and in the file our pid, until ``close``.
 
+    :param fd: of a program that became this one: it holds the lock, and its pid is ours.
     :raises BlockingIOError: another process holds it.
     :raises FileExistsError: there is something else than a pid in it.
     :raises OSError: it cannot be opened or written.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, fd: int | None = None) -> None:
         self._path = os.path.abspath(path)
-        self._fd = _open_locked(self._path)
+        self._fd = _open_locked(self._path) if fd is None else fd
         try:
             if os.read(self._fd, 32).strip(b"0123456789 \n"):
                 raise FileExistsError
@@ -29,6 +30,10 @@ class PidFile:
         except OSError:
             os.close(self._fd)
             raise
+
+    def fileno(self) -> int:
+        """The descriptor that holds the lock."""
+        return self._fd
 
     def close(self) -> None:
         """Remove the file, if it is still ours, and let the lock go."""

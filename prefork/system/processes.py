@@ -40,18 +40,20 @@ def become_subreaper() -> bool:
     return hasattr(libc, "prctl") and libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
 
 
-def spawn(argv: list[str], env: Mapping[str, str], keep: Iterable[int]) -> int:
+def spawn(argv: list[str], env: Mapping[str, str], keep: Iterable[int], output: int | None = None) -> int:
     """Start a fresh program in a process group of its own, its standard input from the null device.
 
     It inherits standard output and error and, under the same numbers, the descriptors in ``keep``; no other of ours
     survives the exec. All signals arrive there as in a new program.
 
+    :param output: becomes its standard output and error; ``None`` leaves it ours.
     :raises OSError: EAGAIN where the machine allows no more processes, ENOENT where the program is missing.
     """
     null = os.open(os.devnull, os.O_RDONLY)
     try:
         # dup2 of a descriptor onto itself clears FD_CLOEXEC in the child alone: posix_spawn(3p), glibc since 2.29
         actions = [(os.POSIX_SPAWN_DUP2, null, 0)] + [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in keep]
+        actions += [] if output is None else [(os.POSIX_SPAWN_DUP2, output, fd) for fd in (1, 2)]
         return os.posix_spawn(
             argv[0],
             argv,

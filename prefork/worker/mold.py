@@ -52,7 +52,8 @@ def main() -> NoReturn:
     packet = pair.recv(PACKET_MAX)
     if protocol_of(packet) != PROTOCOL:
         answer = Failed(
-            f"the installed prefork speaks protocol {PROTOCOL}, the running master {protocol_of(packet)}; restart it"
+            f"the installed prefork speaks protocol {PROTOCOL}, the running master {protocol_of(packet)}; "
+            "run prefork upgrade"
         )
         _send(pair, answer)
         os._exit(1)

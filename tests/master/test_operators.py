@@ -7,7 +7,22 @@ import pytest
 
 from prefork.address import Address
 from prefork.control import server as control
-from prefork.control.messages import Done, Failed, Reload, Reply, Request, Snapshot, Status, Stop, Workers, encode
+from prefork.control.messages import (
+    Done,
+    Failed,
+    Heard,
+    Progress,
+    Refused,
+    Reload,
+    Reply,
+    Request,
+    Snapshot,
+    Status,
+    Stop,
+    Upgrade,
+    Workers,
+    encode,
+)
 from prefork.control.server import Server
 from prefork.master.operators import Operators
 from prefork.pool import events
@@ -45,6 +60,9 @@ class Books:
         if not self.refusal:
             for name in self.pools:
                 self.learn(name, events.ReloadAsked(at=0, configured=fixed(1)))
+        return self.refusal
+
+    def upgrade(self) -> str:
         return self.refusal
 
     def tell_status(self) -> Iterator[Workers | Snapshot]:
@@ -114,6 +132,44 @@ def test_a_reload_that_is_refused_is_answered_at_once(books: Books) -> None:
     """There is nothing to wait for."""
     books.refusal = "no such setting"
     assert books.ask(Reload()).answer() == Failed(why="no such setting")
+
+
+def test_an_upgrade_that_is_refused_at_once_was_not_tried(books: Books) -> None:
+    """The answer says so: nothing was done, exit 1."""
+    books.refusal = "the instance is stopping"
+    assert books.ask(Upgrade()).answer() == Refused(why="upgrade refused: the instance is stopping")
+
+
+def test_all_who_asked_for_an_upgrade_hear_why_it_failed(books: Books) -> None:
+    """However many they are it is one upgrade; who wants to know how far it is hears that too."""
+    asked, watching = books.ask(Upgrade()), books.ask(Upgrade(progress=True))
+    books.operators.tell_upgrade("it passed")
+    assert (asked.answer(), watching.answer()) == (Heard(), Progress(text="it passed"))
+    books.operators.refuse_upgrade("boom")
+    failed = Failed(why="upgrade refused, everything serves on as it was: boom")
+    assert (asked.answer(), watching.answer()) == (failed, failed)
+
+
+@pytest.mark.parametrize("is_good", [True, False])
+def test_an_upgrade_is_answered_by_its_reload(is_good: bool, books: Books) -> None:
+    """By what became of the generation of the new code, after what was done before."""
+    asked = books.ask(Upgrade())
+    books.reload()
+    books.operators.go_on(dict(books.operators.upgrading), "2 after 1", "", books.pools)
+    for name in books.pools:
+        books.load(name, 2)
+        event = events.GenerationSettled(at=1, generation=2)
+        books.learn(name, event if is_good else events.GenerationAbandoned(at=1, generation=2, why="boom"))
+    if is_good:
+        assert asked.answer() == Done(text="2 after 1\na: GenerationSettled\nb: GenerationSettled")
+    else:
+        assert asked.answer() == Failed(why="2 after 1\na: GenerationAbandoned\nb: GenerationAbandoned")
+
+
+def test_an_upgrade_whose_reload_is_refused_says_both(books: Books) -> None:
+    asked = books.ask(Upgrade())
+    books.operators.go_on(dict(books.operators.upgrading), "2 after 1", "no such setting", books.pools)
+    assert asked.answer() == Failed(why="2 after 1; no such setting")
 
 
 def test_a_stop_ends_every_reload(books: Books) -> None:
