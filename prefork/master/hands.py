@@ -24,6 +24,7 @@ from prefork.system.wakeup import Poller
 from prefork.worker.protocol import Fork
 
 SLOTS = MOST_WORKERS + MOST_WORKERS // 4 + 1  # the ceiling and its surge; pages nobody touches cost nothing
+LOOK_FOR_PROOF = 1.0  # seconds from one look to the next at who is on trial, while anybody is busy
 LANES = 64  # at least so many requests a worker may serve at once, so that a reload may raise a lower setting
 
 
@@ -133,16 +134,16 @@ class Hands:
             self.lines[slot] = self.board.slot(slot)
         return self.lines[slot]
 
-    @property
-    def looks_every(self) -> float | None:
+    def looks_every(self, pool: Pool) -> float | None:
         """Seconds within which a worker that became busy has to be seen; ``None`` where no rule asks."""
         limits = [self.policy.shortest, LOOK if self._serving.is_sized else None]
+        limits += [LOOK_FOR_PROOF] if pool.backoff.failures else []
         return min((limit for limit in limits if limit is not None), default=None)
 
     def read(self, pool: Pool, now: float) -> Readings:
         """What the scoreboard and the kernel's tables say now, as far as a setting makes a rule ask for it."""
         readings: Mapping[int, Reading] = {}
-        if any(settings.max_requests for settings in self.loads.values()) or self.looks_every is not None:
+        if any(settings.max_requests for settings in self.loads.values()) or self.looks_every(pool) is not None:
             watched = pool.in_state(State.READY, State.RETIRING)
             readings = {worker.slot: self._read_slot(worker.slot, now) for worker in watched}
         handshakes = self._count_handshakes() if pool.door is Door.REFUSING else 0

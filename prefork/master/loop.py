@@ -183,7 +183,7 @@ class Master:
                     self.learn(name, event)
             deadlines += [moment] if decision.orders else []
             deadlines += [] if decision.until is None else [decision.until]
-            look_again = self._watches[name].look(readings, hands.looks_every, moment)
+            look_again = self._watches[name].look(readings, hands.looks_every(self._pools[name]), moment)
             deadlines += [] if look_again is None else [look_again]
         deadlines += [now()] if self._operators.has_more else []
         return min(deadlines, default=None)

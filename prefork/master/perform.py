@@ -62,6 +62,21 @@ def _fail(order: orders.FailService, hands: Hands, machine: Machine) -> Events:
     return [events.ServiceFailed(at=now(), why=order.why)]
 
 
+# how the service is
+
+
+def _forget_failures(order: orders.ForgetFailures, hands: Hands, machine: Machine) -> Events:
+    return [events.FailuresForgotten(at=now())]
+
+
+def _call_degraded(order: orders.CallDegraded, hands: Hands, machine: Machine) -> Events:
+    return [events.ServiceDegraded(at=now(), why=order.why, failures=order.failures, next_try=order.next_try)]
+
+
+def _call_healthy(order: orders.CallHealthy, hands: Hands, machine: Machine) -> Events:
+    return [events.ServiceRecovered(at=now())]
+
+
 # workers
 
 
@@ -198,6 +213,9 @@ _PERFORM: dict[type[orders.Order], Callable[[Any, Hands, Machine], Events]] = {
     orders.SettleGeneration: _settle,
     orders.AbandonGeneration: _abandon,
     orders.FailService: _fail,
+    orders.ForgetFailures: _forget_failures,
+    orders.CallDegraded: _call_degraded,
+    orders.CallHealthy: _call_healthy,
     orders.SizePool: _size_pool,
     orders.SpawnWorker: _spawn_worker,
     orders.RetireWorker: _retire_worker,

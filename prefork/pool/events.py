@@ -111,6 +111,29 @@ class ServiceFailed(Event, frozen=True, kw_only=True):
     why: str
 
 
+# how the service is
+
+
+class FailuresForgotten(Event, frozen=True, kw_only=True):
+    """A successor of those that failed has proven itself, or nobody failed again for a while: the row has ended."""
+
+
+class ServiceDegraded(Event, frozen=True, kw_only=True):
+    """It lacks workers, or could replace none, and that does not pass by itself.
+
+    :param failures: of this kind, in a row.
+    :param next_try: the moment of the next attempt; one in the past is under way.
+    """
+
+    why: str
+    failures: int
+    next_try: float
+
+
+class ServiceRecovered(Event, frozen=True, kw_only=True):
+    """It is healthy again."""
+
+
 # what became of workers
 
 

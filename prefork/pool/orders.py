@@ -43,6 +43,22 @@ class FailService(Order, frozen=True):
     why: str
 
 
+class ForgetFailures(Order, frozen=True):
+    pass
+
+
+class CallDegraded(Order, frozen=True):
+    """Say that the service is degraded: why, after how many failures in a row, and when it tries again."""
+
+    why: str
+    failures: int
+    next_try: float
+
+
+class CallHealthy(Order, frozen=True):
+    pass
+
+
 class SizePool(Order, frozen=True):
     """Want as many workers as the load needs."""
 

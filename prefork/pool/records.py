@@ -203,6 +203,8 @@ class Backoff(Struct, frozen=True):
     """What the dead owe: how many replacements wait for leave, and how fast it is given.
 
     :param failures: attempts in a row that ended unproven; a hundred workers that die of one attempt are one.
+    :param why: how the last of them ended.
+    :param is_by_requests: it died of its first request, so that a successor proves itself by one that it has served.
     :param crashed: replacements owed for workers that died unproven.
     :param died: replacements owed for workers that had proven themselves.
     :param refusals: times in a row the machine refused a fork.
@@ -211,6 +213,8 @@ class Backoff(Struct, frozen=True):
 
     failures: int = 0
     failed_at: float = float("-inf")
+    why: str = ""
+    is_by_requests: bool = False
     crashed: int = 0
     died: int = 0
     crash_tokens: Bucket = Bucket()
@@ -266,6 +270,7 @@ class Pool(Struct, frozen=True):
     :param last_generation: the highest number ever given.
     :param cut_off: requests that a stop ended before they were answered.
     :param failed: why the service was given up.
+    :param degraded_since: when it was last said to be degraded; ``None`` while it is not.
     :param awake_since: when the master went on after it, or the whole machine, had stood still: limits begin anew.
     """
 
@@ -282,6 +287,7 @@ class Pool(Struct, frozen=True):
     door_since: float = 0.0
     cut_off: int = 0
     failed: str | None = None
+    degraded_since: float | None = None
     last_load: Outcome | None = None
     awake_since: float = float("-inf")
 
@@ -325,9 +331,13 @@ class Pool(Struct, frozen=True):
         return max(1, self.wanted.count // 4)
 
 
-def is_proven(worker: Worker, requests: int, now: float) -> bool:
-    """Whether the worker has shown that it works: ten seconds ready, or ten requests."""
-    if worker.ready_at is None:
+def is_proven(worker: Worker, requests: int, now: float, *, is_by_requests: bool = False) -> bool:
+    """Whether the worker has shown that it works: ten seconds ready, or ten requests.
+
+    :param requests: as many as it has served.
+    :param is_by_requests: its first request is the test, so that time alone shows nothing, however long it idled.
+    """
+    if worker.ready_at is None or (is_by_requests and not requests):
         return False
     return requests >= PROVEN_AFTER_REQUESTS or now - worker.ready_at >= PROVEN_AFTER_SECONDS
 

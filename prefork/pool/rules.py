@@ -11,14 +11,17 @@ from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import Struct
 
-from prefork.pool import backoff, sizing
+from prefork.pool import backoff, health, sizing
 from prefork.pool.orders import (
     AbandonGeneration,
+    CallDegraded,
+    CallHealthy,
     Cause,
     DismissMold,
     DumpWorker,
     ExpelWorker,
     FailService,
+    ForgetFailures,
     InterruptRequests,
     KillMold,
     KillWorker,
@@ -242,6 +245,13 @@ def dump_expelled(pool: Pool, readings: Readings, policy: Policy, now: float) ->
             yield from _at(due, now, DumpWorker(worker.slot, worker.order))
 
 
+def forget_failures(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """End a row of failures when a successor has proven itself, or nobody is on trial for a while."""
+    due = health.row_ends_at(pool, readings.slots)
+    if due is not None and not pool.is_stopping:
+        yield from _at(due, now, ForgetFailures())
+
+
 def size_pool(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
     """Want more workers while what is busy and queued needs them, and fewer once they were not needed for a while."""
     if readings.load is None or pool.is_stopping or not pool.serving:
@@ -317,6 +327,20 @@ def retire_stillborn(pool: Pool, readings: Readings, policy: Policy, now: float)
             yield RetireWorker(worker.slot, worker.order, f"generation {worker.generation} is given up")
 
 
+def tell_health(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Say when the service becomes degraded, and when it is healthy again; a reload tells its outcome instead."""
+    if not pool.serving or pool.coming is not None or pool.is_stopping:
+        return
+    trouble = health.trouble(pool, now)
+    if trouble is None:
+        if pool.degraded_since is not None:
+            yield CallHealthy()
+    elif pool.degraded_since is None:
+        yield CallDegraded(trouble.why, trouble.failures, trouble.next_try)
+    elif trouble.next_try > now:
+        yield Later(trouble.next_try)
+
+
 def close_door(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
     """On the final stop: admit nothing new, let handshakes under way finish, then close our own listeners."""
     if not pool.is_stopping or pool.door is Door.SHUT:
@@ -360,11 +384,13 @@ RULES: tuple[Rule, ...] = (
     dump_expelled,
     interrupt_stuck,
     tell_slow,
+    forget_failures,
     size_pool,
     spawn_missing,
     retire_stillborn,
     retire_surplus,
     dismiss_molds,
+    tell_health,
     close_door,
     drain_workers,
 )

@@ -116,6 +116,20 @@ def _failed(before: Pool, event: events.ServiceFailed, after: Pool) -> Line:
     return _ERROR, f"cannot serve: {event.why}"
 
 
+def _degraded(before: Pool, event: events.ServiceDegraded, after: Pool) -> Line:
+    wait = event.next_try - event.at
+    when = f"next try in {wait:.2g} s" if wait > 0 else "trying again"
+    return (
+        _WARNING,
+        f"degraded, after {event.failures} failure{'s' * (event.failures != 1)} in a row, {when}: {event.why}",
+    )
+
+
+def _recovered(before: Pool, event: events.ServiceRecovered, after: Pool) -> Line:
+    assert before.degraded_since is not None, "one recovers from something"
+    return _INFO, f"healthy again, after {event.at - before.degraded_since:.2g} s"
+
+
 def _not_forked(before: Pool, event: events.WorkerNotForked, after: Pool) -> Line | None:
     if after.backoff.refusals == before.backoff.refusals:
         return None
@@ -207,6 +221,8 @@ _PRINTERS: dict[type[events.Event], Callable[[Pool, Any, Pool], Line | None]] = 
     events.GenerationSettled: _settled,
     events.GenerationAbandoned: _abandoned,
     events.ServiceFailed: _failed,
+    events.ServiceDegraded: _degraded,
+    events.ServiceRecovered: _recovered,
     events.WorkerNotForked: _not_forked,
     events.WorkerBorn: _born,
     events.WorkerReady: _ready,

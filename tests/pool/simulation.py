@@ -44,6 +44,7 @@ class Code:
     dies_starting: float = 0
     never_ready: float = 0
     dies_ready: float = 0
+    dies_at_work: float = 0  # of those: of its first request, having served none
     leaves: float = 0  # by its own decision
     sticks: float = 0  # in a request without end
     heeds: float = 0  # of those that stick: can be interrupted
@@ -234,6 +235,12 @@ class Simulation:
                 self.tell(events.GenerationAbandoned(at=at, generation=generation, why=why))
             case orders.FailService(why):
                 self.tell(events.ServiceFailed(at=at, why=why))
+            case orders.ForgetFailures():
+                self.tell(events.FailuresForgotten(at=at))
+            case orders.CallDegraded(why, failures, next_try):
+                self.tell(events.ServiceDegraded(at=at, why=why, failures=failures, next_try=next_try))
+            case orders.CallHealthy():
+                self.tell(events.ServiceRecovered(at=at))
             case orders.SizePool(workers, why):
                 self.tell(events.PoolSized(at=at, count=workers, why=why))
             case orders.SpawnWorker():
@@ -389,7 +396,8 @@ class Simulation:
         worker.ready_at = self.now
         self.tell(events.WorkerReady(at=self.now, slot=worker.slot, order=worker.order))
         if self._happens(code.dies_ready):
-            self._mishap(code.life, self._exit, worker, "was killed by SIGSEGV")
+            end = self._die_at_work if self._happens(code.dies_at_work) else self._exit
+            self._mishap(code.life, end, worker, "was killed by SIGSEGV")
         elif self._happens(code.leaves):
             self._mishap(code.life, self._leave, worker)
         elif self._happens(code.sticks):
@@ -406,6 +414,11 @@ class Simulation:
                 )
             )
             self._later(self.world.request, self._exit, worker, "exited")
+
+    def _die_at_work(self, worker: WorkerProcess, how: str) -> None:
+        worker.is_stuck = True
+        worker.ready_at = None
+        self._exit(worker, how)
 
     def _stick(self, worker: WorkerProcess) -> None:
         if worker.is_alive:

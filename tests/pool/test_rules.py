@@ -26,6 +26,7 @@ from prefork.pool.events import (
     ReloadRefused,
     RequestsInterrupted,
     ScaleAsked,
+    ServiceDegraded,
     ServiceFailed,
     SlowRequestsTold,
     StopAsked,
@@ -134,6 +135,11 @@ def serving(workers: int = 2) -> Pool:
     """Generation 1 serves: since second 0, the workers of orders 1, 2, … are ready in slots 1, 2, …"""
     all_ready = tuple(event for slot in range(1, workers + 1) for event in ready(slot, slot, at=0))
     return after(service(workers), loaded(1, at=0), all_ready, settled(1, at=0))
+
+
+def degraded(pool: Pool, at: float = 0) -> Pool:
+    """The same pool, of which it is said already that it is degraded."""
+    return after(pool, ServiceDegraded(at=at, why="…", failures=2, next_try=at))
 
 
 def busy(*under_way: tuple[int, float]) -> Reading:
@@ -319,7 +325,7 @@ def test_reloads_asked_before_the_first_mold_starts_are_one_with_it() -> None:
 
 def test_a_lost_mold_is_loaded_anew_ever_more_slowly() -> None:
     """A mold that keeps dying costs no storm of interpreters, whether it gets as far as loading or not."""
-    pool, at, waits = serving(), 5.0, []
+    pool, at, waits = degraded(serving()), 5.0, []
     for _ in range(6):
         pool = after(pool, lost(1, at=at))
         due = decided(pool, at=at).until or at
@@ -339,7 +345,7 @@ def test_a_mold_that_has_held_for_a_minute_starts_with_a_clean_record() -> None:
 def test_a_serving_generation_that_cannot_be_loaded_anew_is_tried_again() -> None:
     """Its workers serve on; the mold that cannot load is sent away, and its reason kept."""
     again = MoldStarted(at=5, generation=1, pid=1001)
-    pool = after(serving(), lost(1, at=5), again, MoldBroken(at=6, generation=1, why="ImportError"))
+    pool = after(degraded(serving()), lost(1, at=5), again, MoldBroken(at=6, generation=1, why="ImportError"))
     assert decided(pool, at=6) == now(6, DismissMold(1))
     pool = after(pool, MoldDismissed(at=6, generation=1), lost(1, at=6))
     assert pool.generations[1].why == "ImportError"
@@ -564,7 +570,7 @@ def test_a_proven_worker_is_replaced_at_once(requests: int, at: float) -> None:
 
 def test_workers_that_die_unproven_are_replaced_ever_more_slowly() -> None:
     """The first at once, then 0.1 s times 1.5 to the power of the failures."""
-    pool, at, waits = serving(), 1.0, []
+    pool, at, waits = degraded(serving()), 1.0, []
     for order in range(2, 9):
         pool = after(pool, exited(2, order, at=at))
         due = decided(pool, at=at).until or at
