@@ -67,6 +67,7 @@ _SOURCES = (
     _flag("--keepalive", metavar="TIME", text="Probe TCP clients that are silent as long.", default="never"),
     _flag("--max-requests", metavar="N", text="Replace a worker after as many requests.", default="never"),
     _flag("--max-requests-jitter", metavar="N", text="Add up to as many to that, at random for each worker."),
+    _flag("--max-failures", metavar="N", text="Give the service up after as many failures in a row.", default="never"),
     _flag("--chdir", metavar="DIR", text="Change to this directory before loading."),
     _flag("--pythonpath", metavar="DIRS", text="Directories to import from first, separated by commas."),
     _flag("--worker-start", metavar="MODULE:FUNCTION", text="Call this in each worker before its first request."),

@@ -93,6 +93,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     keepalive: Seconds | None = None
     max_requests: int = 0
     max_requests_jitter: int = 0
+    max_failures: int = 0
     chdir: str = ""
     pythonpath: tuple[str, ...] = ()
     worker_start: str = ""
@@ -112,7 +113,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
             if number is not None and not least <= number <= most:
                 raise ValueError(f"{name}: {number} is not between {least} and {most}")
         self._settle_workers()
-        for name in ("backlog", "max_requests", "max_requests_jitter"):
+        for name in ("backlog", "max_requests", "max_requests_jitter", "max_failures"):
             if not 0 <= getattr(self, name) <= LARGEST:
                 raise ValueError(f"{name}: {getattr(self, name)} is out of range; write 0 or more, at most {LARGEST}")
 

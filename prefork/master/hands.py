@@ -107,6 +107,7 @@ class Hands:
             quick=settings.quick_timeout,
             boot=self.settings.boot_timeout,
             max_requests=settings.max_requests,
+            max_failures=settings.max_failures,
             timeout=settings.timeout or None,
             request_slow=settings.request_slow or None,
             request_hard=settings.request_hard or None,

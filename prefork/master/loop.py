@@ -158,7 +158,11 @@ class Master:
         after = self._pools[name] = learn(before, event)
         text = log.tell(before, event, after)
         self._operators.learn(name, event, after, text)
-        if after.failed and not before.failed:  # at the first start one failing service fails all
+        if after.is_finished and not before.is_finished and not self._hands[name].is_lent:
+            self._hands[name].remove_paths()  # other services may serve on for long
+        if (
+            after.failed and not before.failed and not before.serving
+        ):  # at the first start one failing service fails all
             for other in self._pools:
                 self.learn(other, events.StopAsked(at=now(), phase=Phase.QUICK))
         return text
@@ -251,5 +255,5 @@ class Master:
 
     @property
     def why_failed(self) -> str:
-        """Why a service was given up at its first start, if one was."""
+        """Why a service was given up, if one was."""
         return next((pool.failed for pool in self._pools.values() if pool.failed), "")

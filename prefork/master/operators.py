@@ -38,6 +38,7 @@ logger = logging.getLogger("prefork.master")
 now = time.monotonic
 
 STOPPING = "the instance is stopping"
+GIVEN_UP = "it was given up; restart for it"
 
 
 class Steered(Protocol):
@@ -123,14 +124,17 @@ class Operators:
 
     def _reload(self, client: Client, progress: bool, master: Steered) -> Reply | None:
         assert self._server is not None
-        if any(pool.is_stopping for pool in master.pools.values()):
+        if any(pool.is_stopping and not pool.failed for pool in master.pools.values()):
             return Failed(why=STOPPING)
         why = master.reload()
         if why:
             return Failed(why=why)
-        goals = {name: pool.wanted.generation for name, pool in master.pools.items()}
+        goals = {name: pool.wanted.generation for name, pool in master.pools.items() if not pool.failed}
+        bad = [f"{name}: {GIVEN_UP}" for name, pool in master.pools.items() if pool.failed]
+        if not goals:
+            return Failed(why="\n".join(bad))
         self._reloading = [one for one in self._reloading if not one.client.is_gone]
-        self._reloading.append(_Reloading(client, progress, goals))
+        self._reloading.append(_Reloading(client, progress, goals, bad=bad))
         self._server.wait(client)
         return None
 
@@ -163,7 +167,7 @@ class Operators:
             case events.GenerationAbandoned(generation=generation):
                 self._end(name, generation, text, is_good=False)
             case events.ServiceFailed():
-                self._end_all(f"{name}: {text}")
+                self._end(name, after.wanted.generation, text, is_good=False)
             case events.StopAsked() if after.is_stopping:
                 self._end_all(STOPPING)
         self._tell_progress(name, event, after, text)
@@ -182,7 +186,7 @@ class Operators:
     def _end_all(self, why: str) -> None:
         reloading, self._reloading = self._reloading, []
         for one in reloading:
-            self._answer(one.client, Failed(why=why))
+            self._answer(one.client, Failed(why="\n".join([*one.bad, why])))
 
     def _tell_progress(self, name: str, event: events.Event, after: Pool, text: str) -> None:
         match event:
@@ -225,7 +229,7 @@ def _scale(request: Scale, master: Steered) -> Reply:
     if pool is None:
         return Refused(why=f"there is no service {request.service!r}; there is {', '.join(master.pools)}")
     if pool.is_stopping:
-        return Refused(why=STOPPING)
+        return Refused(why=f"{pool.name}: {GIVEN_UP}" if pool.failed else STOPPING)
     count = pool.wanted.bounds.least + request.by if request.to is None else request.to
     if not 0 <= count <= MOST_WORKERS:
         return Refused(why=f"{count} workers: a service has between 0 and {MOST_WORKERS}")

@@ -172,7 +172,8 @@ def _generation_abandoned(pool: Pool, event: events.GenerationAbandoned) -> Pool
 
 
 def _service_failed(pool: Pool, event: events.ServiceFailed) -> Pool:
-    wanted = replace(pool.wanted, phase=Phase.NOW, since=event.at)
+    phase = Phase.DRAINING if pool.serving else Phase.NOW  # whoever serves yet finishes what there is
+    wanted = replace(pool.wanted, phase=max(phase, pool.wanted.phase), since=event.at)
     return replace(pool, failed=event.why, coming=None, wanted=wanted)
 
 

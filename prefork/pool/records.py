@@ -60,6 +60,7 @@ class Policy(Struct, frozen=True):
     :param quick: seconds a quick stop leaves.
     :param boot: seconds from the order to ready, for a mold as for a worker.
     :param max_requests: recycle a worker after as many, before jitter; 0 is never.
+    :param max_failures: failures in a row after which the service is given up; 0 is never.
     :param timeout: seconds after which a request is interrupted; ``None`` is never.
     :param request_slow: seconds after which the log tells where a request is; ``None`` is never.
     :param request_hard: seconds after which a request costs its worker the life; ``None`` is never.
@@ -72,6 +73,7 @@ class Policy(Struct, frozen=True):
     quick: float = 1.0
     boot: float = 60.0
     max_requests: int = 0
+    max_failures: int = 0
     timeout: float | None = None
     request_slow: float | None = None
     request_hard: float | None = None

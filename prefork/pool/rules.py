@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import Struct
 
-from prefork.pool import backoff, health, sizing
+from prefork.pool import backoff, giving_up, health, sizing
 from prefork.pool.orders import (
     AbandonGeneration,
     CallDegraded,
@@ -38,7 +38,6 @@ from prefork.pool.orders import (
 )
 from prefork.pool.records import Door, Generation, Load, Phase, Policy, Pool, Reading, Stage, State, Worker, is_worn_out
 
-FIRST_TRIES = 3  # deaths before ready, one attempt each, before a generation is given up
 MOST_UNBORN = 64  # orders under way at once: the mold's socket pair holds at least as many
 HANDSHAKE_LIMIT = 1.0  # seconds a handshake under way may take when we stop
 REPEAT = 1.0  # seconds after which a worker is told again to interrupt what is under way, or a stopped one looked after
@@ -72,7 +71,7 @@ def abandon_failed(pool: Pool, readings: Readings, policy: Policy, now: float) -
     if pool.coming is None or pool.is_stopping:
         return
     coming = pool.generations[pool.coming]
-    why = _why_failed(pool, coming)
+    why = giving_up.why_failed(pool, coming)
     if why is not None:
         yield AbandonGeneration(pool.coming, why) if pool.serving else FailService(why)
     elif pool.serving and pool.wanted.generation > pool.coming and coming.stage is Stage.LOADED:
@@ -81,19 +80,15 @@ def abandon_failed(pool: Pool, readings: Readings, policy: Policy, now: float) -
         yield from _at(pool.counts_from(coming.since) + policy.boot, now, AbandonGeneration(pool.coming, why))
 
 
-def _why_failed(pool: Pool, generation: Generation) -> str | None:
-    if generation.stage is Stage.BROKEN:
-        return generation.why
-    losses_allowed = 0 if pool.serving else FIRST_TRIES - 1
-    if generation.stage is Stage.LOST and generation.losses > losses_allowed:
-        return generation.why
-    if generation.stage is Stage.LOADED and pool.backoff.failures >= FIRST_TRIES:
-        return f"its workers died {FIRST_TRIES} times in a row before they had proven themselves"
-    return None
-
-
 def _is_failed(pool: Pool, generation: Generation) -> bool:
-    return generation.number == pool.coming and _why_failed(pool, generation) is not None
+    return generation.number == pool.coming and giving_up.why_failed(pool, generation) is not None
+
+
+def give_up(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Give up a service whose workers keep dying, where there is a limit, unless newer code is asked for already."""
+    why = giving_up.why_hopeless(pool, policy.max_failures)
+    if why is not None:
+        yield FailService(why)
 
 
 def start_mold(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
@@ -376,6 +371,7 @@ def _at(due: float, now: float, order: Order) -> Iterator[Wish]:
 
 RULES: tuple[Rule, ...] = (
     abandon_failed,
+    give_up,
     settle_coming,
     start_mold,
     look_after_standing,

@@ -113,6 +113,8 @@ def _abandoned(before: Pool, event: events.GenerationAbandoned, after: Pool) -> 
 
 
 def _failed(before: Pool, event: events.ServiceFailed, after: Pool) -> Line:
+    if before.serving:
+        return _ERROR, f"given up, new clients are refused and only a restart brings it back: {event.why}"
     return _ERROR, f"cannot serve: {event.why}"
 
 

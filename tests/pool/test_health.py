@@ -3,27 +3,50 @@
 Read next: ``test_invariants.py``, where any pattern of them is bounded.
 """
 
+import pytest
+from msgspec.structs import replace
+
 from prefork.pool.events import (
+    DoorRefused,
+    DoorShut,
     FailuresForgotten,
+    GenerationAbandoned,
+    MoldDismissed,
     MoldStarted,
     ScaleAsked,
+    ServiceFailed,
     ServiceRecovered,
     WorkerBroken,
     WorkerExited,
     WorkerNotForked,
 )
-from prefork.pool.orders import CallDegraded, CallHealthy, Cause, ForgetFailures, Order, SpawnWorker, StartMold
-from prefork.pool.records import Pool, Reading
+from prefork.pool.orders import (
+    CallDegraded,
+    CallHealthy,
+    Cause,
+    DismissMold,
+    FailService,
+    ForgetFailures,
+    Order,
+    RetireWorker,
+    SpawnWorker,
+    StartMold,
+)
+from prefork.pool.records import Policy, Pool, Reading
+from tests.pool.simulation import Code, Simulation, World, service
 from tests.pool.test_rules import (
+    POLICY,
     QUIET,
     after,
     decided,
     degraded,
     exited,
+    loaded,
     lost,
     now,
     ordered,
     ready,
+    reload,
     serving,
     starting,
     wait,
@@ -162,3 +185,44 @@ def test_a_lost_mold_degrades_until_it_is_loaded_again() -> None:
     pool = after(pool, MoldStarted(at=5, generation=1, pid=1001))
     (order,) = decided(pool, at=5).orders
     assert order == CallDegraded("no worker can be replaced: its mold is loaded anew", 1, 5)
+
+
+# giving up
+
+
+def test_a_service_whose_workers_keep_dying_is_given_up_where_there_is_a_limit() -> None:
+    """After as many failures in a row, once and with the reason; without a limit it goes on for ever."""
+    three = replace(POLICY, max_failures=3)
+    assert decided(degraded(crashing(5, 6)), at=6, policy=three) == wait(6.1)
+    pool = degraded(crashing(5, 6, 7))
+    assert decided(pool, at=7) == wait(7.15)
+    why = "its workers died 3 times in a row before they had proven themselves; the last one was killed by SIGSEGV"
+    assert decided(pool, at=7, policy=three) == now(7, FailService(why))
+    failed = after(pool, ServiceFailed(at=7, why=why))
+    assert failed.failed == why
+    assert decided(failed, at=7, policy=three) == now(7, DismissMold(1))
+
+
+def test_whoever_serves_when_a_service_is_given_up_finishes_what_there_is() -> None:
+    """Its other workers drain the queue, within the drain limit: nothing is cut off for the crashes of others."""
+    pool = after(serving(2), ServiceFailed(at=5, why="…"), MoldDismissed(at=5, generation=1), lost(1, at=5))
+    pool = after(pool, DoorRefused(at=5), DoorShut(at=5))
+    retire = [RetireWorker(slot, slot, "the service stops", drain=True) for slot in (1, 2)]
+    assert decided(pool, at=5) == now(5, *retire)
+
+
+def test_new_code_that_is_asked_for_is_tried_before_a_service_is_given_up() -> None:
+    """It may be the remedy; if it is not, failures are counted anew."""
+    three = replace(POLICY, max_failures=3)
+    pool = after(degraded(crashing(5, 6, 7)), reload(at=7, configured=1))
+    assert decided(pool, at=7, policy=three) == now(7, StartMold(2))
+    pool = after(pool, *loaded(2, at=7), GenerationAbandoned(at=8, generation=2, why="…"))
+    assert causes(*decided(pool, at=8, policy=three).orders) == [Cause.FRESH]
+
+
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 12))])
+def test_a_few_deaths_among_thousands_do_not_end_a_boot(seed: int) -> None:
+    """Of two thousand workers one in two hundred dies before it is ready: all the others come up, and these too."""
+    simulation = Simulation(service(2000), Policy(), World(codes=(Code(dies_starting=0.5),), seed=seed, grain=0.05))
+    simulation.settle()
+    assert len(simulation.told(WorkerExited)) >= 3

@@ -212,7 +212,8 @@ def test_a_first_mold_that_dies_each_time_it_has_loaded_is_no_success() -> None:
     assert decided(after(pool, lost(1, at=4)), at=4) == now(4, FailService("its mold was killed by SIGKILL"))
 
 
-THREE_IN_A_ROW = "its workers died 3 times in a row before they had proven themselves"
+def three_in_a_row(how: str) -> str:
+    return f"its workers died 3 times in a row before they had proven themselves; the last one {how}"
 
 
 def test_a_reload_whose_workers_die_three_times_unproven_is_abandoned() -> None:
@@ -222,7 +223,9 @@ def test_a_reload_whose_workers_die_three_times_unproven_is_abandoned() -> None:
     pool = after(pool, ready(3, 4, at=6, generation=2, cause=Cause.CRASHED), exited(3, 4, at=7, requests=9))
     pool = after(pool, starting(3, 5, at=8, generation=2, cause=Cause.CRASHED))
     assert decided(pool, at=8) == wait(68)
-    assert decided(after(pool, exited(3, 5, at=9)), at=9) == now(9, AbandonGeneration(2, THREE_IN_A_ROW))
+    assert decided(after(pool, exited(3, 5, at=9)), at=9) == now(
+        9, AbandonGeneration(2, three_in_a_row("was killed by SIGSEGV"))
+    )
 
 
 def test_workers_that_never_become_ready_end_a_reload_however_long_the_boot_limit() -> None:
@@ -234,7 +237,9 @@ def test_workers_that_never_become_ready_end_a_reload_however_long_the_boot_limi
         assert not [order for order in decided(pool, at=at).orders if isinstance(order, AbandonGeneration)]
         pool = after(pool, starting(3, order, at, 2, Cause.CRASHED if order > 3 else Cause.FRESH), killed)
         pool = after(pool, exited(3, order, at=at + 100))
-    assert decided(pool, at=301) == now(301, AbandonGeneration(2, THREE_IN_A_ROW))
+    assert decided(pool, at=301) == now(
+        301, AbandonGeneration(2, three_in_a_row("was killed: it was not ready within 100 s"))
+    )
 
 
 def test_workers_of_one_attempt_that_die_together_are_one_failure() -> None:
@@ -289,7 +294,7 @@ def test_a_generation_is_not_settled_and_abandoned_at_once() -> None:
     pool = after(serving(2), ScaleAsked(at=0, by=-1), reload(at=5), loaded(2, at=5), ready(3, 3, at=5, generation=2))
     for order in (4, 5, 6):
         pool = after(pool, starting(4, order, at=order, generation=2), exited(4, order, at=order))
-    assert decided(pool, at=6) == now(6, AbandonGeneration(2, THREE_IN_A_ROW))
+    assert decided(pool, at=6) == now(6, AbandonGeneration(2, three_in_a_row("was killed by SIGSEGV")))
 
 
 def test_a_service_without_workers_settles_when_it_has_loaded() -> None:
