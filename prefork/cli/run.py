@@ -72,6 +72,7 @@ _SOURCES = (
     _flag("--pythonpath", metavar="DIRS", text="Directories to import from first, separated by commas."),
     _flag("--worker-start", metavar="MODULE:FUNCTION", text="Call this in each worker before its first request."),
     _flag("--worker-stop", metavar="MODULE:FUNCTION", text="Call this in each worker after its last request."),
+    _flag("--health", metavar="MODULE:FUNCTION", text="Ask this in each new worker; False or an error: it is no good."),
     _flag("--control", metavar="PATH", text="The control socket, or none.", default="found by the name"),
     _flag("--log-file", metavar="FILE", text="Append the log to this file.", default="standard error"),
     _flag("--log-level", metavar="LEVEL", text=f"One of {', '.join(LEVELS)}.", default="info"),

@@ -98,6 +98,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     pythonpath: tuple[str, ...] = ()
     worker_start: str = ""
     worker_stop: str = ""
+    health: str = ""
     why_workers: str = ""
 
     def __post_init__(self) -> None:
@@ -256,6 +257,7 @@ _TARGETS = {
     "handler": "myapp.handlers:Echo",
     "worker_start": "myapp.hooks:connect",
     "worker_stop": "myapp.hooks:disconnect",
+    "health": "myapp.hooks:is_well",
 }
 
 

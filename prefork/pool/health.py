@@ -40,7 +40,8 @@ def trouble(pool: Pool, now: float) -> Trouble | None:
         why = f"no worker can be replaced: {mold.why or 'its mold is loaded anew'}"
         return Trouble(why, mold.losses, mold.since + wait)
     if owed.failures > 1:
-        return Trouble(why_unproven(pool), owed.failures, backoff.next_try(owed))
+        why = f"its workers die before they have proven themselves; the last one {owed.why}"
+        return Trouble(why, owed.failures, backoff.next_try(owed))
     return None
 
 

@@ -137,6 +137,7 @@ class Worker:
             self._concurrency = self._choose_concurrency()
             self._badge = self._pin_badge()
             hooks.start(self._app, self._servers, self._badge)
+            hooks.examine(self._app, self._badge, self._brief.health)
         except application.TargetError as error:
             self._break(str(error))
         except BaseException as error:

@@ -55,6 +55,8 @@ WRONG_SERVICE: list[tuple[str, object, str]] = [
     ("bind", ["fd:3", "fd:3"], "given twice"),
     ("handler", "app", "MODULE:NAME"),
     ("worker_start", "connect", "MODULE:NAME"),
+    ("health", "is_well", "MODULE:NAME"),
+    ("max_failures", -1, "0 or more"),
     ("worker_stop", "app:", "MODULE:NAME"),
     ("mode", "threads", "sync, thread, fork, prefork, hybrid"),
     ("mode", "select", "not in this version"),

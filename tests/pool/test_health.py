@@ -144,7 +144,7 @@ def test_a_service_whose_workers_keep_dying_is_degraded_until_one_has_held() -> 
     """Said once, with reason, count and next try; and once that it is over. A single death is nothing to talk about."""
     assert not [o for o in decided(crashing(5), at=5).orders if isinstance(o, CallDegraded)]
     pool = crashing(5, 6)
-    why = "its workers died 2 times in a row before they had proven themselves; the last one was killed by SIGSEGV"
+    why = "its workers die before they have proven themselves; the last one was killed by SIGSEGV"
     assert decided(pool, at=6) == now(6, CallDegraded(why, 2, 6.1))
     pool = degraded(pool, at=6)
     assert decided(pool, at=6) == wait(6.1)

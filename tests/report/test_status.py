@@ -149,7 +149,7 @@ def test_a_crash_loop_is_a_degraded_service_that_says_when_it_tries_again(board:
     assert service.phase == "degraded"
     assert service.degraded is not None
     assert (service.degraded.failures, service.degraded.next_try_seconds) == (4, 0.225)
-    assert "before they had proven themselves; the last one was killed by SIGSEGV" in service.degraded.why
+    assert "before they have proven themselves; the last one was killed by SIGSEGV" in service.degraded.why
 
 
 def test_a_machine_that_refuses_to_fork_degrades(board: Scoreboard) -> None:
