@@ -54,6 +54,7 @@ _SOURCES = (
     _flag("--graceful-timeout", metavar="TIME", text="What a leaving worker has to finish its request.", default="30s"),
     _flag("--quick-timeout", metavar="TIME", text="What a quick stop leaves.", default="1s"),
     _flag("--boot-timeout", metavar="TIME", text="What loading and starting may take.", default="60s"),
+    _flag("--probation", metavar="TIME", text="Go back if workers crash so soon after a reload.", default="none"),
     _flag("--timeout", metavar="TIME", text="Interrupt a request that takes longer.", default="never"),
     _flag("--on-timeout", metavar="WAY", text="retire or keep a worker after that.", default="retire"),
     _flag("--request-slow", metavar="TIME", text="Log where a request is that takes longer.", default="never"),

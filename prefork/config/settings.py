@@ -85,6 +85,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     graceful_timeout: Seconds = Seconds(30.0)
     quick_timeout: Seconds = Seconds(1.0)
     boot_timeout: Seconds = Seconds(60.0)
+    probation: Seconds | None = None
     timeout: Seconds | None = None
     on_timeout: Literal["retire", "keep"] = "retire"
     request_slow: Seconds | None = None

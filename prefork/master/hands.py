@@ -206,18 +206,31 @@ class Hands:
         binds = tuple(str(listener.address) for listener in self.listeners)
         return View(pool, self.loads.get(self.settled, self.settings), binds, self.line, self.past)
 
-    def settle(self, generation: int) -> None:
-        """The generation serves: its settings hold from now on, and those before it are forgotten."""
+    def settle(self, generation: int, *, keeps_the_last: bool = False) -> None:
+        """The generation serves: its settings hold from now on.
+
+        :param keeps_the_last: those before it are not forgotten yet, for it is on probation.
+        """
         self.settled = generation
         for listener in self.listeners:
             if not listener.address.is_inherited:  # the option would be that of all who hold the socket
                 sockets.keep_alive(listener.socket, self.loads[generation].keepalive or 0.0)
+        if not keeps_the_last:
+            self.forget_before(generation)
+
+    def forget_before(self, generation: int) -> None:
+        """Nobody will be forked from an older one any more."""
         self.loads = {number: settings for number, settings in self.loads.items() if number >= generation}
 
     def abandon(self, generation: int) -> None:
         """The generation failed: nothing it was loaded with holds, unless something newer is asked for already."""
         if self.settings is self.loads.pop(generation, None):
             self.settings = self.loads[self.settled]
+
+    def roll_back(self, generation: int, back_to: int) -> None:
+        """The generation failed on probation: what the one before was loaded with holds again."""
+        self.settle(back_to)
+        self.abandon(generation)
 
     def close_listeners(self) -> None:
         """Close our copies. Paths stay till the end, so that a client waiting for room in a queue is refused by it."""

@@ -162,9 +162,14 @@ class Operators:
 
     def _learn(self, name: str, event: events.Event, after: Pool, text: str) -> None:
         match event:
-            case events.GenerationSettled(generation=generation):
+            case events.GenerationSettled(generation=generation) if after.probation is None:
                 self._end(name, generation, text, is_good=True)
             case events.GenerationAbandoned(generation=generation):
+                on_probation = after.probation.generation if after.probation is not None else 0
+                self._end(name, generation, text, is_good=False, beyond=on_probation)
+            case events.ProbationEnded(generation=generation, why=why):
+                self._end(name, generation, text, is_good=not why)
+            case events.GenerationRolledBack(generation=generation):
                 self._end(name, generation, text, is_good=False)
             case events.ServiceFailed():
                 self._end(name, after.wanted.generation, text, is_good=False)
@@ -172,10 +177,13 @@ class Operators:
                 self._end_all(STOPPING)
         self._tell_progress(name, event, after, text)
 
-    def _end(self, name: str, generation: int, text: str, *, is_good: bool) -> None:
-        """The generation serves, or is given up; so is every reload that asked for it, or for one before it."""
+    def _end(self, name: str, generation: int, text: str, *, is_good: bool, beyond: int = 0) -> None:
+        """The generation serves, or is given up; so is every reload that asked for it, or for one before it.
+
+        :param beyond: whoever asked for this one, or for one before it, waits for another outcome.
+        """
         for one in self._reloading[:]:
-            if one.goals.get(name, generation + 1) <= generation:
+            if beyond < one.goals.get(name, 0) <= generation:
                 del one.goals[name]
                 (one.good if is_good else one.bad).append(f"{name}: {text}")
             if not one.goals:

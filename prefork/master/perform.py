@@ -49,8 +49,20 @@ def _kill_mold(order: orders.KillMold, hands: Hands, machine: Machine) -> Events
 
 
 def _settle(order: orders.SettleGeneration, hands: Hands, machine: Machine) -> Events:
-    hands.settle(order.generation)
-    return [events.GenerationSettled(at=now(), generation=order.generation)]
+    probation = (hands.loads[order.generation].probation or 0.0) if hands.settled else 0.0
+    hands.settle(order.generation, keeps_the_last=probation > 0)
+    return [events.GenerationSettled(at=now(), generation=order.generation, probation=probation)]
+
+
+def _end_probation(order: orders.EndProbation, hands: Hands, machine: Machine) -> Events:
+    hands.forget_before(order.generation)
+    return [events.ProbationEnded(at=now(), generation=order.generation, why=order.why)]
+
+
+def _roll_back(order: orders.RollBack, hands: Hands, machine: Machine) -> Events:
+    hands.roll_back(order.generation, order.back_to)
+    generation, back_to = order.generation, order.back_to
+    return [events.GenerationRolledBack(at=now(), generation=generation, back_to=back_to, why=order.why)]
 
 
 def _abandon(order: orders.AbandonGeneration, hands: Hands, machine: Machine) -> Events:
@@ -212,6 +224,8 @@ _PERFORM: dict[type[orders.Order], Callable[[Any, Hands, Machine], Events]] = {
     orders.KillMold: _kill_mold,
     orders.SettleGeneration: _settle,
     orders.AbandonGeneration: _abandon,
+    orders.EndProbation: _end_probation,
+    orders.RollBack: _roll_back,
     orders.FailService: _fail,
     orders.ForgetFailures: _forget_failures,
     orders.CallDegraded: _call_degraded,

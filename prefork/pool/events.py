@@ -98,12 +98,30 @@ class MoldGone(GenerationEvent, frozen=True, kw_only=True):
 
 
 class GenerationSettled(GenerationEvent, frozen=True, kw_only=True):
-    """Enough workers of the coming generation are ready: it serves."""
+    """Enough workers of the coming generation are ready: it serves.
+
+    :param probation: seconds for which the one before it is kept; 0 is none.
+    """
+
+    probation: float = 0.0
 
 
 class GenerationAbandoned(GenerationEvent, frozen=True, kw_only=True):
     """The coming generation failed; the one before serves on."""
 
+    why: str
+
+
+class ProbationEnded(GenerationEvent, frozen=True, kw_only=True):
+    """It is passed; or, with a reason, failed, and there is nothing to go back to."""
+
+    why: str = ""
+
+
+class GenerationRolledBack(GenerationEvent, frozen=True, kw_only=True):
+    """The generation failed on probation, and the one before it serves again."""
+
+    back_to: int
     why: str
 
 

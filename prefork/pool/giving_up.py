@@ -36,7 +36,6 @@ def why_hopeless(pool: Pool, max_failures: int) -> str | None:
 
     :param max_failures: so many in a row; 0 is without end.
     """
-    is_reloading = pool.coming is not None or pool.wanted.generation > pool.last_generation
-    if not max_failures or not pool.serving or is_reloading or pool.is_stopping:
+    if not max_failures or not pool.serving or pool.is_reloading or pool.is_stopping:
         return None
     return health.why_unproven(pool) if pool.backoff.failures >= max_failures else None

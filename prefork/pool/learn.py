@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from prefork.pool import backoff, events
+from prefork.pool import backoff, events, probation
 from prefork.pool.orders import Cause
 from prefork.pool.owing import Loss, owe
 from prefork.pool.records import (
@@ -158,12 +158,13 @@ def _lose(pool: Pool, number: int, why: str, at: float) -> Pool:
 
 def _generation_settled(pool: Pool, event: events.GenerationSettled) -> Pool:
     """Its configuration holds from now on: a broken deploy changes not even the number of workers."""
-    wanted = pool.wanted
+    wanted, on_probation = pool.wanted, probation.begin(pool, event)
     if wanted.asked not in (None, wanted.configured):
         count = wanted.asked.clip(wanted.count)
         wanted = replace(wanted, count=count, configured=wanted.asked, scaled=0)
     last_load = Outcome(event.at, event.generation)
-    return _want(replace(pool, serving=event.generation, coming=None, last_load=last_load), wanted)
+    pool = replace(pool, serving=event.generation, coming=None, probation=on_probation, last_load=last_load)
+    return _want(pool, wanted)
 
 
 def _generation_abandoned(pool: Pool, event: events.GenerationAbandoned) -> Pool:
@@ -174,7 +175,7 @@ def _generation_abandoned(pool: Pool, event: events.GenerationAbandoned) -> Pool
 def _service_failed(pool: Pool, event: events.ServiceFailed) -> Pool:
     phase = Phase.DRAINING if pool.serving else Phase.NOW  # whoever serves yet finishes what there is
     wanted = replace(pool.wanted, phase=max(phase, pool.wanted.phase), since=event.at)
-    return replace(pool, failed=event.why, coming=None, wanted=wanted)
+    return replace(pool, failed=event.why, coming=None, probation=None, wanted=wanted)
 
 
 def _with_generation(pool: Pool, generation: Generation) -> Pool:
@@ -370,6 +371,8 @@ _LEARN: dict[type[events.Event], Callable[[Pool, Any], Pool]] = {
     events.MoldGone: _mold_gone,
     events.GenerationSettled: _generation_settled,
     events.GenerationAbandoned: _generation_abandoned,
+    events.ProbationEnded: probation.ended,
+    events.GenerationRolledBack: probation.rolled_back,
     events.ServiceFailed: _service_failed,
     events.FailuresForgotten: _failures_forgotten,
     events.ServiceDegraded: _service_degraded,

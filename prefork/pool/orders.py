@@ -39,6 +39,24 @@ class AbandonGeneration(Order, frozen=True):
     why: str
 
 
+class EndProbation(Order, frozen=True):
+    """Let the generation serve for good: what came before it is no longer needed.
+
+    :param why: it failed, but there is nothing to go back to; empty where it is passed.
+    """
+
+    generation: int
+    why: str = ""
+
+
+class RollBack(Order, frozen=True):
+    """Let the generation before serve again."""
+
+    generation: int
+    back_to: int
+    why: str
+
+
 class FailService(Order, frozen=True):
     why: str
 

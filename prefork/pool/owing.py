@@ -35,6 +35,9 @@ def owe(pool: Pool, loss: Loss) -> Pool:
     """The book when the worker is lost."""
     if pool.is_stopping or loss.worker.generation not in (pool.serving, pool.coming):
         return pool
+    on_probation = pool.probation
+    if on_probation is not None and loss.worker.generation == on_probation.generation and not loss.is_sound:
+        on_probation = replace(on_probation, losses=on_probation.losses + 1, why=loss.why)
     owed = pool.backoff
     if loss.worker.generation != pool.newest:  # says nothing of the generation its successor will be of
         owed = replace(owed, died=owed.died + 1)
@@ -44,7 +47,7 @@ def owe(pool: Pool, loss: Loss) -> Pool:
         owed = replace(owed, died=owed.died + 1)
     else:
         owed = _fail(replace(owed, crashed=owed.crashed + 1), loss)
-    return replace(pool, backoff=owed)
+    return replace(pool, backoff=owed, probation=on_probation)
 
 
 def _fail(owed: Backoff, loss: Loss) -> Backoff:

@@ -194,6 +194,24 @@ class Outcome(Struct, frozen=True):
     why: str = ""
 
 
+class Probation(Struct, frozen=True):
+    """A generation that serves, while the one before it could serve again.
+
+    :param fallback: the generation before, whose mold is kept.
+    :param until: the moment at which it is passed.
+    :param configured: the least and the most workers by the settings of the fallback, and ``scaled`` by operators then.
+    :param losses: workers of it that were lost since it serves, and ``why`` the last one.
+    """
+
+    generation: int
+    fallback: int
+    until: float
+    configured: Bounds
+    scaled: int = 0
+    losses: int = 0
+    why: str = ""
+
+
 class Bucket(Struct, frozen=True):
     """Tokens that refill with time: what was left when one was last taken."""
 
@@ -269,6 +287,7 @@ class Pool(Struct, frozen=True):
 
     :param serving: the generation that serves; 0 until one first does.
     :param coming: the generation being brought in, if any.
+    :param probation: of the generation that serves, if it is on any.
     :param last_generation: the highest number ever given.
     :param cut_off: requests that a stop ended before they were answered.
     :param failed: why the service was given up.
@@ -280,6 +299,7 @@ class Pool(Struct, frozen=True):
     wanted: Wanted
     serving: int = 0
     coming: int | None = None
+    probation: Probation | None = None
     last_generation: int = 0
     generations: Mapping[int, Generation] = field(default_factory=dict)
     workers: Mapping[int, Worker] = field(default_factory=dict)
@@ -305,14 +325,25 @@ class Pool(Struct, frozen=True):
         return self.wanted.phase > Phase.SERVING
 
     @property
+    def is_reloading(self) -> bool:
+        """Whether a generation is asked for, coming, or on probation."""
+        is_asked = self.wanted.generation > self.last_generation
+        return is_asked or self.coming is not None or self.probation is not None
+
+    @property
     def is_settled(self) -> bool:
         """Whether nothing asked for is still to be tried, and all wanted workers are ready."""
-        is_waiting = self.coming is not None or self.wanted.generation > self.last_generation
-        return self.serving > 0 and not is_waiting and len(self.in_state(State.READY)) >= self.wanted.count
+        return self.serving > 0 and not self.is_reloading and len(self.in_state(State.READY)) >= self.wanted.count
 
     @property
     def is_finished(self) -> bool:
         return self.is_stopping and self.door is Door.SHUT and not self.workers and not self.generations
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """The generations whose molds are needed."""
+        fallback = self.probation.fallback if self.probation is not None else None
+        return tuple(number for number in (self.coming, self.serving, fallback) if number)
 
     @property
     def target(self) -> int | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import Struct
 
-from prefork.pool import backoff, giving_up, health, sizing
+from prefork.pool import backoff, giving_up, health, probation, sizing
 from prefork.pool.orders import (
     AbandonGeneration,
     CallDegraded,
@@ -19,6 +19,7 @@ from prefork.pool.orders import (
     Cause,
     DismissMold,
     DumpWorker,
+    EndProbation,
     ExpelWorker,
     FailService,
     ForgetFailures,
@@ -29,6 +30,7 @@ from prefork.pool.orders import (
     Order,
     RefuseNew,
     RetireWorker,
+    RollBack,
     SettleGeneration,
     ShutDoor,
     SizePool,
@@ -84,6 +86,19 @@ def _is_failed(pool: Pool, generation: Generation) -> bool:
     return generation.number == pool.coming and giving_up.why_failed(pool, generation) is not None
 
 
+def judge_probation(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Go back to the generation before when too many workers of the new one are lost, or else end its probation."""
+    if pool.probation is None or pool.is_stopping:
+        return
+    generation, verdict = pool.probation.generation, probation.verdict(pool, pool.probation)
+    if verdict is None:
+        yield from _at(pool.probation.until, now, EndProbation(generation))
+    elif verdict.back_to is None:
+        yield EndProbation(generation, verdict.why)
+    else:
+        yield RollBack(generation, verdict.back_to, verdict.why)
+
+
 def give_up(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
     """Give up a service whose workers keep dying, where there is a limit, unless newer code is asked for already."""
     why = giving_up.why_hopeless(pool, policy.max_failures)
@@ -125,7 +140,7 @@ def dismiss_molds(pool: Pool, readings: Readings, policy: Policy, now: float) ->
         if generation.stage is Stage.LEAVING:
             why = "it did not leave when told"
             yield from _at(since + policy.quick, now, KillMold(generation.number, why))
-        elif pool.is_stopping or generation.number not in (pool.serving, pool.coming):
+        elif pool.is_stopping or generation.number not in pool.kept:
             if generation.stage is Stage.LOADING:
                 yield KillMold(generation.number, "it is no longer needed")
             else:
@@ -371,6 +386,7 @@ def _at(due: float, now: float, order: Order) -> Iterator[Wish]:
 
 RULES: tuple[Rule, ...] = (
     abandon_failed,
+    judge_probation,
     give_up,
     settle_coming,
     start_mold,

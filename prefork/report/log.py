@@ -104,12 +104,23 @@ def _mold_gone(before: Pool, event: events.MoldGone, after: Pool) -> Line:
 def _settled(before: Pool, event: events.GenerationSettled, after: Pool) -> Line:
     count, next_count = before.wanted.count, after.wanted.count
     change = f", and {next_count} are wanted from now on" if next_count != count else ""
-    return _INFO, f"generation {event.generation} serves with {count} worker{'s' * (count != 1)}{change}"
+    trial = f", on probation for {event.probation:g} s" if after.probation is not None else ""
+    return _INFO, f"generation {event.generation} serves with {count} worker{'s' * (count != 1)}{change}{trial}"
 
 
 def _abandoned(before: Pool, event: events.GenerationAbandoned, after: Pool) -> Line:
     serving = f"generation {after.serving} serves on"
     return _ERROR, f"generation {event.generation} is given up, {serving}: {event.why}"
+
+
+def _probation_ended(before: Pool, event: events.ProbationEnded, after: Pool) -> Line:
+    if event.why:
+        return _ERROR, f"generation {event.generation} has failed: {event.why}"
+    return _INFO, f"generation {event.generation} serves for good: it has passed its probation"
+
+
+def _rolled_back(before: Pool, event: events.GenerationRolledBack, after: Pool) -> Line:
+    return _ERROR, f"generation {event.generation} is given up, generation {event.back_to} serves again: {event.why}"
 
 
 def _failed(before: Pool, event: events.ServiceFailed, after: Pool) -> Line:
@@ -222,6 +233,8 @@ _PRINTERS: dict[type[events.Event], Callable[[Pool, Any, Pool], Line | None]] = 
     events.MoldGone: _mold_gone,
     events.GenerationSettled: _settled,
     events.GenerationAbandoned: _abandoned,
+    events.ProbationEnded: _probation_ended,
+    events.GenerationRolledBack: _rolled_back,
     events.ServiceFailed: _failed,
     events.ServiceDegraded: _degraded,
     events.ServiceRecovered: _recovered,

@@ -140,6 +140,7 @@ def _tell_service(view: View, sums: _Sums, now: float) -> ServiceStatus:
         phase=_phase(pool, degraded is not None),
         generation=pool.serving,
         coming=pool.coming,
+        probation_seconds=None if pool.probation is None else _round(pool.probation.until - now),
         configured=(pool.wanted.configured.least, pool.wanted.configured.most),
         wanted=pool.wanted.count,
         starting=count("starting", 0),
@@ -162,7 +163,7 @@ def _phase(pool: Pool, is_degraded: bool) -> str:
         return "stopping"
     if not pool.serving:
         return "starting"
-    if pool.coming is not None or pool.wanted.generation > pool.last_generation:
+    if pool.is_reloading:
         return "reloading"
     return "degraded" if is_degraded else "healthy"
 

@@ -32,6 +32,8 @@ def _tell_service(service: ServiceStatus) -> Iterator[str]:
     generation = f"generation {service.generation}"
     if service.coming is not None:
         generation += f", {service.coming} is coming"
+    if service.probation_seconds is not None:
+        generation += f", on probation for {age(service.probation_seconds)}"
     counts = [f"{number} {what}" for number, what in _others(service) if number]
     served = f"{service.requests} request{'s' * (service.requests != 1)}, {service.errors} failed"
     yield "  " + "; ".join([service.phase, generation, ", ".join([wanted, *counts]), served])

@@ -73,6 +73,7 @@ WRONG_SERVICE: list[tuple[str, object, str]] = [
     ("graceful_timeout", "9" * 400, "30s"),
     ("quick_timeout", [1], "30s"),
     ("boot_timeout", "1 week", "30s"),
+    ("probation", "soon", "30s"),
     ("timeout", "soon", "30s"),
     ("on_timeout", "kill", "retire"),
     ("request_slow", "later", "30s"),

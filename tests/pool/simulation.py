@@ -102,6 +102,7 @@ class Simulation:
     """One service in its world.
 
     :param calm_at: from then on nothing goes wrong any more.
+    :param probation: seconds of each generation, but for the first.
     :param watchers: called with each decision before it is performed.
     :param history: all that was ordered and learnt.
     """
@@ -111,6 +112,7 @@ class Simulation:
     world: World
     now: float = 0.0
     calm_at: float = NEVER
+    probation: float = 0.0
     watchers: list[Callable[["Simulation", Decision], None]] = field(default_factory=list)
     history: list[events.Event | orders.Order] = field(default_factory=list)
     molds: dict[int, MoldProcess] = field(default_factory=dict)
@@ -230,7 +232,11 @@ class Simulation:
                 if generation in self.molds:
                     self._later(self.world.kill, self._mold_dies, self.molds[generation], "was killed")
             case orders.SettleGeneration(generation):
-                self.tell(events.GenerationSettled(at=at, generation=generation))
+                self.tell(events.GenerationSettled(at=at, generation=generation, probation=self.probation))
+            case orders.EndProbation(generation, why):
+                self.tell(events.ProbationEnded(at=at, generation=generation, why=why))
+            case orders.RollBack(generation, back_to, why):
+                self.tell(events.GenerationRolledBack(at=at, generation=generation, back_to=back_to, why=why))
             case orders.AbandonGeneration(generation, why):
                 self.tell(events.GenerationAbandoned(at=at, generation=generation, why=why))
             case orders.FailService(why):
