@@ -13,6 +13,8 @@ from msgspec.structs import replace
 from prefork.pool import events, giving_up, health
 from prefork.pool.records import Backoff, Outcome, Pool, Probation, Stage
 
+SHARE = 4  # losing as many workers as one in so many of those wanted fails a probation
+
 
 class Verdict(Struct, frozen=True):
     """What has become of a probation.
@@ -40,7 +42,7 @@ def _why_failed(pool: Pool, probation: Probation) -> str | None:
     is_newest = pool.newest == probation.generation  # else failures are those of a newer one
     if is_newest and pool.backoff.failures >= giving_up.tries(pool, probation.generation):
         return f"on probation, {health.why_unproven(pool)}"
-    if probation.losses >= max(giving_up.FIRST_TRIES, pool.surge):
+    if probation.losses >= max(giving_up.FIRST_TRIES, pool.wanted.count // SHARE):
         return f"on probation, it lost {probation.losses} workers; the last one {probation.why}"
     return None
 
