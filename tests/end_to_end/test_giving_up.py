@@ -47,10 +47,10 @@ def test_a_service_is_given_up_after_as_many_failures_alone(tmp_path: Path, shor
         for _ in range(3):
             assert Question(bad, "exit 9").is_lost()
         master.wait_for("bad: given up")
+        look_until(lambda: is_refused(bad), "new clients are refused")
         visitor.let_pass()
         assert held.answer() == str(visitor.pid)
         look_until(lambda: not os.path.lexists(place), "its path is gone")
-        assert is_refused(bad)
         assert ask(good, "hello") == "HELLO"
         phases = {service["name"]: (service["phase"], service["failed"]) for service in status()["services"]}
         assert phases["good"] == ("healthy", "")
