@@ -168,7 +168,7 @@ class LoadStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     :param generation: ``None`` where it was refused before it had a number.
     :param outcome: ``serves``, ``abandoned`` or ``refused``.
-    :param why: in the last two.
+    :param why: in the last two; and of one that serves although it has failed its probation.
     """
 
     generation: int | None

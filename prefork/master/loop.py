@@ -160,9 +160,8 @@ class Master:
         self._operators.learn(name, event, after, text)
         if after.is_finished and not before.is_finished and not self._hands[name].is_lent:
             self._hands[name].remove_paths()  # other services may serve on for long
-        if (
-            after.failed and not before.failed and not before.serving
-        ):  # at the first start one failing service fails all
+        has_failed = after.failed and not before.failed
+        if has_failed and not before.serving:  # at the first start one failing service fails all
             for other in self._pools:
                 self.learn(other, events.StopAsked(at=now(), phase=Phase.QUICK))
         return text

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from prefork.pool import backoff, events
-from prefork.pool.records import Phase, Pool, State, Worker
+from prefork.pool.records import Generation, Phase, Pool, Probation, Stage, State, Worker
 
 logger = logging.getLogger("prefork.master")
 Line = tuple[int, str]
@@ -98,7 +98,14 @@ def _mold_gone(before: Pool, event: events.MoldGone, after: Pool) -> Line:
             _WARNING,
             f"mold [{generation.pid}] of generation {event.generation} {event.how}; it is loaded anew{when}",
         )
-    return _DEBUG, f"mold [{generation.pid}] of generation {event.generation} {event.how}"
+    text = f"mold [{generation.pid}] of generation {event.generation} {event.how}"
+    if before.probation is not None and _is_lost_fallback(before.probation, generation):
+        return _WARNING, f"{text}; generation {before.probation.generation} cannot be rolled back any more"
+    return _DEBUG, text
+
+
+def _is_lost_fallback(probation: Probation, mold: Generation) -> bool:
+    return mold.number == probation.fallback and mold.stage is Stage.LOADED
 
 
 def _settled(before: Pool, event: events.GenerationSettled, after: Pool) -> Line:

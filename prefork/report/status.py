@@ -180,7 +180,9 @@ def _last_load(pool: Pool, now: float) -> LoadStatus | None:
     load = pool.last_load
     if load is None:
         return None
-    outcome = "serves" if not load.why else "abandoned" if load.generation else "refused"
+    outcome = "refused"
+    if load.generation is not None:
+        outcome = "serves" if load.generation == pool.serving else "abandoned"
     return LoadStatus(generation=load.generation, outcome=outcome, ago_seconds=_round(now - load.at), why=load.why)
 
 
