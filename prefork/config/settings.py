@@ -25,6 +25,7 @@ MORE_SPARE = 2  # and so many more at most: as php-fpm, 1 and 3
 DEFAULT_IDLE = Seconds(10.0)
 LARGEST = 2**31 - 1  # what an int of the kernel holds
 MOST_WORKERS = 4000
+MOST_SURGE = MOST_WORKERS // 4  # workers beyond those, while some are replaced
 DEFAULT_THREADS = 64
 HARD_AFTER_SOFT = 5.0  # seconds that an interrupted request has to end, unless request_hard is set
 DEFAULT_CHILDREN = 40  # socketserver.ForkingMixIn.max_children
@@ -95,6 +96,12 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     max_requests: int = 0
     max_requests_jitter: int = 0
     max_failures: int = 0
+    max_age: Seconds = Seconds(0.0)
+    max_age_jitter: Seconds = Seconds(0.0)
+    memory_soft: Bytes = Bytes(0)
+    memory_hard: Bytes = Bytes(0)
+    memory_measure: Literal["uss", "pss"] = "uss"
+    max_surge: int | None = None
     chdir: str = ""
     pythonpath: tuple[str, ...] = ()
     worker_start: str = ""
@@ -201,6 +208,9 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         if self.request_slow and self.request_hard and self.request_slow >= self.request_hard:
             what = f"{self.request_slow:g} s is not less than request_hard, which is {self.request_hard:g} s"
             raise ValueError(f"request_slow: {what}; make it shorter, or leave it out")
+        if 0 < self.memory_hard < self.memory_soft:
+            what = f"{self.memory_hard} is less than memory_soft, which is {self.memory_soft}"
+            raise ValueError(f"memory_hard: {what}; raise it, or leave it out")
 
     def _settle_bind(self) -> None:
         if self.bind == NO_BIND:
@@ -220,6 +230,16 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     def is_sized(self) -> bool:
         """Whether the pool sizes itself."""
         return self.max_workers is not None and self.min_workers != self.max_workers
+
+    @property
+    def limits_memory(self) -> bool:
+        """Whether a worker may be too heavy."""
+        return bool(self.memory_soft or self.memory_hard)
+
+    @property
+    def weighs(self) -> bool:
+        """Whether anything depends on what processes weigh."""
+        return self.limits_memory or self.memory_budget is not None
 
     @property
     def bounds(self) -> tuple[int, int]:
@@ -269,6 +289,7 @@ _RANGES = (
     ("min_spare", 0, MOST_WORKERS),
     ("max_spare", 0, MOST_WORKERS),
     ("memory_budget", 1, LARGEST_SIZE),
+    ("max_surge", 1, MOST_SURGE),
     ("threads", 1, MOST_AT_ONCE),
     ("children", 1, MOST_AT_ONCE),
 )
@@ -414,7 +435,7 @@ def _read(name: str, value: Any, kind: Any, place: str) -> Any:
     try:
         if Seconds in (kind, *get_args(kind)):
             return parse_seconds(value)
-        if Bytes in get_args(kind):
+        if Bytes in (kind, *get_args(kind)):
             return parse_bytes(value)
         return msgspec.convert(value, kind, strict=not isinstance(value, str))
     except msgspec.ValidationError:

@@ -20,11 +20,13 @@ class Trouble(Struct, frozen=True):
 
     :param failures: of this kind, in a row.
     :param next_try: the moment of the next attempt; one in the past is under way.
+    :param ends_at: when it is over if nothing else happens; ``None`` where only news can end it.
     """
 
     why: str
     failures: int
     next_try: float
+    ends_at: float | None = None
 
 
 def trouble(pool: Pool, now: float) -> Trouble | None:
@@ -33,7 +35,8 @@ def trouble(pool: Pool, now: float) -> Trouble | None:
         return None
     owed = pool.backoff
     if owed.refusals and (now < owed.refused_until or _awaits_births(pool)):
-        return Trouble("the machine refuses to fork", owed.refusals, owed.refused_until)
+        ends_at = None if _awaits_births(pool) else owed.refused_until
+        return Trouble("the machine refuses to fork", owed.refusals, owed.refused_until, ends_at)
     mold = pool.generations.get(pool.serving)
     if mold is not None and mold.losses and mold.stage is not Stage.LOADED:
         wait = 0.0 if mold.stage is Stage.LOADING else backoff.delay(mold.losses)
