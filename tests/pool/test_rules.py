@@ -414,8 +414,8 @@ def test_a_stop_now_kills_at_once() -> None:
 def orphaned(at: float) -> Pool:
     """The worker of slot 1 died at that moment, and was replaced; children of its live on."""
     left = ChildrenLeft(at=at, pid=101)
-    replaced = ready(1, 3, at=at, cause=Cause.CRASHED)
-    return after(serving(), exited(1, 1, at=at), left, replaced, ChildrenSeen(at=at, pid=101))
+    replaced = ready(1, 3, at=at, cause=Cause.DIED)
+    return after(serving(), exited(1, 1, at=at, requests=50), left, replaced, ChildrenSeen(at=at, pid=101))
 
 
 def test_children_of_a_dead_worker_are_looked_for_at_once_and_then_each_second() -> None:
