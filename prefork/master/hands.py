@@ -93,7 +93,7 @@ class Hands:
     heeds_clients: bool = False  # our listeners are in the poller
 
     @property
-    def _serving(self) -> Service:
+    def serving(self) -> Service:
         """What the generation that serves was loaded with."""
         return self.loads.get(self.settled, self.settings)
 
@@ -102,7 +102,7 @@ class Hands:
     @property
     def policy(self) -> Policy:
         """By the settings of the generation that serves; a generation to come has its own time to boot."""
-        settings = self._serving
+        settings = self.serving
         min_spare, max_spare = settings.spares
         return Policy(
             drain=settings.graceful_timeout,
@@ -139,7 +139,7 @@ class Hands:
 
     def looks_every(self, pool: Pool) -> float | None:
         """Seconds within which a worker that became busy has to be seen; ``None`` where no rule asks."""
-        limits = [self.policy.shortest, LOOK if self._serving.is_sized or self._limits_memory else None]
+        limits = [self.policy.shortest, LOOK if self.serving.is_sized or self._limits_memory else None]
         limits += [LOOK_FOR_PROOF] if pool.backoff.failures else []
         return min((limit for limit in limits if limit is not None), default=None)
 
@@ -187,7 +187,7 @@ class Hands:
         )
 
     def _read_load(self, pool: Pool, readings: Mapping[int, Reading], now: float) -> Load | None:
-        settings = self._serving
+        settings = self.serving
         if not settings.is_sized or pool.is_stopping:
             return None
         queued = sum(queues.depth(listener.socket) for listener in self.listeners)
@@ -354,7 +354,10 @@ class Machine:
     poller: Poller = field(default_factory=Poller)
     log_file: str = ""
     log_level: str = "info"
+    log_feed: int = -1  # where molds and workers take the log file from; -1 where there is none
+    has_reopened: bool = False  # the log, so that a newborn may have taken the file before
     unadopted: set[Child] = field(default_factory=set)
+    helpers: set[int] = field(default_factory=set)  # pids of commands, which are reaped by their own pidfd
     strangers: int = 0  # ended processes that were not ours, reaped as sub-reaper or PID 1
     has_waiting_strangers: bool = False  # some may be there that could not be told from our own yet
     _undo: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)

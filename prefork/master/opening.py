@@ -20,6 +20,7 @@ from prefork.master.hands import LANES, SLOTS, Hands
 from prefork.master.scale import scale_for
 from prefork.system import sockets
 from prefork.system.logfile import LogFile, set_up
+from prefork.system.pidfile import PidFile
 from prefork.system.slots import Scoreboard
 from prefork.system.wakeup import Poller
 
@@ -65,6 +66,26 @@ def open_log(settings: Instance, name: str) -> LogFile:
     except OSError as error:
         remedy = "give a path that this user may write, or none for standard error"
         raise UsageError(f"log_file: cannot open {settings.log_file}: {error.strerror}; {remedy}") from None
+
+
+@contextlib.contextmanager
+def hold_pid_file(path: str) -> Iterator[None]:
+    """Leave our pid where scripts look for it, until the block ends; nothing, where there is no path.
+
+    :raises NameTakenError: a running process holds that file.
+    :raises UsageError: it cannot be written, or holds something else.
+    """
+    try:
+        file = PidFile(path) if path else None
+    except BlockingIOError:
+        raise NameTakenError(f"pid: {path} is held by a running instance; stop it, or choose another path") from None
+    except FileExistsError:
+        raise UsageError(f"pid: {path} holds something else than a pid; choose another path, or remove it") from None
+    except OSError as error:
+        remedy = "give a path that this user may write, or none"
+        raise UsageError(f"pid: cannot write {path}: {error.strerror}; {remedy}") from None
+    with contextlib.closing(file) if file else contextlib.nullcontext():
+        yield
 
 
 def open_control(settings: Instance, name: str, poller: Poller) -> Server | None:
@@ -131,7 +152,7 @@ def refuse_restarts(before: Instance, after: Instance) -> None:
 
     :raises UsageError: naming what it is.
     """
-    for what in ("name", "log_file", "log_level", "control"):
+    for what in ("name", "log_file", "log_level", "control", "pid"):
         if getattr(before, what) != getattr(after, what):
             change = f"from {getattr(before, what)!r} to {getattr(after, what)!r}"
             raise UsageError(f"{what} changes {change}; restart for it")

@@ -100,6 +100,7 @@ WRONG_INSTANCE: list[tuple[str, object, str]] = [
     ("name", 3, "text"),
     ("log_file", 3, "text"),
     ("log_level", "loud", "warning"),
+    ("pid", 3, "text"),
     ("control", "yes", "/run/shop/control.sock"),
     ("control", "/" + "x" * 107, "at most 107 bytes"),
     ("control", 3, "text"),
