@@ -15,6 +15,7 @@ from prefork.config.settings import Instance, Service
 from prefork.control.messages import Snapshot, Workers
 from prefork.errors import Exit, PreforkError
 from prefork.master import opening, resuming, translate
+from prefork.master.commands import Commands
 from prefork.master.hands import Hands, Machine
 from prefork.master.leaving import Command, Known, own_command
 from prefork.master.opening import Opened
@@ -43,6 +44,7 @@ _HEARD = (
     signal.SIGCHLD,
     signal.SIGCONT,
 )
+_STOPS = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
 logger = logging.getLogger("prefork.master")
 now = time.monotonic
 
@@ -53,7 +55,7 @@ def run(reread: Callable[[], Instance]) -> Exit:
     :param reread: gives the settings, anew on a reload.
     :returns: the exit code of ``docs/exit-codes.md``.
     :raises UsageError: a setting is wrong.
-    :raises NameTakenError: another instance holds the name.
+    :raises NameTakenError: another instance holds the name, or the pid file.
     :raises BindError: an address cannot be bound.
     """
     left = resuming.find_left(os.environ)
@@ -75,7 +77,7 @@ def _run(
     operators = Operators(opened.name, opened.control)
     upgrading = Upgrading(command, opened, wakeup, operators)
     master = Master(
-        opened.settings, reread, opened.machine, opened.hands, opened.log.reopen, operators, upgrading, resumed
+        opened.settings, reread, opened.machine, opened.hands, opened.reopen_log, operators, upgrading, resumed
     )
     try:
         code = master.run()
@@ -123,6 +125,7 @@ class Master:
         self._operators = operators
         self._upgrading = upgrading
         self._resumed = resumed
+        self._commands = Commands(machine.instance, machine)
         self.heard: set[int] = set()  # the signals that came in all its life
         self._awake_at = now()
         self._watches = {name: Watch(hands.board) for name, hands in all_hands.items()}
@@ -135,7 +138,7 @@ class Master:
     def run(self) -> Exit:
         until: float | None = now()
         unheard = self._go_on() if self._resumed is not None else set()
-        while not all(pool.is_finished for pool in self._pools.values()):
+        while not (self._is_finished and self._commands.are_over):
             begun = now()
             keys = self._machine.poller.wait(None if until is None else until - begun)
             heard, unheard = translate.wakeup_signals(keys) | unheard, set()
@@ -147,10 +150,17 @@ class Master:
                 self.learn(name, event)
             self._obey_signals(heard)
             self._operators.obey(keys, self)
+            self._commands.obey(keys)
             if self._upgrading is not None:
                 self._upgrading.go_on(keys, self)
+            if self._is_finished:
+                self._commands.finish(is_hurried=not self.heard.isdisjoint(_STOPS))
             until = self._decide_all()
         return self._exit_code()
+
+    @property
+    def _is_finished(self) -> bool:
+        return all(pool.is_finished for pool in self._pools.values())
 
     @property
     def pools(self) -> Mapping[str, Pool]:
@@ -166,6 +176,7 @@ class Master:
         after = self._pools[name] = learn(before, event)
         text = log.tell(before, event, after)
         self._operators.learn(name, event, after, text)
+        self._commands.learn(before, event, self._hands[name].serving)
         if after.failed and not before.failed:  # at the first start one failing service fails all
             for other in self._pools:
                 self.learn(other, events.StopAsked(at=now(), phase=Phase.QUICK))
@@ -194,7 +205,8 @@ class Master:
             look_again = self._watches[name].look(readings, hands.looks_every, moment)
             deadlines += [] if look_again is None else [look_again]
         deadlines += [now()] if self._operators.has_more else []
-        deadlines += [] if self._upgrading is None or self._upgrading.due is None else [self._upgrading.due]
+        due = (self._commands.until, self._upgrading.due if self._upgrading is not None else None)
+        deadlines += [moment for moment in due if moment is not None]
         return min(deadlines, default=None)
 
     def _wake(self) -> None:
@@ -243,7 +255,7 @@ class Master:
 
     def known(self) -> Known:
         """What the next image has to know."""
-        return Known(self._settings, self._pools, self._started_at, self._operators.upgrading)
+        return Known(self._settings, self._pools, self._started_at, self._operators.upgrading, self._commands.running)
 
     def _go_on(self) -> set[int]:
         """New code is here: the next generation is of it.
@@ -251,6 +263,7 @@ class Master:
         :returns: the signals that came while nobody listened.
         """
         assert self._resumed is not None
+        self._commands.resume(self._resumed.runs)
         why = self.reload()
         self._operators.go_on(self._resumed.waiting, self._resumed.text, why, self._pools)
         return self._resumed.heard
@@ -262,6 +275,7 @@ class Master:
 
     def _reopen_logs(self) -> None:
         self._reopen_log()
+        self._machine.has_reopened = True
         logger.info("log reopened")
         for hands in self._hands.values():
             for pidfd in hands.pidfds():

@@ -19,8 +19,11 @@ from prefork.control.server import BACKLOG, Server
 from prefork.errors import BindError, NameTakenError, UsageError
 from prefork.master.hands import LANES, SLOTS, Hands, Machine
 from prefork.master.molding import FreshInterpreters
+from prefork.master.scale import scale_for
 from prefork.system import lifeline, limits, processes, sockets, titles
+from prefork.system.logfeed import Feed
 from prefork.system.logfile import LogFile, set_up
+from prefork.system.pidfile import PidFile
 from prefork.system.slots import Scoreboard
 from prefork.system.wakeup import Poller
 
@@ -51,33 +54,40 @@ class Opened:
     settings: Instance
     name: str
     holder: socket.socket
+    pid_file: PidFile | None
     lifeline: tuple[int, int]
     log: LogFile
+    feed: Feed
     machine: Machine
     hands: dict[str, Hands]
     control: Server | None
+
+    def reopen_log(self) -> None:
+        self.log.reopen()
+        self.feed.replace(self.log.fileno())
 
 
 @contextlib.contextmanager
 def open_instance(settings: Instance) -> Iterator[Opened]:
     """All of it from nothing; given back when the block ends.
 
-    :raises NameTakenError: another instance holds the name.
+    :raises NameTakenError: another instance holds the name, or the pid file.
     :raises BindError: an address cannot be bound.
-    :raises UsageError: the log file cannot be opened.
+    :raises UsageError: the log file or the pid file cannot be opened.
     """
     name, holder = hold_name(settings)
-    with contextlib.ExitStack() as at_last, holder:
+    with contextlib.ExitStack() as at_last, holder, hold_pid_file(settings.pid) as pid_file:
         log = open_log(settings, name)
+        feed = at_last.enter_context(contextlib.closing(Feed(log.fileno())))
         titles.set_title(f"master {name}")
         processes.become_subreaper()
         with open_all(settings) as all_hands:
             ends = lifeline.create()  # the writer stays open, and unknown to all others, until we are gone
-            machine = make_machine(settings, name, ends[0], raise_descriptors(settings))
+            machine = make_machine(settings, name, ends[0], raise_descriptors(settings), feed)
             control = open_control(settings, name, machine.poller)
             if control is not None:
                 at_last.callback(control.close)  # its end says that all else has ended, the name is free too
-            yield Opened(settings, name, holder, ends, log, machine, all_hands, control)
+            yield Opened(settings, name, holder, pid_file, ends, log, feed, machine, all_hands, control)
 
 
 def raise_descriptors(settings: Instance) -> int:
@@ -89,7 +99,7 @@ def raise_descriptors(settings: Instance) -> int:
     return limits.raise_descriptors(needed)
 
 
-def make_machine(settings: Instance, name: str, reader: int, descriptors: int) -> Machine:
+def make_machine(settings: Instance, name: str, reader: int, descriptors: int, feed: Feed) -> Machine:
     return Machine(
         name,
         reader,
@@ -97,6 +107,7 @@ def make_machine(settings: Instance, name: str, reader: int, descriptors: int) -
         FreshInterpreters(),
         log_file=os.path.abspath(settings.log_file) if settings.log_file else "",
         log_level=settings.log_level,
+        log_feed=feed.fileno(),
     )
 
 
@@ -127,6 +138,26 @@ def open_log(settings: Instance, name: str) -> LogFile:
     except OSError as error:
         remedy = "give a path that this user may write, or none for standard error"
         raise UsageError(f"log_file: cannot open {settings.log_file}: {error.strerror}; {remedy}") from None
+
+
+@contextlib.contextmanager
+def hold_pid_file(path: str) -> Iterator[PidFile | None]:
+    """Leave our pid where scripts look for it, until the block ends; nothing, where there is no path.
+
+    :raises NameTakenError: a running process holds that file.
+    :raises UsageError: it cannot be written, or holds something else.
+    """
+    try:
+        file = PidFile(path) if path else None
+    except BlockingIOError:
+        raise NameTakenError(f"pid: {path} is held by a running instance; stop it, or choose another path") from None
+    except FileExistsError:
+        raise UsageError(f"pid: {path} holds something else than a pid; choose another path, or remove it") from None
+    except OSError as error:
+        remedy = "give a path that this user may write, or none"
+        raise UsageError(f"pid: cannot write {path}: {error.strerror}; {remedy}") from None
+    with contextlib.closing(file) if file else contextlib.nullcontext():
+        yield file
 
 
 def control_address(settings: Instance, name: str) -> Address:
@@ -168,7 +199,7 @@ def open_all(settings: Instance) -> Iterator[dict[str, Hands]]:
     with contextlib.ExitStack() as undo:
         all_hands: dict[str, Hands] = {}
         for name, service in settings.service.items():
-            hands = Hands(name, service, [], create_board(service))
+            hands = Hands(name, service, [], create_board(service), scale=scale_for(service))
             undo.callback(hands.close_listeners)
             undo.callback(hands.remove_paths)
             for address in service.addresses:
@@ -201,7 +232,7 @@ def refuse_restarts(before: Instance, after: Instance) -> None:
 
     :raises UsageError: naming what it is.
     """
-    for what in ("name", "log_file", "log_level", "control"):
+    for what in ("name", "log_file", "log_level", "control", "pid"):
         if getattr(before, what) != getattr(after, what):
             change = f"from {getattr(before, what)!r} to {getattr(after, what)!r}"
             raise UsageError(f"{what} changes {change}; restart for it")
@@ -211,6 +242,8 @@ def refuse_restarts(before: Instance, after: Instance) -> None:
     for name, service in after.service.items():
         if service.bind != before.service[name].bind or service.backlog != before.service[name].backlog:
             raise UsageError(f"[service.{name}] changes its bind or backlog; restart for it in this version")
+        if service.weighs and not before.service[name].weighs:
+            raise UsageError(f"[service.{name}] limits memory, which it did not before; restart for it in this version")
         room = max(LANES, *before.service[name].at_once)
         if max(service.at_once) > room:
             raise UsageError(f"[service.{name}] wants more than {room} requests at once in a worker; restart for it")

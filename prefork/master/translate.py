@@ -72,6 +72,8 @@ def born(child: Child, hands: Hands, machine: Machine) -> Iterator[events.Event]
     child.pidfd = pidfd
     hands.children[child.slot] = child
     machine.poller.add(pidfd, child)
+    if machine.has_reopened:
+        processes.tell(pidfd, signal.SIGUSR1)
 
 
 def _read_pipe(pipe: NoticePipe, hands: Hands, machine: Machine) -> Iterator[events.Event]:
