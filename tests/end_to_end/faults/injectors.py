@@ -9,7 +9,6 @@ import contextlib
 import os
 import random
 import resource
-import select
 import shutil
 import signal
 import socket
@@ -17,12 +16,14 @@ import struct
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.clients import endpoint
 from tests.end_to_end.harness import all_processes, look_until
+from tests.end_to_end.test_idle import let_time_pass
 
 WIDEST_GAP = 0.025  # seconds between two signals of a storm
 TO_MASTER = (
@@ -56,7 +57,7 @@ def stopped(*pids: int) -> Iterator[None]:
         os.kill(pid, signal.SIGSTOP)
     try:
         for pid in pids:
-            look_until(lambda pid=pid: _condition(pid) in "TZ", f"{pid} stands still")  # type: ignore[misc]
+            look_until(partial(_stands_still, pid), f"{pid} stands still")
         yield
     finally:
         for pid in pids:
@@ -64,21 +65,22 @@ def stopped(*pids: int) -> Iterator[None]:
                 os.kill(pid, signal.SIGCONT)
 
 
-def _condition(pid: int) -> str:
-    return next((process.condition for process in all_processes() if process.pid == pid), "Z")
+def _stands_still(pid: int) -> bool:
+    """Also where it has gone instead."""
+    return all(process.condition in "TZ" for process in all_processes() if process.pid == pid)
 
 
 def storm(
     dice: random.Random, pick: Callable[[], int], signals: Sequence[int], count: int, gap: float = WIDEST_GAP
 ) -> None:
-    """As many signals, at random, none to ``gap`` seconds apart: the one place where time is the subject.
+    """As many signals, at random, none to ``gap`` seconds apart, which is what a storm is.
 
     :param pick: whom the next is for; one who has gone by then is spared.
     """
     for _ in range(count):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pick(), dice.choice(signals))
-        select.select([], [], [], dice.uniform(0, gap))
+        let_time_pass(dice.uniform(0, gap))
 
 
 # calls that fail

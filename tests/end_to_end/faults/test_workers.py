@@ -11,7 +11,7 @@ import pytest
 
 from tests.end_to_end.clients import Question
 from tests.end_to_end.faults.injectors import stopped
-from tests.end_to_end.faults.scene import Scene, each, under_load
+from tests.end_to_end.faults.scene import CLIENTS, Scene, each, under_load
 from tests.end_to_end.harness import STREAM, TCP, Application, Gate, Visitor
 
 
@@ -112,6 +112,20 @@ def test_a_stopped_worker_costs_nothing(catch: Catch, gate: Gate, application: A
             assert question.answer() == str(pid)
         if not serves_on:
             scene.end(0)
+
+
+@pytest.mark.long
+def test_the_last_worker_killed_at_a_stop_costs_its_queue(gate: Gate) -> None:
+    """Nobody is born during a stop, so nobody serves those that are queued behind it: they are reset, exit 5."""
+    with under_load(STREAM, "-b", TCP, "-w", "1") as scene:
+        held = Question(scene.url, f"hold {gate.path}")
+        visitor = gate.visitor()
+        scene.master.signal(signal.SIGTERM)
+        scene.master.wait_for("stopping gracefully")
+        scene.master.kill(visitor.pid)
+        assert held.is_lost()
+        scene.may_lose += CLIENTS
+        scene.end(5)
 
 
 @pytest.mark.long
