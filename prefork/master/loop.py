@@ -56,6 +56,8 @@ def run(settings: Instance, reread: Callable[[], Instance]) -> Exit:
     wakeup = Wakeup(_HEARD)
     name, holder = opening.hold_name(settings)
     with contextlib.ExitStack() as at_last, holder:
+        # an interpreter that ends gives signals their default action back: one that comes so late must not be its exit
+        at_last.callback(signal.pthread_sigmask, signal.SIG_BLOCK, _HEARD)
         log_file = opening.open_log(settings, name)
         titles.set_title(f"master {name}")
         processes.become_subreaper()

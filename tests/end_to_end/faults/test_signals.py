@@ -11,7 +11,7 @@ import pytest
 from tests.end_to_end.clients import Question
 from tests.end_to_end.faults.injectors import TO_MASTER, TO_MOLD, TO_WORKER, storm
 from tests.end_to_end.faults.scene import CLIENTS, under_load
-from tests.end_to_end.harness import ROOT, STREAM, TCP, Application, Gate, Master
+from tests.end_to_end.harness import ROOT, STREAM, TCP, Application, Gate, Master, serving
 
 # of those that never take away more workers than there are: nobody would be left to answer
 SEEDS = [5, *(pytest.param(seed, marks=pytest.mark.long) for seed in (2, 9))]
@@ -64,6 +64,17 @@ def test_a_stop_in_the_middle_of_a_storm_is_a_stop() -> None:
         scene.master.signal(signal.SIGTERM)
         storm(dice, lambda: scene.master.pid, calm, 20)
         scene.end(0)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+def test_signals_that_come_too_late_do_not_change_the_exit_code(signum: signal.Signals) -> None:
+    """One after the other from its last line on, until the master is gone: exit 0 all the same."""
+    with serving(STREAM, "-b", TCP, "-w", "1") as master:
+        master.signal(signal.SIGTERM)
+        master.wait_for("stopped, exit 0")
+        while master.is_running():
+            master.signal(signum)
+        master.expect_exit(0)
 
 
 def test_term_in_the_middle_of_a_reload_costs_nothing(application: Application, gate: Gate) -> None:
