@@ -16,6 +16,7 @@ from prefork.config.settings import Instance, Service
 from prefork.control.messages import Snapshot, Workers
 from prefork.errors import Exit, PreforkError
 from prefork.master import opening, translate
+from prefork.master.commands import Commands
 from prefork.master.hands import Hands, Machine
 from prefork.master.molding import FreshInterpreters
 from prefork.master.operators import Operators
@@ -27,6 +28,7 @@ from prefork.pool.records import Bounds, Phase, Pool, Wanted
 from prefork.pool.rules import decide
 from prefork.report import log, status
 from prefork.system import lifeline, limits, processes, titles
+from prefork.system.logfeed import Feed
 from prefork.system.wakeup import Wakeup
 
 _HEARD = (
@@ -41,6 +43,7 @@ _HEARD = (
     signal.SIGCHLD,
     signal.SIGCONT,
 )
+_STOPS = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
 logger = logging.getLogger("prefork.master")
 now = time.monotonic
 
@@ -50,15 +53,16 @@ def run(settings: Instance, reread: Callable[[], Instance]) -> Exit:
 
     :param reread: gives the settings anew on a reload.
     :returns: the exit code of ``docs/exit-codes.md``.
-    :raises NameTakenError: another instance holds the name.
+    :raises NameTakenError: another instance holds the name, or the pid file.
     :raises BindError: an address cannot be bound.
     """
     wakeup = Wakeup(_HEARD)
     name, holder = opening.hold_name(settings)
-    with contextlib.ExitStack() as at_last, holder:
+    with contextlib.ExitStack() as at_last, holder, opening.hold_pid_file(settings.pid):
         # an interpreter that ends gives signals their default action back: one that comes so late must not be its exit
         at_last.callback(signal.pthread_sigmask, signal.SIG_BLOCK, _HEARD)
         log_file = opening.open_log(settings, name)
+        feed = at_last.enter_context(contextlib.closing(Feed(log_file.fileno())))
         titles.set_title(f"master {name}")
         processes.become_subreaper()
         with opening.open_all(settings) as all_hands:
@@ -70,13 +74,19 @@ def run(settings: Instance, reread: Callable[[], Instance]) -> Exit:
                 FreshInterpreters(),
                 log_file=os.path.abspath(settings.log_file) if settings.log_file else "",
                 log_level=settings.log_level,
+                log_feed=feed.fileno(),
             )
             machine.poller.add(wakeup.fileno(), wakeup)
             control = opening.open_control(settings, name, machine.poller)
             if control is not None:
                 at_last.callback(control.close)  # its end says that all else has ended, the name is free too
             operators = Operators(name, control)
-            master = Master(settings, reread, machine, all_hands, log_file.reopen, operators)
+
+            def reopen_log() -> None:
+                log_file.reopen()
+                feed.replace(log_file.fileno())
+
+            master = Master(settings, reread, machine, all_hands, reopen_log, operators)
             try:
                 code = master.run()
                 logger.info("stopped, exit %d", code)
@@ -120,6 +130,7 @@ class Master:
         self._hands = all_hands
         self._reopen_log = reopen_log
         self._operators = operators
+        self._commands = Commands(machine.instance, machine)
         self.heard: set[int] = set()  # the signals that came in all its life
         self._awake_at = now()
         self._watches = {name: Watch(hands.board) for name, hands in all_hands.items()}
@@ -131,7 +142,7 @@ class Master:
 
     def run(self) -> Exit:
         until: float | None = now()
-        while not all(pool.is_finished for pool in self._pools.values()):
+        while not (self._is_finished and self._commands.are_over):
             begun = now()
             keys = self._machine.poller.wait(None if until is None else until - begun)
             heard = translate.wakeup_signals(keys)
@@ -143,8 +154,15 @@ class Master:
                 self.learn(name, event)
             self._obey_signals(heard)
             self._operators.obey(keys, self)
+            self._commands.obey(keys)
+            if self._is_finished:
+                self._commands.finish(is_hurried=not self.heard.isdisjoint(_STOPS))
             until = self._decide_all()
         return self._exit_code()
+
+    @property
+    def _is_finished(self) -> bool:
+        return all(pool.is_finished for pool in self._pools.values())
 
     @property
     def pools(self) -> Mapping[str, Pool]:
@@ -160,6 +178,7 @@ class Master:
         after = self._pools[name] = learn(before, event)
         text = log.tell(before, event, after)
         self._operators.learn(name, event, after, text)
+        self._commands.learn(before, event, self._hands[name].serving)
         if after.failed and not before.failed:  # at the first start one failing service fails all
             for other in self._pools:
                 self.learn(other, events.StopAsked(at=now(), phase=Phase.QUICK))
@@ -188,6 +207,7 @@ class Master:
             look_again = self._watches[name].look(readings, hands.looks_every, moment)
             deadlines += [] if look_again is None else [look_again]
         deadlines += [now()] if self._operators.has_more else []
+        deadlines += [] if self._commands.until is None else [self._commands.until]
         return min(deadlines, default=None)
 
     def _wake(self) -> None:
@@ -233,6 +253,7 @@ class Master:
 
     def _reopen_logs(self) -> None:
         self._reopen_log()
+        self._machine.has_reopened = True
         logger.info("log reopened")
         for hands in self._hands.values():
             for pidfd in hands.pidfds():

@@ -17,8 +17,10 @@ from prefork.control.messages import address_of
 from prefork.control.server import BACKLOG, Server
 from prefork.errors import BindError, NameTakenError, UsageError
 from prefork.master.hands import LANES, SLOTS, Hands
+from prefork.master.scale import scale_for
 from prefork.system import sockets
 from prefork.system.logfile import LogFile, set_up
+from prefork.system.pidfile import PidFile
 from prefork.system.slots import Scoreboard
 from prefork.system.wakeup import Poller
 
@@ -66,6 +68,26 @@ def open_log(settings: Instance, name: str) -> LogFile:
         raise UsageError(f"log_file: cannot open {settings.log_file}: {error.strerror}; {remedy}") from None
 
 
+@contextlib.contextmanager
+def hold_pid_file(path: str) -> Iterator[None]:
+    """Leave our pid where scripts look for it, until the block ends; nothing, where there is no path.
+
+    :raises NameTakenError: a running process holds that file.
+    :raises UsageError: it cannot be written, or holds something else.
+    """
+    try:
+        file = PidFile(path) if path else None
+    except BlockingIOError:
+        raise NameTakenError(f"pid: {path} is held by a running instance; stop it, or choose another path") from None
+    except FileExistsError:
+        raise UsageError(f"pid: {path} holds something else than a pid; choose another path, or remove it") from None
+    except OSError as error:
+        remedy = "give a path that this user may write, or none"
+        raise UsageError(f"pid: cannot write {path}: {error.strerror}; {remedy}") from None
+    with contextlib.closing(file) if file else contextlib.nullcontext():
+        yield
+
+
 def open_control(settings: Instance, name: str, poller: Poller) -> Server | None:
     """The control socket; ``None`` where none is wanted, or where it cannot be made, which is no reason to fail."""
     address = settings.control_address or address_of(name, os.getuid())
@@ -96,7 +118,8 @@ def open_all(settings: Instance) -> Iterator[dict[str, Hands]]:
     with contextlib.ExitStack() as undo:
         all_hands: dict[str, Hands] = {}
         for name, service in settings.service.items():
-            hands = Hands(name, service, [], Scoreboard.create(SLOTS, max(LANES, *service.at_once)))
+            board = Scoreboard.create(SLOTS, max(LANES, *service.at_once))
+            hands = Hands(name, service, [], board, scale=scale_for(service))
             undo.callback(hands.close_listeners)
             undo.callback(hands.remove_paths)
             for address in service.addresses:
@@ -129,7 +152,7 @@ def refuse_restarts(before: Instance, after: Instance) -> None:
 
     :raises UsageError: naming what it is.
     """
-    for what in ("name", "log_file", "log_level", "control"):
+    for what in ("name", "log_file", "log_level", "control", "pid"):
         if getattr(before, what) != getattr(after, what):
             change = f"from {getattr(before, what)!r} to {getattr(after, what)!r}"
             raise UsageError(f"{what} changes {change}; restart for it")
@@ -139,6 +162,8 @@ def refuse_restarts(before: Instance, after: Instance) -> None:
     for name, service in after.service.items():
         if service.bind != before.service[name].bind or service.backlog != before.service[name].backlog:
             raise UsageError(f"[service.{name}] changes its bind or backlog; restart for it in this version")
+        if service.weighs and not before.service[name].weighs:
+            raise UsageError(f"[service.{name}] limits memory, which it did not before; restart for it in this version")
         room = max(LANES, *before.service[name].at_once)
         if max(service.at_once) > room:
             raise UsageError(f"[service.{name}] wants more than {room} requests at once in a worker; restart for it")

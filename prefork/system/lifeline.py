@@ -9,8 +9,13 @@ import os
 
 
 def create() -> tuple[int, int]:
-    """The reading and the writing end, both closed by an exec unless handed over; keep the second to yourself."""
-    return os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    """The reading and the writing end, both closed by an exec unless handed over; keep the second to yourself.
+
+    Whoever is given the reading end may open it anew, also as another user; to write nobody may.
+    """
+    reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    os.fchmod(reader, 0o444)  # a pipe's mode is its creator's alone, pipe(7), and /proc/self/fd asks for it
+    return reader, writer
 
 
 def arm(reader: int) -> int:

@@ -8,6 +8,8 @@ import logging
 import os
 import time
 
+from prefork.system import logfeed
+
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -58,6 +60,21 @@ class LogFile(logging.Handler):
             self.handleError(record)
 
 
+class FedLogFile(LogFile):
+    """A log file that somebody else opens for us; see ``logfeed.py``.
+
+    :param path: how it is called.
+    :raises OSError: it cannot be had.
+    """
+
+    def __init__(self, path: str, feed: int) -> None:
+        self._feed = feed
+        super().__init__(path)
+
+    def _open(self) -> int:
+        return logfeed.take(self._feed)
+
+
 class _Line(logging.Formatter):
     """``2026-11-21T12:03:00.123Z INFO shop/echo worker 2 [4711] text``."""
 
@@ -69,12 +86,14 @@ class _Line(logging.Formatter):
         super().__init__(f"%(asctime)s %(levelname)s {who.replace('%', '%%')} [%(process)d] %(message)s")
 
 
-def set_up(path: str, level: str, who: str) -> LogFile:
+def set_up(path: str, level: str, who: str, feed: int = -1) -> LogFile:
     """Send this process' log records to ``path``, each line signed ``who``.
 
     :param level: one of ``LEVELS``.
+    :param feed: where the descriptor of ``path`` is taken from; -1 where this process opens it itself.
+    :raises OSError: it cannot be opened, or had.
     """
-    handler = LogFile(path)
+    handler = FedLogFile(path, feed) if path and feed != -1 else LogFile(path)
     handler.sign(who)
     root = logging.getLogger()
     root.handlers[:] = [handler]

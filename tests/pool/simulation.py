@@ -15,13 +15,15 @@ from typing import TypeVar
 
 from prefork.pool import events, orders
 from prefork.pool.learn import learn
-from prefork.pool.records import Bounds, Load, Policy, Pool, Reading, State, Wanted, fixed
+from prefork.pool.records import Bounds, Load, MemoryLimits, Policy, Pool, Reading, State, Wanted, fixed
+from prefork.pool.recycling import SOFT_SAMPLES
 from prefork.pool.rules import RULES, Decision, Readings, decide
 from prefork.pool.sizing import Window
 
 Told = TypeVar("Told", bound=events.Event | orders.Order)
 Span = tuple[float, float]  # seconds, from and to
 NEVER = float("inf")
+MEMORY_LIMITS = MemoryLimits(soft=100, hard=1000)
 LOOK = 0.25  # seconds from one look at busy workers to the next
 MOST_TURNS = 50_000  # a limit for failure: a history that long never comes to rest
 
@@ -51,6 +53,9 @@ class Code:
     requests_a_second: float = 0
     ignores_retirement: float = 0
     wears: float = 0  # reaches its ``max_requests`` within a life
+    ages: float = 0  # has a ``max_age`` within a life
+    swells: float = 0  # is beyond its soft limit of memory after a life, and stays there
+    bursts: float = 0  # the same of its hard limit
 
 
 GOOD = Code()
@@ -115,6 +120,7 @@ class Simulation:
     molds: dict[int, MoldProcess] = field(default_factory=dict)
     workers: dict[int, WorkerProcess] = field(default_factory=dict)
     readings: dict[int, Reading] = field(default_factory=dict)
+    memory: dict[int, tuple[int, ...]] = field(default_factory=dict)
     clients: int = 0  # that want a worker each, now
     window: Window | None = None  # of a pool that sizes itself
 
@@ -165,11 +171,11 @@ class Simulation:
         """What is true now. As many clients as there are ready workers are served, the others queue."""
         handshakes = self.world.handshakes if self.pool.is_stopping else 0
         if self.window is None:
-            return Readings(self.readings, handshakes)
+            return Readings(self.readings, handshakes, memory=self.memory)
         busy = min(self.clients, len(self.pool.in_state(State.READY)))
         self.window = self.window.with_need(self.now, self.clients)
         load = Load(busy, self.clients - busy, peak=self.window.peak, falls_at=self.window.falls_at)
-        return Readings(self.readings, handshakes, load)
+        return Readings(self.readings, handshakes, load, self.memory)
 
     def settle(self) -> "Simulation":
         """Go on until what was asked for serves."""
@@ -335,6 +341,8 @@ class Simulation:
             generation=order.generation,
             cause=order.cause,
             max_requests=worker.max_requests,
+            max_age=self.random.uniform(*code.life) if self._happens(code.ages) else 0.0,
+            memory=MEMORY_LIMITS,
         )
         self.tell(ordered)
         mold = self.molds.get(order.generation)
@@ -396,6 +404,10 @@ class Simulation:
             self._mishap(code.life, self._stick, worker)
         elif worker.max_requests:
             self._mishap(code.life, self._wear_out, worker)
+        if self._happens(code.bursts):
+            self._mishap(code.life, self._swell, worker, MEMORY_LIMITS.hard + 1)
+        elif self._happens(code.swells):
+            self._mishap(code.life, self._swell, worker, MEMORY_LIMITS.soft + 1)
 
     def _leave(self, worker: WorkerProcess) -> None:
         if worker.is_alive:
@@ -427,6 +439,10 @@ class Simulation:
             worker.requests = worker.max_requests
             self.readings[worker.slot] = Reading(requests=worker.requests)
 
+    def _swell(self, worker: WorkerProcess, size: int) -> None:
+        if worker.is_alive:
+            self.memory[worker.slot] = (size,) * SOFT_SAMPLES
+
     def _count_requests(self, worker: WorkerProcess) -> None:
         if worker.ready_at is not None:
             rate = self._code(worker.generation).requests_a_second
@@ -439,6 +455,7 @@ class Simulation:
             worker.is_alive = False
             del self.workers[worker.slot]
             self.readings.pop(worker.slot, None)
+            self.memory.pop(worker.slot, None)
             exited = events.WorkerExited(
                 at=self.now,
                 slot=worker.slot,

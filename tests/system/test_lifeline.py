@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from prefork.system import lifeline
-from tests.children import Child, Link, is_readable
+from tests.children import Child, Link, become_nobody, is_readable
 
 
 class Pipe:
@@ -71,6 +71,21 @@ def test_the_end_reaches_a_process_that_sleeps(pipe: Pipe) -> None:
 def test_the_end_reaches_a_process_that_is_busy(pipe: Pipe) -> None:
     """A process that looks at no descriptor hears of the end all the same."""
     with Child(lambda parent: spin_until_cut(pipe, parent)) as child:
+        assert child.hear() == "armed"
+        pipe.cut()
+        assert child.hear() == [signal.SIGIO]
+
+
+def test_the_end_reaches_a_process_that_has_become_another_user(pipe: Pipe) -> None:
+    """It may open the pipe anew to read, and nobody may to write: that would keep the lifeline whole."""
+
+    def spin_as_nobody(parent: Link) -> list[int]:
+        become_nobody()
+        with pytest.raises(PermissionError):
+            os.open(f"/proc/self/fd/{pipe.reader}", os.O_WRONLY | os.O_NONBLOCK)
+        return spin_until_cut(pipe, parent)
+
+    with Child(spin_as_nobody) as child:
         assert child.hear() == "armed"
         pipe.cut()
         assert child.hear() == [signal.SIGIO]

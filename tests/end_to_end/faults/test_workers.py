@@ -1,10 +1,8 @@
 """Workers that are killed or stopped, in each of their states."""
 
 import contextlib
-import os
 import signal
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -126,13 +124,3 @@ def test_the_last_worker_killed_at_a_stop_costs_its_queue(gate: Gate) -> None:
         assert held.is_lost()
         scene.may_lose += CLIENTS
         scene.end(5)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(300)
-def test_a_thousand_recycles_gain_no_descriptor(short_path: Path) -> None:
-    """Each worker leaves after its first request, a thousand times: nothing lost, nobody holds more than before."""
-    with under_load(STREAM, "-b", f"unix:{short_path}/socket", "-w", "4", "--max-requests", "1") as scene:
-        for count in range(100, 1001, 100):
-            scene.master.wait_for("it has served", count=count)
-    assert not os.path.exists(f"{short_path}/socket")
