@@ -87,6 +87,9 @@ def _run(
     except Exception:
         logger.exception("internal error: the master ends, its workers finish what they have; please report it")
         return Exit.INTERNAL
+    finally:
+        # an interpreter that ends gives signals their default action back: one that comes so late must not be its exit
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
 
 
 def _wanted(service: Service, is_lent: bool) -> Wanted:
