@@ -46,6 +46,7 @@ def _load(name: str, service: Service) -> None:
         handler=service.handler,
         worker_start=service.worker_start,
         worker_stop=service.worker_stop,
+        health=service.health,
         binds=[(bind, -1) for bind in service.bind],
         chdir=service.chdir,
         pythonpath=list(service.pythonpath),

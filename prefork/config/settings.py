@@ -89,6 +89,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     graceful_timeout: Seconds = Seconds(30.0)
     quick_timeout: Seconds = Seconds(1.0)
     boot_timeout: Seconds = Seconds(60.0)
+    probation: Seconds | None = None
     timeout: Seconds | None = None
     on_timeout: Literal["retire", "keep"] = "retire"
     request_slow: Seconds | None = None
@@ -97,6 +98,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     keepalive: Seconds | None = None
     max_requests: int = 0
     max_requests_jitter: int = 0
+    max_failures: int = 0
     max_age: Seconds = Seconds(0.0)
     max_age_jitter: Seconds = Seconds(0.0)
     memory_soft: Bytes = Bytes(0)
@@ -107,6 +109,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     pythonpath: tuple[str, ...] = ()
     worker_start: str = ""
     worker_stop: str = ""
+    health: str = ""
     user: str = ""
     group: str = ""
     umask: str = ""
@@ -136,7 +139,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(f"{name}: {number} is not between {least} and {most}")
         self._settle_workers()
         self._settle_privileges()
-        for name in ("backlog", "max_requests", "max_requests_jitter"):
+        for name in ("backlog", "max_requests", "max_requests_jitter", "max_failures"):
             if not 0 <= getattr(self, name) <= LARGEST:
                 raise ValueError(f"{name}: {getattr(self, name)} is out of range; write 0 or more, at most {LARGEST}")
 
@@ -306,6 +309,7 @@ _TARGETS = {
     "handler": "myapp.handlers:Echo",
     "worker_start": "myapp.hooks:connect",
     "worker_stop": "myapp.hooks:disconnect",
+    "health": "myapp.hooks:is_well",
 }
 
 

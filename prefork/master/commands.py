@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from prefork.config.settings import Service
 from prefork.master.hands import Machine
-from prefork.pool import events
+from prefork.pool import events, probation
 from prefork.pool.records import Pool
 from prefork.system import processes
 
@@ -45,8 +45,14 @@ class Occasion(NamedTuple):
 def occasion(before: Pool, event: events.Event) -> Occasion | None:
     """What the news is an occasion for."""
     match event:
-        case events.GenerationSettled(generation=generation):
-            return Occasion("reload", generation, "serves") if before.serving else Occasion("ready", generation)
+        case events.GenerationSettled(generation=generation) if not before.serving:
+            return Occasion("ready", generation)
+        case events.GenerationSettled(generation=generation) if probation.begin(before, event) is None:
+            return Occasion("reload", generation, "serves")
+        case events.ProbationEnded(generation=generation, why=why):
+            return Occasion("reload", generation, "serves", why)
+        case events.GenerationRolledBack(generation=generation, why=why):
+            return Occasion("reload", generation, "abandoned", why)
         case events.GenerationAbandoned(generation=generation, why=why) if before.serving:
             return Occasion("reload", generation, "abandoned", why)
         case events.ReloadRefused(why=why):

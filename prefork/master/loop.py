@@ -87,6 +87,9 @@ def _run(
     except Exception:
         logger.exception("internal error: the master ends, its workers finish what they have; please report it")
         return Exit.INTERNAL
+    finally:
+        # an interpreter that ends gives signals their default action back: one that comes so late must not be its exit
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
 
 
 def _wanted(service: Service, is_lent: bool) -> Wanted:
@@ -177,7 +180,10 @@ class Master:
         text = log.tell(before, event, after)
         self._operators.learn(name, event, after, text)
         self._commands.learn(before, event, self._hands[name].serving)
-        if after.failed and not before.failed:  # at the first start one failing service fails all
+        if after.is_finished and not before.is_finished and not self._hands[name].is_lent:
+            self._hands[name].remove_paths()  # other services may serve on for long
+        has_failed = after.failed and not before.failed
+        if has_failed and not before.serving:  # at the first start one failing service fails all
             for other in self._pools:
                 self.learn(other, events.StopAsked(at=now(), phase=Phase.QUICK))
         return text
@@ -202,7 +208,7 @@ class Master:
                     self.learn(name, event)
             deadlines += [moment] if decision.orders else []
             deadlines += [] if decision.until is None else [decision.until]
-            look_again = self._watches[name].look(readings, hands.looks_every, moment)
+            look_again = self._watches[name].look(readings, hands.looks_every(self._pools[name]), moment)
             deadlines += [] if look_again is None else [look_again]
         deadlines += [now()] if self._operators.has_more else []
         due = (self._commands.until, self._upgrading.due if self._upgrading is not None else None)
@@ -296,5 +302,5 @@ class Master:
 
     @property
     def why_failed(self) -> str:
-        """Why a service was given up at its first start, if one was."""
+        """Why a service was given up, if one was."""
         return next((pool.failed for pool in self._pools.values() if pool.failed), "")

@@ -133,6 +133,7 @@ def brief_for(generation: int, notices: int, hands: Hands, machine: Machine) -> 
         children=children,
         worker_start=settings.worker_start,
         worker_stop=settings.worker_stop,
+        health=settings.health,
         preload=settings.preload,
         binds=[(str(listener.address), listener.socket.fileno()) for listener in hands.listeners],
         lifeline=machine.lifeline,

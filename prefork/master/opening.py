@@ -48,7 +48,8 @@ class Opened:
 
     :param holder: of the instance's name.
     :param lifeline: both ends.
-    :param control: ``None`` where there is no control socket.
+    :param feed: where molds and workers take the log file from.
+    :param pid_file: ``None`` where there is none, as there may be no ``control`` socket.
     """
 
     settings: Instance

@@ -39,6 +39,7 @@ logger = logging.getLogger("prefork.master")
 now = time.monotonic
 
 STOPPING = "the instance is stopping"
+GIVEN_UP = "it was given up; restart for it"
 
 
 class Steered(Protocol):
@@ -132,13 +133,17 @@ class Operators:
 
     def _reload(self, client: Client, progress: bool, master: Steered) -> Reply | None:
         assert self._server is not None
-        if any(pool.is_stopping for pool in master.pools.values()):
+        if any(pool.is_stopping and not pool.failed for pool in master.pools.values()):
             return Failed(why=STOPPING)
         why = master.reload()
         if why:
             return Failed(why=why)
+        goals = _goals(master.pools)
+        bad = [f"{name}: {GIVEN_UP}" for name, pool in master.pools.items() if pool.failed]
+        if not goals:
+            return Failed(why="\n".join(bad))
         self._reloading = [one for one in self._reloading if not one.client.is_gone]
-        self._reloading.append(_Reloading(client, progress, _goals(master.pools)))
+        self._reloading.append(_Reloading(client, progress, goals, bad=bad))
         self._server.wait(client)
         return None
 
@@ -205,20 +210,28 @@ class Operators:
 
     def _learn(self, name: str, event: events.Event, after: Pool, text: str) -> None:
         match event:
-            case events.GenerationSettled(generation=generation):
+            case events.GenerationSettled(generation=generation) if after.probation is None:
                 self._end(name, generation, text, is_good=True)
             case events.GenerationAbandoned(generation=generation):
+                on_probation = after.probation.generation if after.probation is not None else 0
+                self._end(name, generation, text, is_good=False, beyond=on_probation)
+            case events.ProbationEnded(generation=generation, why=why):
+                self._end(name, generation, text, is_good=not why)
+            case events.GenerationRolledBack(generation=generation):
                 self._end(name, generation, text, is_good=False)
             case events.ServiceFailed():
-                self._end_all(f"{name}: {text}")
+                self._end(name, after.wanted.generation, text, is_good=False)
             case events.StopAsked() if after.is_stopping:
                 self._end_all(STOPPING)
         self._tell_progress(name, event, after, text)
 
-    def _end(self, name: str, generation: int, text: str, *, is_good: bool) -> None:
-        """The generation serves, or is given up; so is every reload that asked for it, or for one before it."""
+    def _end(self, name: str, generation: int, text: str, *, is_good: bool, beyond: int = 0) -> None:
+        """The generation serves, or is given up; so is every reload that asked for it, or for one before it.
+
+        :param beyond: whoever asked for this one, or for one before it, waits for another outcome.
+        """
         for one in self._reloading[:]:
-            if one.goals.get(name, generation + 1) <= generation:
+            if beyond < one.goals.get(name, 0) <= generation:
                 del one.goals[name]
                 (one.good if is_good else one.bad).append(f"{name}: {text}")
             if not one.goals:
@@ -229,7 +242,7 @@ class Operators:
     def _end_all(self, why: str) -> None:
         reloading, self._reloading = self._reloading, []
         for one in reloading:
-            self._answer(one.client, Failed(why=why))
+            self._answer(one.client, Failed(why="\n".join([*one.bad, why])))
 
     def _tell_progress(self, name: str, event: events.Event, after: Pool, text: str) -> None:
         match event:
@@ -268,8 +281,8 @@ class Operators:
 
 
 def _goals(pools: Mapping[str, Pool]) -> dict[str, int]:
-    """The generation asked for last, of each service."""
-    return {name: pool.wanted.generation for name, pool in pools.items()}
+    """The generation asked for last, of each service that is not given up."""
+    return {name: pool.wanted.generation for name, pool in pools.items() if not pool.failed}
 
 
 def _scale(request: Scale, master: Steered) -> Reply:
@@ -277,7 +290,7 @@ def _scale(request: Scale, master: Steered) -> Reply:
     if pool is None:
         return Refused(why=f"there is no service {request.service!r}; there is {', '.join(master.pools)}")
     if pool.is_stopping:
-        return Refused(why=STOPPING)
+        return Refused(why=f"{pool.name}: {GIVEN_UP}" if pool.failed else STOPPING)
     count = pool.wanted.bounds.least + request.by if request.to is None else request.to
     if not 0 <= count <= MOST_WORKERS:
         return Refused(why=f"{count} workers: a service has between 0 and {MOST_WORKERS}")

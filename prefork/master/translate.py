@@ -183,8 +183,8 @@ def stops_asked(heard: Iterable[int], pools: Mapping[str, Pool], all_hands: Mapp
     """TERM stops gracefully, and for good, a second one now; INT and QUIT stop quickly."""
     for signum, phase in _STOPS.items():
         if signum in heard:
-            for name, pool in pools.items():
-                is_second = signum == signal.SIGTERM and pool.is_stopping
+            for name in pools:
+                is_second = signum == signal.SIGTERM and all(pool.is_stopping for pool in pools.values())
                 shuts_door = signum == signal.SIGTERM and all_hands[name].has_own_door
                 yield name, events.StopAsked(at=now(), phase=Phase.NOW if is_second else phase, shuts_door=shuts_door)
 

@@ -232,6 +232,8 @@ def _own_fault() -> str:
 def _why_not(pools: Iterable[Pool]) -> str:
     """Why no upgrade may be under way, or nothing."""
     for pool in pools:
+        if pool.failed:
+            return f"{pool.name} was given up; restart for it"
         if pool.is_stopping:
             return STOPPING
         if pool.coming is not None or not pool.serving or pool.wanted.generation > pool.last_generation:

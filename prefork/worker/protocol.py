@@ -47,6 +47,7 @@ class Brief(NamedTuple):
     :param concurrency: ``sync``, ``thread`` or ``fork``; empty is what the application's class says.
     :param threads: requests at a time in a worker with threads; ``children`` in one that forks.
     :param worker_start: called in each worker before its first request, ``worker_stop`` after its last; or empty.
+    :param health: asked in each worker whether it may serve, before it says that it is ready; or empty.
     :param binds: pairs of a bind's URL and its listener.
     :param drain: seconds an orphan may use to finish its request.
     :param timeout: seconds a request may take before it is interrupted; 0 is for ever.
@@ -67,6 +68,7 @@ class Brief(NamedTuple):
     children: int = 1
     worker_start: str = ""
     worker_stop: str = ""
+    health: str = ""
     preload: bool = True
     binds: list[tuple[str, int]] = []  # noqa: RUF012  nobody changes it
     lifeline: int = -1

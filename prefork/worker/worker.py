@@ -140,6 +140,7 @@ class Worker:
             self._badge = self._pin_badge()
             privileges.enter_root(self._brief.privileges)
             hooks.start(self._app, self._servers, self._badge)
+            hooks.examine(self._app, self._badge, self._brief.health)
         except NotLoadedError as error:
             self._break(str(error))
         except BaseException as error:

@@ -45,6 +45,7 @@ class Books:
         self.refusal = ""
         for name in self.pools:
             self.load(name, 1)
+            self.learn(name, events.MoldLoaded(at=0, generation=1))
             self.learn(name, events.GenerationSettled(at=0, generation=1))
 
     def learn(self, name: str, event: events.Event) -> str:
@@ -170,6 +171,42 @@ def test_an_upgrade_whose_reload_is_refused_says_both(books: Books) -> None:
     asked = books.ask(Upgrade())
     books.operators.go_on(dict(books.operators.upgrading), "2 after 1", "no such setting", books.pools)
     assert asked.answer() == Failed(why="2 after 1; no such setting")
+
+
+def test_a_reload_waits_for_the_probation_of_what_it_asked_for(books: Books) -> None:
+    """It serves, but it is not settled yet; a newer one that is given up meanwhile answers only who asked for that."""
+    first = books.ask(Reload())
+    for name in books.pools:
+        books.learn(name, events.MoldStarted(at=1, generation=2, pid=2))
+        books.learn(name, events.MoldLoaded(at=1, generation=2))
+        books.learn(name, events.GenerationSettled(at=1, generation=2, probation=30))
+    assert not isinstance(first.answer(), Done)
+    second = books.ask(Reload())
+    for name in books.pools:
+        books.load(name, 3)
+        books.learn(name, events.GenerationAbandoned(at=2, generation=3, why="boom"))
+    assert second.answer() == Failed(why="a: GenerationAbandoned\nb: GenerationAbandoned")
+    assert first.answer() is None
+    books.learn("a", events.ProbationEnded(at=31, generation=2))
+    books.learn("b", events.GenerationRolledBack(at=31, generation=2, back_to=1, why="boom"))
+    assert first.answer() == Failed(why="b: GenerationRolledBack")
+
+
+def test_a_reload_is_told_which_services_are_given_up(books: Books) -> None:
+    """The others reload all the same; one that is given up meanwhile fails the reload, and ends no other's."""
+    asked = books.ask(Reload())
+    books.learn("a", events.ServiceFailed(at=1, why="boom"))
+    books.load("b", 2)
+    books.learn("b", events.GenerationSettled(at=1, generation=2))
+    assert asked.answer() == Failed(why="a: ServiceFailed")
+    again = books.ask(Reload())
+    books.load("b", 3)
+    books.learn("b", events.GenerationSettled(at=2, generation=3))
+    assert again.answer() == Failed(why="a: it was given up; restart for it")
+    books.learn("b", events.ServiceFailed(at=3, why="boom"))
+    assert books.ask(Reload()).answer() == Failed(
+        why="a: it was given up; restart for it\nb: it was given up; restart for it"
+    )
 
 
 def test_a_stop_ends_every_reload(books: Books) -> None:
