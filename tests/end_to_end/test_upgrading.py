@@ -453,7 +453,9 @@ def test_files_and_commands_are_taken_along(installation: Installation, gate: Ga
         command = gate.visitor()
         look_until(lambda: service()["ready"] == 1, "it serves")
         installation.become("0.2.0")
-        upgrade()
+        with Watched([master.mold(), *master.workers().values()]) as old:
+            upgrade()
+            old.wait_all()
         assert pid_file.read_text() == f"{master.pid}\n"
         with pytest.raises(BlockingIOError):
             PidFile(str(pid_file))
