@@ -15,15 +15,14 @@ import select
 import signal
 import socket
 import sys
-import threading
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NoReturn
 
 from prefork.system import lifeline, processes, slots, stdio, titles
 from prefork.system.logfile import LogFile, set_up
-from prefork.worker import application, worker
+from prefork.worker import application, forksafety, worker
 from prefork.worker.application import Application
 from prefork.worker.protocol import (
     PACKET_MAX,
@@ -66,6 +65,7 @@ def main() -> NoReturn:
     titles.set_title(f"mold {brief.label} g{brief.generation} loading")
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # nothing to reopen yet
     app: Application | None = None
+    known = set(forksafety.open_sockets().values())
     show = _hide_while_loading([pair.fileno(), *_descriptors(brief)])
     try:
         log = set_up(brief.log_file, brief.log_level, f"{brief.label} mold")
@@ -77,7 +77,7 @@ def main() -> NoReturn:
     except BaseException as error:
         _fail(pair, application.describe(error))
     show()
-    _warn_of_threads()
+    _warn_of_what_is_shared(known, "while importing")
     _Mold(brief, pair, app, log).serve()
 
 
@@ -105,17 +105,17 @@ def _hide_while_loading(fds: list[int]) -> Callable[[], None]:
     return hidden.clear
 
 
-def _warn_of_threads() -> None:
-    """Say once, by name, which threads no worker will have; the interpreter would say of each fork that there are some.
+def _warn_of_what_is_shared(known: Collection[int], when: str) -> None:
+    """Say by name what no worker should have from us; the interpreter would say of each fork that there are threads.
 
     Python 3.12.1 says it even of a process without threads, for it miscounts the fields of /proc/self/stat where the
     process has a title with spaces.
     """
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
-    threads = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
-    if threads:
-        remedy = "start them in the handler's first request, or run with preload = false"
-        logger.warning("threads started while importing do not survive a fork: %s; %s", ", ".join(threads), remedy)
+    try:
+        forksafety.warn(forksafety.look(known), when)
+    except Exception:  # objects of the application were asked: what they raise is no reason not to serve
+        logger.exception("cannot tell what workers would share")
 
 
 def _fail(pair: socket.socket, why: str) -> NoReturn:
