@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import Struct
 
-from prefork.pool import backoff, sizing
+from prefork.pool import backoff, emergency, reforking, sizing
 from prefork.pool.orders import (
     AbandonGeneration,
     Cause,
@@ -91,6 +91,20 @@ def _why_failed(pool: Pool, generation: Generation) -> str | None:
 
 def _is_failed(pool: Pool, generation: Generation) -> bool:
     return generation.number == pool.coming and _why_failed(pool, generation) is not None
+
+
+def refork(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Let a worker that has served much become the mold of the next generation, once it has a successor."""
+    step = reforking.next_step(pool, readings.slots, policy, now)
+    if step is not None:
+        yield from _at(step.due, now, step.order)
+
+
+def load_afresh(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Load the code anew when so many workers died by a signal that what they inherited may be spoilt."""
+    step = emergency.next_step(pool, policy, now)
+    if step is not None:
+        yield from _at(step.due, now, step.order)
 
 
 def start_mold(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
@@ -256,8 +270,8 @@ def spawn_missing(pool: Pool, readings: Readings, policy: Policy, now: float) ->
     target = pool.target
     if pool.is_stopping or target is None:
         return
-    living = pool.in_state(State.STARTING, State.READY)
-    kept = [w for w in living if w.generation == target and not is_worn_out(w, readings.slots)]
+    living = pool.but_called(pool.in_state(State.STARTING, State.READY))
+    kept = pool.but_chosen([w for w in living if w.generation == target and not is_worn_out(w, readings.slots)])
     gap = max(0, pool.wanted.count - len(living))
     room = pool.wanted.count + pool.surge - len(pool.workers)
     wanted = max(gap, min(pool.wanted.count - len(kept), room))
@@ -288,7 +302,7 @@ def retire_surplus(pool: Pool, readings: Readings, policy: Policy, now: float) -
     """
     if pool.is_stopping:
         return
-    ready = pool.in_state(State.READY)
+    ready = pool.but_called(pool.in_state(State.READY))
     surplus = len(ready) - pool.wanted.count
     if surplus <= 0:
         return
@@ -353,6 +367,8 @@ def _at(due: float, now: float, order: Order) -> Iterator[Wish]:
 RULES: tuple[Rule, ...] = (
     abandon_failed,
     settle_coming,
+    refork,
+    load_afresh,
     start_mold,
     look_after_standing,
     kill_overdue,
