@@ -13,6 +13,7 @@ import socket
 import stat
 import sys
 import threading
+from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
@@ -69,7 +70,9 @@ def threads() -> list[str]:
     """Names of all threads but the main one; of those that ``threading`` does not know, how many."""
     others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
     unknown = len(_tasks() - {os.getpid()} - {thread.native_id for thread in others})
-    return [thread.name for thread in others] + ([f"{unknown} of native code"] if unknown else [])
+    names = Counter(thread.name for thread in others)
+    named = [f"{name} ({count} times)" if count > 1 else name for name, count in names.items()]
+    return named + ([f"{unknown} of native code"] if unknown else [])
 
 
 def _tasks() -> set[int]:
