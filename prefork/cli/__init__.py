@@ -10,6 +10,7 @@ import click
 
 from prefork import __version__
 from prefork.cli.check import check
+from prefork.cli.refork import refork
 from prefork.cli.reload import reload
 from prefork.cli.run import run
 from prefork.cli.scale import scale
@@ -25,7 +26,7 @@ def cli() -> None:
     """Run synchronous network services in production."""
 
 
-for command in (run, check, status, reload, scale, stop):
+for command in (run, check, status, reload, refork, scale, stop):
     cli.add_command(command)
 
 

@@ -23,6 +23,8 @@ DEFAULT_WORKERS = 4
 DEFAULT_SPARE = 1  # idle workers a pool that sizes itself keeps at least
 MORE_SPARE = 2  # and so many more at most: as php-fpm, 1 and 3
 DEFAULT_IDLE = Seconds(10.0)
+DEFAULT_EMERGENCY_WINDOW = Seconds(60.0)
+MOST_CRASHES = 100  # that the mind remembers
 LARGEST = 2**31 - 1  # what an int of the kernel holds
 MOST_WORKERS = 4000
 DEFAULT_THREADS = 64
@@ -93,6 +95,9 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     keepalive: Seconds | None = None
     max_requests: int = 0
     max_requests_jitter: int = 0
+    refork_after: int = 0
+    emergency_crashes: int = 0
+    emergency_window: Seconds = DEFAULT_EMERGENCY_WINDOW
     chdir: str = ""
     pythonpath: tuple[str, ...] = ()
     worker_start: str = ""
@@ -106,13 +111,14 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(f"{setting}: {text!r} is not MODULE:NAME, as {example}")
         self._settle_mode()
         self._settle_limits()
+        self._refuse_no_window()
         self._settle_bind()
         for name, least, most in _RANGES:
             number = getattr(self, name)
             if number is not None and not least <= number <= most:
                 raise ValueError(f"{name}: {number} is not between {least} and {most}")
         self._settle_workers()
-        for name in ("backlog", "max_requests", "max_requests_jitter"):
+        for name in ("backlog", "max_requests", "max_requests_jitter", "refork_after"):
             if not 0 <= getattr(self, name) <= LARGEST:
                 raise ValueError(f"{name}: {getattr(self, name)} is out of range; write 0 or more, at most {LARGEST}")
 
@@ -199,6 +205,12 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
             what = f"{self.request_slow:g} s is not less than request_hard, which is {self.request_hard:g} s"
             raise ValueError(f"request_slow: {what}; make it shorter, or leave it out")
 
+    def _refuse_no_window(self) -> None:
+        """:raises ValueError: crashes are to be counted, and in no time."""
+        if self.emergency_crashes and not self.emergency_window:
+            remedy = "write how long it is, as 1m, or leave emergency_crashes out"
+            raise ValueError(f"emergency_window: 0 is no time in which crashes could be counted; {remedy}")
+
     def _settle_bind(self) -> None:
         if self.bind == NO_BIND:
             msgspec.structs.force_setattr(self, "bind", ())
@@ -267,6 +279,7 @@ _RANGES = (
     ("memory_budget", 1, LARGEST_SIZE),
     ("threads", 1, MOST_AT_ONCE),
     ("children", 1, MOST_AT_ONCE),
+    ("emergency_crashes", 0, MOST_CRASHES),
 )
 
 

@@ -20,8 +20,9 @@ from prefork.master.hands import Hands, Machine
 from prefork.master.molding import FreshInterpreters
 from prefork.master.operators import Operators
 from prefork.master.perform import perform
+from prefork.master.savings import Savings
 from prefork.master.watch import OVERSLEPT, Watch
-from prefork.pool import events
+from prefork.pool import events, reforking
 from prefork.pool.learn import learn
 from prefork.pool.records import Bounds, Phase, Pool, Wanted
 from prefork.pool.rules import decide
@@ -120,6 +121,7 @@ class Master:
         self._operators = operators
         self.heard: set[int] = set()  # the signals that came in all its life
         self._awake_at = now()
+        self._savings = {name: Savings() for name in all_hands}
         self._watches = {name: Watch(hands.board) for name, hands in all_hands.items()}
         self._pools = {
             name: Pool(name, _wanted(service, all_hands[name].is_lent)) for name, service in settings.service.items()
@@ -157,6 +159,7 @@ class Master:
         before = self._pools[name]
         after = self._pools[name] = learn(before, event)
         text = log.tell(before, event, after)
+        self._savings[name].learn(event, self._hands[name].pids())
         self._operators.learn(name, event, after, text)
         if after.failed and not before.failed:  # at the first start one failing service fails all
             for other in self._pools:
@@ -183,10 +186,18 @@ class Master:
                     self.learn(name, event)
             deadlines += [moment] if decision.orders else []
             deadlines += [] if decision.until is None else [decision.until]
+            self._tell_savings(name, hands)
+            deadlines += [moment] if self._savings[name].has_more else []
             look_again = self._watches[name].look(readings, hands.looks_every, moment)
             deadlines += [] if look_again is None else [look_again]
         deadlines += [now()] if self._operators.has_more else []
         return min(deadlines, default=None)
+
+    def _tell_savings(self, name: str, hands: Hands) -> None:
+        text = self._savings[name].go_on(self._pools[name], hands.pids())
+        if text:
+            logger.info("%s: %s", name, text)
+            self._operators.tell_savings(name, text)
 
     def _wake(self) -> None:
         for name in self._pools:
@@ -222,6 +233,20 @@ class Master:
             self._hands[name].settings = service
             _tell_cpus(name, service)
             self.learn(name, events.ReloadAsked(at=now(), configured=Bounds(*service.bounds)))
+        return ""
+
+    def refork(self, name: str) -> str:
+        """Let a worker of the service become the next mold.
+
+        :returns: why it was refused, or nothing.
+        """
+        pool, moment = self._pools[name], now()
+        slots = self._hands[name].read_slots(pool, moment)
+        choice = reforking.choose(pool, slots, moment)
+        if isinstance(choice, str):
+            return choice
+        requests = slots[choice.slot].requests
+        self.learn(name, events.ReforkAsked(at=moment, slot=choice.slot, order=choice.order, requests=requests))
         return ""
 
     def tell_status(self) -> Iterator[Workers | Snapshot]:

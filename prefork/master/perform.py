@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from prefork.master import reforking
 from prefork.master.hands import Child, Events, Hands, Machine
 from prefork.pool import events, orders
 from prefork.system import draining, processes, slots
@@ -60,6 +61,14 @@ def _abandon(order: orders.AbandonGeneration, hands: Hands, machine: Machine) ->
 
 def _fail(order: orders.FailService, hands: Hands, machine: Machine) -> Events:
     return [events.ServiceFailed(at=now(), why=order.why)]
+
+
+def _ask_refork(order: orders.AskRefork, hands: Hands, machine: Machine) -> Events:
+    return [events.ReforkAsked(at=now(), slot=order.slot, order=order.order, requests=order.requests)]
+
+
+def _declare_emergency(order: orders.DeclareEmergency, hands: Hands, machine: Machine) -> Events:
+    return [events.EmergencyDeclared(at=now(), why=order.why)]
 
 
 # workers
@@ -198,6 +207,10 @@ _PERFORM: dict[type[orders.Order], Callable[[Any, Hands, Machine], Events]] = {
     orders.SettleGeneration: _settle,
     orders.AbandonGeneration: _abandon,
     orders.FailService: _fail,
+    orders.AskRefork: _ask_refork,
+    orders.CallWorker: reforking.call,
+    orders.AbandonRefork: reforking.abandon,
+    orders.DeclareEmergency: _declare_emergency,
     orders.SizePool: _size_pool,
     orders.SpawnWorker: _spawn_worker,
     orders.RetireWorker: _retire_worker,

@@ -7,7 +7,20 @@ import pytest
 
 from prefork.address import Address
 from prefork.control import server as control
-from prefork.control.messages import Done, Failed, Reload, Reply, Request, Snapshot, Status, Stop, Workers, encode
+from prefork.control.messages import (
+    Done,
+    Failed,
+    Refork,
+    Refused,
+    Reload,
+    Reply,
+    Request,
+    Snapshot,
+    Status,
+    Stop,
+    Workers,
+    encode,
+)
 from prefork.control.server import Server
 from prefork.master.operators import Operators
 from prefork.pool import events
@@ -45,6 +58,11 @@ class Books:
         if not self.refusal:
             for name in self.pools:
                 self.learn(name, events.ReloadAsked(at=0, configured=fixed(1)))
+        return self.refusal
+
+    def refork(self, name: str) -> str:
+        if not self.refusal:
+            self.learn(name, events.ReforkAsked(at=0, slot=1, order=1))
         return self.refusal
 
     def tell_status(self) -> Iterator[Workers | Snapshot]:
@@ -114,6 +132,36 @@ def test_a_reload_that_is_refused_is_answered_at_once(books: Books) -> None:
     """There is nothing to wait for."""
     books.refusal = "no such setting"
     assert books.ask(Reload()).answer() == Failed(why="no such setting")
+
+
+def test_a_refork_is_done_when_its_savings_are_known(books: Books) -> None:
+    """The generation serves a while before; whoever waits for the other service hears nothing."""
+    asked, other = books.ask(Refork(service="a")), books.ask(Refork(service="b"))
+    books.learn("a", events.WorkerCalled(at=1, slot=1, order=1, generation=2))
+    books.load("a", 2)
+    books.learn("a", events.GenerationSettled(at=1, generation=2))
+    assert not isinstance(asked.answer(), Done)
+    books.operators.tell_savings("a", "much")
+    assert asked.answer() == Done(text="a: GenerationSettled\na: much")
+    books.learn("b", events.ReforkAbandoned(at=1, generation=0, why="boom"))
+    assert other.answer() == Failed(why="b: ReforkAbandoned")
+
+
+def test_a_refork_names_its_service_where_there_are_several(books: Books) -> None:
+    """Nothing is done otherwise; what is refused is refused at once."""
+    assert books.ask(Refork()).answer() == Refused(why="there are several services: a, b; say which")
+    assert books.ask(Refork(service="c")).answer() == Refused(why="there is no service 'c'; there is a, b")
+    books.refusal = "it is degraded"
+    assert books.ask(Refork(service="a")).answer() == Refused(why="a: it is degraded")
+
+
+def test_a_stop_ends_a_refork_by_what_has_come_of_it(books: Books) -> None:
+    """Done where its generation serves, though nobody was weighed."""
+    asked, other = books.ask(Refork(service="a")), books.ask(Refork(service="b"))
+    books.learn("a", events.GenerationSettled(at=1, generation=2))
+    books.learn("a", events.StopAsked(at=1, phase=Phase.DRAINING))
+    assert asked.answer() == Done(text="a: GenerationSettled")
+    assert other.answer() == Failed(why="the instance is stopping")
 
 
 def test_a_stop_ends_every_reload(books: Books) -> None:
