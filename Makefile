@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV   ?= .venv
 TESTS  ?= tests
+MINUTES ?= 1
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: run test check bench sizing clean
+.PHONY: run test check bench soak sizing clean
 
 run: $(READY)           ## a real service under the master: files over HTTP, lines over TCP and Unix
 	@exec $(BIN)/python -m examples.demo
@@ -20,6 +21,9 @@ check: $(READY)         ## style and types
 
 bench: $(READY)         ## what it costs, beside reference lines; one figure alone: python -m tests.bench NAME
 	$(BIN)/python -m tests.bench
+
+soak: $(READY)          ## faults at random under load, and what they cost: make soak MINUTES=10 SEED=1
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 sizing: $(READY)        ## the table and the pictures of docs/sizing.md, by simulation
 	$(BIN)/python -m tests.sizing

@@ -194,6 +194,7 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
     :param phase: ``starting``, ``healthy``, ``degraded``, ``reloading``, ``stopping`` or ``failed``.
     :param generation: that serves; 0 until one does. ``coming``: that is being brought in.
     :param configured: the least and the most workers by the configuration; ``wanted`` by it, operators and the load.
+    :param orphaned: dead workers whose children still finish requests.
     :param requests: served since the master started, also by workers that are gone; ``errors`` likewise.
     """
 
@@ -210,6 +211,7 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
     starting: int
     ready: int
     retiring: int
+    orphaned: int
     busy: int
     idle: int
     requests: int

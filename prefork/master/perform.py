@@ -161,6 +161,16 @@ def _look_after_worker(order: orders.LookAfterWorker, hands: Hands, machine: Mac
     return [became(at=now(), slot=order.slot, order=order.order)]
 
 
+def _look_for_children(order: orders.LookForChildren, hands: Hands, machine: Machine) -> Events:
+    became = events.ChildrenSeen if processes.is_group_orphaned(order.pid) else events.ChildrenGone
+    return [became(at=now(), pid=order.pid)]
+
+
+def _kill_children(order: orders.KillChildren, hands: Hands, machine: Machine) -> Events:
+    are_killed = processes.kill_orphaned_group(order.pid)
+    return [events.ChildrenGone(at=now(), pid=order.pid, are_killed=are_killed)]
+
+
 def _whose(request: slots.Request) -> str:
     return f"{request.peer} #{request.number} for {now() - request.since:.1f} s"
 
@@ -220,6 +230,8 @@ _PERFORM: dict[type[orders.Order], Callable[[Any, Hands, Machine], Events]] = {
     orders.DumpWorker: _dump_worker,
     orders.LookAfterWorker: _look_after_worker,
     orders.KillWorker: _kill_worker,
+    orders.LookForChildren: _look_for_children,
+    orders.KillChildren: _kill_children,
     orders.RefuseNew: _refuse_new,
     orders.ShutDoor: _shut_door,
 }

@@ -56,7 +56,7 @@ def _translate_one(
     yield from machine.molding.reap(ready, hands, machine)
     for child in list(hands.children.values()):
         if child in ready or (child in machine.unadopted and signal.SIGCHLD in heard):
-            yield from _reap_child(child, hands, machine)
+            yield from _reap_child(child, hands, pool, machine)
 
 
 # messages
@@ -127,7 +127,7 @@ def _read_states(hands: Hands, pool: Pool) -> Iterator[events.Event]:
 # deaths
 
 
-def _reap_child(child: Child, hands: Hands, machine: Machine) -> Iterator[events.Event]:
+def _reap_child(child: Child, hands: Hands, pool: Pool, machine: Machine) -> Iterator[events.Event]:
     try:
         ended = processes.reap(child.pidfd)
     except ChildProcessError:
@@ -153,6 +153,10 @@ def _reap_child(child: Child, hands: Hands, machine: Machine) -> Iterator[events
         cut_off=len(under_way),
         is_crash=ended.signal is not None,
     )
+    worker = pool.workers.get(child.slot)
+    is_killed = worker is not None and worker.state is State.KILLED  # by us, with all its group
+    if under_way and not is_killed and processes.is_group_orphaned(child.pid):
+        yield events.ChildrenLeft(at=now(), pid=child.pid)
 
 
 def _reap_strangers(machine: Machine, all_hands: Mapping[str, Hands], pools: Mapping[str, Pool]) -> None:

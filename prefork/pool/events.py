@@ -269,6 +269,26 @@ class WorkerPromoted(WorkerEvent, frozen=True, kw_only=True):
     generation: int
 
 
+class ChildrenEvent(Event, frozen=True, kw_only=True):
+    """:param pid: of the worker that they were children of."""
+
+    pid: int
+
+
+class ChildrenLeft(ChildrenEvent, frozen=True, kw_only=True):
+    """The worker is gone, but processes it had forked are not: they finish what it had under way."""
+
+
+class ChildrenSeen(ChildrenEvent, frozen=True, kw_only=True):
+    """They still live."""
+
+
+class ChildrenGone(ChildrenEvent, frozen=True, kw_only=True):
+    """:param are_killed: by us."""
+
+    are_killed: bool = False
+
+
 # what became of the door
 
 

@@ -16,6 +16,7 @@ from prefork.pool.records import (
     Backoff,
     Door,
     Generation,
+    Leftover,
     Outcome,
     Phase,
     Pool,
@@ -359,6 +360,27 @@ def _without_worker(pool: Pool, slot: int) -> Pool:
     return replace(pool, workers={s: w for s, w in pool.workers.items() if s != slot})
 
 
+def _children_left(pool: Pool, event: events.ChildrenLeft) -> Pool:
+    return _with_leftover(pool, Leftover(event.pid, since=event.at))
+
+
+def _children_seen(pool: Pool, event: events.ChildrenSeen) -> Pool:
+    leftover = pool.leftovers.get(event.pid)
+    return pool if leftover is None else _with_leftover(pool, replace(leftover, seen_at=event.at))
+
+
+def _children_gone(pool: Pool, event: events.ChildrenGone) -> Pool:
+    if event.pid not in pool.leftovers:
+        return pool
+    left = {pid: leftover for pid, leftover in pool.leftovers.items() if pid != event.pid}
+    cut_off = 1 if event.are_killed and pool.is_stopping else 0
+    return replace(pool, leftovers=left, cut_off=pool.cut_off + cut_off)
+
+
+def _with_leftover(pool: Pool, leftover: Leftover) -> Pool:
+    return replace(pool, leftovers={**pool.leftovers, leftover.pid: leftover})
+
+
 # what became of the door
 
 
@@ -407,6 +429,9 @@ _LEARN: dict[type[events.Event], Callable[[Pool, Any], Pool]] = {
     events.WorkerExited: _worker_exited,
     events.WorkerCalled: reforking.called,
     events.WorkerPromoted: reforking.promoted,
+    events.ChildrenLeft: _children_left,
+    events.ChildrenSeen: _children_seen,
+    events.ChildrenGone: _children_gone,
     events.DoorRefused: _door_refused,
     events.DoorShut: _door_shut,
 }

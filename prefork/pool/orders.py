@@ -147,6 +147,21 @@ class KillWorker(Order, frozen=True):
     is_final: bool = False
 
 
+class LookForChildren(Order, frozen=True):
+    """See whether processes of a dead worker still live.
+
+    :param pid: the worker's.
+    """
+
+    pid: int
+
+
+class KillChildren(Order, frozen=True):
+    """:param pid: as above."""
+
+    pid: int
+
+
 class RefuseNew(Order, frozen=True):
     pass
 

@@ -175,6 +175,22 @@ class Worker(Struct, frozen=True):
         return self.state is State.STARTING or self.state is State.READY
 
 
+class Leftover(Struct, frozen=True):
+    """Processes of a worker that died with requests under way: its children, who finish them.
+
+    :param pid: the dead worker's, and the number of their process group.
+    :param seen_at: when they were last found alive; never yet, as long as they may be zombies that we collect first.
+    """
+
+    pid: int
+    since: float
+    seen_at: float = float("-inf")
+
+    @property
+    def was_seen(self) -> bool:
+        return self.seen_at > float("-inf")
+
+
 class Generation(Struct, frozen=True):
     """One load of the code and configuration of the service."""
 
@@ -305,6 +321,7 @@ class Pool(Struct, frozen=True):
     last_generation: int = 0
     generations: Mapping[int, Generation] = field(default_factory=dict)
     workers: Mapping[int, Worker] = field(default_factory=dict)
+    leftovers: Mapping[int, Leftover] = field(default_factory=dict)
     next_order: int = 1
     backoff: Backoff = Backoff()
     door: Door = Door.OPEN
@@ -347,7 +364,8 @@ class Pool(Struct, frozen=True):
 
     @property
     def is_finished(self) -> bool:
-        return self.is_stopping and self.door is Door.SHUT and not self.workers and not self.generations
+        is_empty = not self.workers and not self.generations and not self.leftovers
+        return self.is_stopping and self.door is Door.SHUT and is_empty
 
     @property
     def target(self) -> int | None:

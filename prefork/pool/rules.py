@@ -20,9 +20,11 @@ from prefork.pool.orders import (
     ExpelWorker,
     FailService,
     InterruptRequests,
+    KillChildren,
     KillMold,
     KillWorker,
     LookAfterWorker,
+    LookForChildren,
     Order,
     RefuseNew,
     RetireWorker,
@@ -199,6 +201,19 @@ def _limits(pool: Pool, worker: Worker, policy: Policy) -> list[tuple[float, str
     return limits
 
 
+def end_leftovers(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Give the children of a dead worker the time it would have had to finish its requests, and kill them then."""
+    for leftover in pool.leftovers.values():
+        due = pool.counts_from(leftover.since) + policy.drain
+        if pool.wanted.phase is Phase.QUICK:
+            due = min(due, pool.counts_from(pool.wanted.since) + policy.quick)
+        if now >= due or pool.wanted.phase is Phase.NOW:
+            yield KillChildren(leftover.pid)
+        else:
+            yield Later(due)
+            yield from _at(leftover.seen_at + REPEAT, now, LookForChildren(leftover.pid))
+
+
 def _running(pool: Pool, *states: State) -> list[Worker]:
     """The workers in these states that were not found stopped."""
     return [worker for worker in pool.in_state(*states) if worker.stood_at is None]
@@ -372,6 +387,7 @@ RULES: tuple[Rule, ...] = (
     start_mold,
     look_after_standing,
     kill_overdue,
+    end_leftovers,
     expel_stuck,
     dump_expelled,
     interrupt_stuck,

@@ -215,6 +215,19 @@ def _exited(before: Pool, event: events.WorkerExited, after: Pool) -> Line:
     return _WARNING, text
 
 
+def _children_seen(before: Pool, event: events.ChildrenSeen, after: Pool) -> Line | None:
+    if before.leftovers[event.pid].was_seen:
+        return None
+    return _WARNING, f"processes of worker [{event.pid}] outlive it, and finish what it had under way"
+
+
+def _children_gone(before: Pool, event: events.ChildrenGone, after: Pool) -> Line | None:
+    if not before.leftovers[event.pid].was_seen:
+        return None
+    text = f"processes that outlived worker [{event.pid}]"
+    return (_WARNING, f"{text} are killed, their time is over") if event.are_killed else (_DEBUG, f"{text} are gone")
+
+
 _PRINTERS: dict[type[events.Event], Callable[[Pool, Any, Pool], Line | None]] = {
     events.StopAsked: _stop_asked,
     events.ReloadAsked: _reload_asked,
@@ -248,4 +261,6 @@ _PRINTERS: dict[type[events.Event], Callable[[Pool, Any, Pool], Line | None]] = 
     events.WorkerRetired: _retired,
     events.WorkerKilled: _killed,
     events.WorkerExited: _exited,
+    events.ChildrenSeen: _children_seen,
+    events.ChildrenGone: _children_gone,
 }

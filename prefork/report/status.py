@@ -147,6 +147,7 @@ def _tell_service(view: View, sums: _Sums, now: float) -> ServiceStatus:
         busy=count("busy", 0),
         idle=count("idle", 0),
         retiring=count("retiring", 0) + count("expelled", 0) + count("killed", 0),
+        orphaned=len(pool.leftovers),
         requests=sums.figures.requests,
         errors=sums.figures.errors,
         degraded=degraded,

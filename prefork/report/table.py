@@ -48,7 +48,8 @@ def _tell_service(service: ServiceStatus) -> Iterator[str]:
 
 
 def _others(service: ServiceStatus) -> list[tuple[int, str]]:
-    return [(service.busy, "busy"), (service.starting, "starting"), (service.retiring, "retiring")]
+    orphaned = (service.orphaned, f"dead but for {'their' if service.orphaned > 1 else 'its'} children")
+    return [(service.busy, "busy"), (service.starting, "starting"), (service.retiring, "retiring"), orphaned]
 
 
 def _row(worker: WorkerStatus) -> tuple[str, ...]:

@@ -110,6 +110,35 @@ def kill_group(pidfd: int, pid: int) -> None:
     tell(pidfd, signal.SIGKILL)
 
 
+def is_group_orphaned(pid: int) -> bool:
+    """Whether processes live on in the group of a leader that is gone.
+
+    As long as one does, the kernel gives that number to nobody else: a process that has it says that none does.
+    """
+    try:
+        os.killpg(pid, 0)
+    except OSError:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass  # somebody else's
+    return False
+
+
+def kill_orphaned_group(pid: int) -> bool:
+    """Kill what lives on in the group of a leader that is gone. False if nothing does."""
+    if not is_group_orphaned(pid):
+        return False
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def reap(pidfd: int) -> Ending | None:
     """Collect the end of our child named by ``pidfd``.
 

@@ -5,6 +5,7 @@ A request is one line, the reply is the same line. Imported by workers, so it im
 
 import gc
 import socketserver as original
+import time
 from typing import Any
 
 from prefork import socketserver
@@ -15,6 +16,22 @@ class Echo(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         self.request.sendall(self.request.recv(4096))
+
+
+class Waiting(socketserver.BaseRequestHandler):
+    """Waits for somebody else, as most handlers do."""
+
+    def handle(self) -> None:
+        request = self.request.recv(4096)
+        time.sleep(0.03)
+        self.request.sendall(request)
+
+
+class Capitals(socketserver.BaseRequestHandler):
+    """For clients that check each reply."""
+
+    def handle(self) -> None:
+        self.request.sendall(self.request.recv(4096).upper())
 
 
 class BothFiles(socketserver.StreamRequestHandler):

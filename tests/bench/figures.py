@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from prefork import socketserver
-from tests.bench import applications, clients
+from tests.bench import applications, clients, upheaval
 from tests.bench.measure import Contender, Options, Row, compare, judge, tell_progress
 from tests.bench.servers import (
     Server,
@@ -229,5 +229,21 @@ def own_memory(pid: int) -> float:
 
 
 FIGURES: dict[str, Figure] = {
-    figure.__name__: figure for figure in (worker, crowd, datagrams, threads, forks, replacement, births, start, memory)
+    figure.__name__: figure
+    for figure in (
+        worker,
+        crowd,
+        datagrams,
+        threads,
+        forks,
+        replacement,
+        births,
+        start,
+        memory,
+        upheaval.deadlines,
+        upheaval.decision,
+        upheaval.reload,
+        upheaval.recycling,
+        upheaval.wave,
+    )
 }

@@ -325,6 +325,29 @@ def test_children_of_a_killed_worker_finish_their_requests(gate: Gate) -> None:
             children.wait_all()
 
 
+@pytest.mark.parametrize("trouble", ["hold", "stuck-in-c"])
+def test_children_of_a_killed_worker_have_the_drain_limit(trouble: str, gate: Gate) -> None:
+    """Nobody is left who could interrupt them: the master ends what does not end."""
+    with serving(STREAM, "-b", TCP, *MODES["fork"], "--graceful-timeout", "300ms") as master:
+        question = Question(master.bind(), f"{trouble} {gate.path}")
+        with Watched([gate.visitor().pid]) as child:
+            master.kill(*master.workers().values())
+            child.wait_all()
+        assert question.is_lost()
+        master.wait_for("are killed, their time is over")
+
+
+def test_a_stop_waits_for_children_of_a_killed_worker(gate: Gate) -> None:
+    """They finish their requests, and the master is the last to go."""
+    with full("fork", gate) as (master, held):
+        master.kill(held.parent())
+        master.wait_for("outlive it")
+        master.signal(signal.SIGTERM)
+        master.wait_for("stopping gracefully")
+        held.finish()
+        master.expect_exit(0)
+
+
 def test_a_child_that_dies_costs_its_own_request_only(gate: Gate) -> None:
     """It is logged with its peer, and the worker and its other children go on."""
     with serving(STREAM, "-b", TCP, *MODES["fork"]) as master:

@@ -9,6 +9,9 @@ from msgspec.structs import replace
 
 from prefork.pool import backoff, events
 from prefork.pool.events import (
+    ChildrenGone,
+    ChildrenLeft,
+    ChildrenSeen,
     CountAsked,
     DoorRefused,
     DoorShut,
@@ -51,9 +54,11 @@ from prefork.pool.orders import (
     ExpelWorker,
     FailService,
     InterruptRequests,
+    KillChildren,
     KillMold,
     KillWorker,
     LookAfterWorker,
+    LookForChildren,
     Order,
     RefuseNew,
     RetireWorker,
@@ -390,6 +395,47 @@ def test_a_stop_now_kills_at_once() -> None:
     pool = after(serving(), stop(Phase.DRAINING, at=5), stop(Phase.NOW, at=6))
     why = "told to stop now"
     assert decided(pool, at=6) == now(6, *(KillWorker(slot, slot, why, is_final=True) for slot in (1, 2)))
+
+
+# end_leftovers
+
+
+def orphaned(at: float) -> Pool:
+    """The worker of slot 1 died at that moment, and was replaced; children of its live on."""
+    left = ChildrenLeft(at=at, pid=101)
+    replaced = ready(1, 3, at=at, cause=Cause.CRASHED)
+    return after(serving(), exited(1, 1, at=at), left, replaced, ChildrenSeen(at=at, pid=101))
+
+
+def test_children_of_a_dead_worker_are_looked_for_at_once_and_then_each_second() -> None:
+    """The first look may find that they were zombies; nothing tells of the end of the others."""
+    pool = after(serving(), exited(1, 1, at=5), ChildrenLeft(at=5, pid=101))
+    assert decided(pool, at=5) == now(5, LookForChildren(101))
+    assert decided(orphaned(at=5), at=5) == wait(6)
+    assert decided(orphaned(at=5), at=6) == now(6, LookForChildren(101))
+    assert decided(after(orphaned(at=5), ChildrenGone(at=6, pid=101)), at=6) == QUIET
+
+
+def test_children_of_a_dead_worker_have_the_drain_limit() -> None:
+    """As long as their worker would have had to finish its requests."""
+    pool = after(orphaned(at=5), ChildrenSeen(at=34.5, pid=101))
+    assert decided(pool, at=34.5) == wait(35)
+    assert decided(pool, at=35) == now(35, KillChildren(101))
+
+
+def test_a_stop_ends_with_the_children_of_dead_workers() -> None:
+    """It waits for them within its limits, and answers for those it kills."""
+    pool = after(orphaned(at=5), stop(Phase.QUICK, at=6), exited(1, 3, at=6), exited(2, 2, at=6))
+    pool = after(pool, DoorRefused(at=6), DoorShut(at=6), MoldDismissed(at=6, generation=1), lost(1, at=6))
+    assert not pool.is_finished
+    assert decided(after(pool, stop(Phase.NOW, at=6.5)), at=6.5) == now(6.5, KillChildren(101))
+    pool = after(pool, ChildrenSeen(at=6.5, pid=101))
+    assert decided(pool, at=6.5) == wait(7)
+    assert decided(pool, at=7) == now(7, KillChildren(101))
+    for are_killed in (False, True):
+        end = after(pool, ChildrenGone(at=7, pid=101, are_killed=are_killed))
+        assert end.is_finished
+        assert end.cut_off == are_killed
 
 
 # expel_stuck, dump_expelled

@@ -363,3 +363,37 @@ def test_a_process_is_told_from_a_later_one_of_its_number_by_its_start() -> None
         assert processes.started(pid) == processes.started(pid) >= processes.started(os.getpid()) > 0
         os.waitpid(pid, 0)
         assert processes.started(pid) == 0
+
+
+# what outlives its leader
+
+
+def test_a_group_without_its_leader_is_known_and_killed() -> None:
+    """As long as one of its processes lives, dead or alive by now the number is nobody else's."""
+    reader, writer = os.pipe()
+    leader = os.fork()
+    if leader == 0:
+        os.setpgid(0, 0)
+        if os.fork() == 0:
+            os.close(reader)
+            os.write(writer, b"!")
+            signal.pause()
+        os._exit(0)
+    os.close(writer)
+    assert os.read(reader, 1) == b"!"
+    assert not processes.is_group_orphaned(leader), "its leader is a zombie still"
+    assert processes.wait(leader) == processes.Ending(code=0)
+    assert processes.is_group_orphaned(leader)
+    assert processes.kill_orphaned_group(leader)
+    assert os.read(reader, 1) == b"", "the end of the last process that held it"
+
+
+def test_a_group_that_is_no_more_or_never_was_is_no_orphan() -> None:
+    """Nor is one whose leader lives."""
+    assert not processes.is_group_orphaned(os.getpgrp())
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    processes.wait(child)
+    assert not processes.is_group_orphaned(child)
+    assert not processes.kill_orphaned_group(child)
