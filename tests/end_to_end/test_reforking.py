@@ -10,7 +10,7 @@ from tests.end_to_end.caching import SIZE
 from tests.end_to_end.clients import Question, ask
 from tests.end_to_end.harness import STREAM, TCP, UDP, Application, Gate, Master, Watched, look_until, serving
 from tests.end_to_end.load import Load
-from tests.end_to_end.test_control import NAME, NAMED, Outcome, start, steer
+from tests.end_to_end.test_control import NAME, NAMED, Outcome, echo, start, steer
 from tests.end_to_end.test_hooks import FAILING_START, HOOKS, break_hook
 
 CACHING = "tests.end_to_end.caching:Caching"
@@ -121,6 +121,7 @@ def test_its_life_as_a_worker_ends_like_any_other(gate: Gate, monkeypatch: pytes
         }
         assert Outcome(running).code == 0
         assert master.mold() == first.pid
+        assert echo()["requests"] >= PROVEN, "what it served still counts"
         master.signal(signal.SIGTERM)
         assert gate.visitor().news.startswith("stop")
         master.expect_exit(0)
@@ -136,6 +137,7 @@ def test_children_under_way_are_finished_first(gate: Gate) -> None:
         running = start("refork", "-n", NAME)
         master.wait_for("is asked to become")
         look_until(lambda: forker(master, gate) != worker, "somebody else serves")
+        assert not master.lines("becomes the mold")
         visitor.let_pass()
         assert held.answer() == str(visitor.pid)
         assert Outcome(running).code == 0

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from prefork.system.handover import Handover
-from prefork.worker import promotion
+from prefork.worker import adopting, promotion
 from prefork.worker.concurrency import AsItsServerSays, Children, Sync, Threads
 from prefork.worker.protocol import Call, Declined, Fork, decode, encode
 from tests.children import Link, said_by
@@ -83,6 +83,18 @@ def test_threads_are_named() -> None:
         return promotion.why_not(made(Sync))
 
     assert said_by(live) == "it has threads besides its main one: ticker (2 times)"
+
+
+def test_a_path_is_protected_once_however_often_a_worker_became_a_mold() -> None:
+    """Else each removal of any file would go through one call more for each of them."""
+
+    def live(parent: Link) -> bool:
+        adopting._protect("/run/shop.sock")
+        remove = os.unlink
+        adopting._protect("/run/shop.sock")
+        return os.unlink is remove
+
+    assert said_by(live)
 
 
 def test_an_answer_to_a_master_that_is_gone_is_no_error(giver: Handover) -> None:
