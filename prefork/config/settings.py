@@ -27,6 +27,7 @@ DEFAULT_EMERGENCY_WINDOW = Seconds(60.0)
 MOST_CRASHES = 100  # that the mind remembers
 LARGEST = 2**31 - 1  # what an int of the kernel holds
 MOST_WORKERS = 4000
+MOST_SURGE = MOST_WORKERS // 4  # workers beyond those, while some are replaced
 DEFAULT_THREADS = 64
 HARD_AFTER_SOFT = 5.0  # seconds that an interrupted request has to end, unless request_hard is set
 DEFAULT_CHILDREN = 40  # socketserver.ForkingMixIn.max_children
@@ -98,6 +99,12 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     refork_after: int = 0
     emergency_crashes: int = 0
     emergency_window: Seconds = DEFAULT_EMERGENCY_WINDOW
+    max_age: Seconds = Seconds(0.0)
+    max_age_jitter: Seconds = Seconds(0.0)
+    memory_soft: Bytes = Bytes(0)
+    memory_hard: Bytes = Bytes(0)
+    memory_measure: Literal["uss", "pss"] = "uss"
+    max_surge: int | None = None
     chdir: str = ""
     pythonpath: tuple[str, ...] = ()
     worker_start: str = ""
@@ -111,7 +118,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(f"{setting}: {text!r} is not MODULE:NAME, as {example}")
         self._settle_mode()
         self._settle_limits()
-        self._refuse_no_window()
+        self._refuse_what_never_comes()
         self._settle_bind()
         for name, least, most in _RANGES:
             number = getattr(self, name)
@@ -204,9 +211,15 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         if self.request_slow and self.request_hard and self.request_slow >= self.request_hard:
             what = f"{self.request_slow:g} s is not less than request_hard, which is {self.request_hard:g} s"
             raise ValueError(f"request_slow: {what}; make it shorter, or leave it out")
+        if 0 < self.memory_hard < self.memory_soft:
+            what = f"{self.memory_hard} is less than memory_soft, which is {self.memory_soft}"
+            raise ValueError(f"memory_hard: {what}; raise it, or leave it out")
 
-    def _refuse_no_window(self) -> None:
-        """:raises ValueError: crashes are to be counted, and in no time."""
+    def _refuse_what_never_comes(self) -> None:
+        """:raises ValueError: no worker can serve so many requests, or crashes are to be counted in no time."""
+        if 0 < self.max_requests <= self.refork_after:
+            what = f"{self.refork_after} is not less than max_requests, which is {self.max_requests}"
+            raise ValueError(f"refork_after: {what}; a worker that is worn out is not chosen; lower it")
         if self.emergency_crashes and not self.emergency_window:
             remedy = "write how long it is, as 1m, or leave emergency_crashes out"
             raise ValueError(f"emergency_window: 0 is no time in which crashes could be counted; {remedy}")
@@ -229,6 +242,16 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     def is_sized(self) -> bool:
         """Whether the pool sizes itself."""
         return self.max_workers is not None and self.min_workers != self.max_workers
+
+    @property
+    def limits_memory(self) -> bool:
+        """Whether a worker may be too heavy."""
+        return bool(self.memory_soft or self.memory_hard)
+
+    @property
+    def weighs(self) -> bool:
+        """Whether anything depends on what processes weigh."""
+        return self.limits_memory or self.memory_budget is not None
 
     @property
     def bounds(self) -> tuple[int, int]:
@@ -277,6 +300,7 @@ _RANGES = (
     ("min_spare", 0, MOST_WORKERS),
     ("max_spare", 0, MOST_WORKERS),
     ("memory_budget", 1, LARGEST_SIZE),
+    ("max_surge", 1, MOST_SURGE),
     ("threads", 1, MOST_AT_ONCE),
     ("children", 1, MOST_AT_ONCE),
     ("emergency_crashes", 0, MOST_CRASHES),
@@ -423,7 +447,7 @@ def _read(name: str, value: Any, kind: Any, place: str) -> Any:
     try:
         if Seconds in (kind, *get_args(kind)):
             return parse_seconds(value)
-        if Bytes in get_args(kind):
+        if Bytes in (kind, *get_args(kind)):
             return parse_bytes(value)
         return msgspec.convert(value, kind, strict=not isinstance(value, str))
     except msgspec.ValidationError:

@@ -106,6 +106,17 @@ class RequestStatus(msgspec.Struct, frozen=True, kw_only=True):
     label: str = ""
 
 
+class MemoryStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker used when it was last weighed.
+
+    :param measure: ``uss``, what it has alone, or ``pss``, its share of what others have as well.
+    """
+
+    bytes: int
+    measure: str
+    ago_seconds: float
+
+
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One worker.
 
@@ -113,7 +124,9 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     :param state: ``starting``, ``idle``, ``busy``, ``retiring``, ``expelled`` (for a request beyond the hard limit) or
         ``killed``.
     :param state_seconds: since it is that; busy and idle count as one.
+    :param age_seconds: since it became ready; ``None`` before that.
     :param requests: it has served, ``errors`` those of them that raised.
+    :param memory: where anything depends on what it weighs, and it was weighed.
     :param why: it retires or was killed.
     """
 
@@ -122,9 +135,11 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
     state: str
     state_seconds: float
+    age_seconds: float | None = None
     requests: int = 0
     errors: int = 0
     current: list[RequestStatus] = []
+    memory: MemoryStatus | None = None
     why: str = ""
 
 

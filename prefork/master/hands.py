@@ -13,18 +13,19 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from prefork.config.settings import MOST_WORKERS, Service
-from prefork.master.meter import LOOK, Meter, Scale
+from prefork.config.settings import MOST_SURGE, MOST_WORKERS, Service
+from prefork.master.meter import LOOK, Meter
+from prefork.master.scale import Scale
 from prefork.pool import events
-from prefork.pool.records import Door, Load, Policy, Pool, Reading, State
+from prefork.pool.records import Door, Load, Policy, Pool, Reading, State, Worker
 from prefork.pool.rules import Readings
-from prefork.report.status import NONE_YET, Figures, View
+from prefork.report.status import NONE_YET, Figures, View, Weighed
 from prefork.system import draining, kick, queues, slots, sockets
 from prefork.system.handover import Handover
 from prefork.system.wakeup import Poller
 from prefork.worker.protocol import Fork
 
-SLOTS = MOST_WORKERS + MOST_WORKERS // 4 + 1  # the ceiling and its surge; pages nobody touches cost nothing
+SLOTS = MOST_WORKERS + MOST_SURGE + 1  # the ceiling and its surge; pages nobody touches cost nothing
 LANES = 64  # at least so many requests a worker may serve at once, so that a reload may raise a lower setting
 
 
@@ -82,6 +83,7 @@ class Hands:
     """The kernel's side of one service.
 
     :param is_lent: the listeners belong to somebody who may go on with them after a stop.
+    :param scale: ``None`` where no setting asks what processes weigh.
     """
 
     name: str
@@ -89,6 +91,7 @@ class Hands:
     listeners: list[sockets.Listener]
     board: slots.Scoreboard
     is_lent: bool = False
+    scale: Scale | None = None
     kick: int = field(default_factory=kick.create)
     molds: dict[int, Mold] = field(default_factory=dict)
     pipes: set[NoticePipe] = field(default_factory=set)
@@ -97,7 +100,6 @@ class Hands:
     settled: int = 0  # the generation that serves; 0 until one does
     lines: dict[int, slots.Slot] = field(default_factory=dict)  # of the scoreboard, by slot
     meter: Meter = field(default_factory=Meter)
-    scale: Scale = field(default_factory=Scale)
     heeds_clients: bool = False  # our listeners are in the poller
     handover: Handover = field(default_factory=Handover)
     call: Call | None = None  # that is not answered yet
@@ -118,7 +120,7 @@ class Hands:
             drain=settings.graceful_timeout,
             quick=settings.quick_timeout,
             boot=self.settings.boot_timeout,
-            max_requests=settings.max_requests,
+            max_surge=settings.max_surge,
             timeout=settings.timeout or None,
             request_slow=settings.request_slow or None,
             request_hard=settings.request_hard or None,
@@ -157,8 +159,13 @@ class Hands:
     @property
     def looks_every(self) -> float | None:
         """Seconds within which a worker that became busy has to be seen; ``None`` where no rule asks."""
-        limits = [self.policy.shortest, LOOK if self._serving.is_sized else None]
+        limits = [self.policy.shortest, LOOK if self._serving.is_sized or self._limits_memory else None]
         return min((limit for limit in limits if limit is not None), default=None)
+
+    @property
+    def _limits_memory(self) -> bool:
+        """Whether any worker may be too heavy, of whatever generation."""
+        return any(settings.limits_memory for settings in self.loads.values())
 
     def read(self, pool: Pool, now: float) -> Readings:
         """What the scoreboard and the kernel's tables say now, as far as a setting makes a rule ask for it."""
@@ -167,7 +174,28 @@ class Hands:
         if counts or self.looks_every is not None:
             readings = self.read_slots(pool, now)
         handshakes = self._count_handshakes() if pool.door is Door.REFUSING else 0
-        return Readings(readings, handshakes, self._read_load(pool, readings, now))
+        memory = self._weigh(pool, readings, now)
+        return Readings(readings, handshakes, self._read_load(pool, readings, now), memory)
+
+    def _weigh(self, pool: Pool, readings: Mapping[int, Reading], now: float) -> Mapping[int, tuple[int, ...]]:
+        """Weigh a few of those who may weigh something else than before; what is known of all, by slot."""
+        if self.scale is None:
+            return {}
+        served: dict[int, int | None] = {}
+        for slot, reading in readings.items():
+            if (pid := pool.workers[slot].pid) is not None:
+                served[pid] = reading.requests if reading.busy_since is None else None
+        self.scale.look(served, [mold.pid for mold in self.molds.values()], now)
+        return self.weights(pool, readings)
+
+    def weights(self, pool: Pool, readings: Mapping[int, Reading]) -> Mapping[int, tuple[int, ...]]:
+        """What is known of those that were read, by slot."""
+        return {slot: self._samples(pool.workers[slot]) for slot in readings} if self.scale is not None else {}
+
+    def _samples(self, worker: Worker) -> tuple[int, ...]:
+        if self.scale is None or worker.pid is None:
+            return ()
+        return self.scale.samples(worker.pid, worker.memory.measure)
 
     def read_slots(self, pool: Pool, now: float) -> dict[int, Reading]:
         """What the scoreboard says now of every worker that may have requests."""
@@ -194,9 +222,10 @@ class Hands:
         load = self.meter.read(pool, readings, queued, settings.worker_idle_timeout or 0.0, now)
         if settings.memory_budget is None:
             return load
-        workers = (child.pid for child in self.children.values())
-        molds = (mold.pid for mold in self.molds.values())
-        return replace(load, affordable=self.scale.affordable(settings.memory_budget, workers, molds, now))
+        assert self.scale is not None, "made where there is a budget"
+        workers = [child.pid for child in self.children.values()]
+        molds = [mold.pid for mold in self.molds.values()]
+        return replace(load, affordable=self.scale.affordable(settings.memory_budget, workers, molds))
 
     def heed_clients(self, load: Load | None, pool: Pool, poller: Poller) -> None:
         """Let the first client wake the master, while no worker is wanted that it could wake.
@@ -228,7 +257,16 @@ class Hands:
     def view(self, pool: Pool) -> View:
         """What a snapshot is made from."""
         binds = tuple(str(listener.address) for listener in self.listeners)
-        return View(pool, self.loads.get(self.settled, self.settings), binds, self.line, self.past)
+        return View(pool, self.loads.get(self.settled, self.settings), binds, self.line, self.past, self._weight)
+
+    def _weight(self, worker: Worker) -> Weighed | None:
+        """What the worker weighed last."""
+        samples = self._samples(worker)
+        if not samples:
+            return None
+        assert self.scale is not None, "it gave the samples"
+        assert worker.pid is not None, "so did it"
+        return Weighed(samples[-1], worker.memory.measure, self.scale.weighed_at(worker.pid))
 
     def settle(self, generation: int) -> None:
         """The generation serves: its settings hold from now on, and those before it are forgotten."""

@@ -240,9 +240,9 @@ class Master:
 
         :returns: why it was refused, or nothing.
         """
-        pool, moment = self._pools[name], now()
-        slots = self._hands[name].read_slots(pool, moment)
-        choice = reforking.choose(pool, slots, moment)
+        pool, hands, moment = self._pools[name], self._hands[name], now()
+        slots = hands.read_slots(pool, moment)
+        choice = reforking.choose(pool, slots, hands.weights(pool, slots), moment)
         if isinstance(choice, str):
             return choice
         requests = slots[choice.slot].requests

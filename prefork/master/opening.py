@@ -17,6 +17,7 @@ from prefork.control.messages import address_of
 from prefork.control.server import BACKLOG, Server
 from prefork.errors import BindError, NameTakenError, UsageError
 from prefork.master.hands import LANES, SLOTS, Hands
+from prefork.master.scale import scale_for
 from prefork.system import sockets
 from prefork.system.logfile import LogFile, set_up
 from prefork.system.slots import Scoreboard
@@ -96,7 +97,8 @@ def open_all(settings: Instance) -> Iterator[dict[str, Hands]]:
     with contextlib.ExitStack() as undo:
         all_hands: dict[str, Hands] = {}
         for name, service in settings.service.items():
-            hands = Hands(name, service, [], Scoreboard.create(SLOTS, max(LANES, *service.at_once)))
+            board = Scoreboard.create(SLOTS, max(LANES, *service.at_once))
+            hands = Hands(name, service, [], board, scale=scale_for(service))
             undo.callback(hands.close_listeners)
             undo.callback(hands.remove_paths)
             for address in service.addresses:
@@ -139,6 +141,8 @@ def refuse_restarts(before: Instance, after: Instance) -> None:
     for name, service in after.service.items():
         if service.bind != before.service[name].bind or service.backlog != before.service[name].backlog:
             raise UsageError(f"[service.{name}] changes its bind or backlog; restart for it in this version")
+        if service.weighs and not before.service[name].weighs:
+            raise UsageError(f"[service.{name}] limits memory, which it did not before; restart for it in this version")
         room = max(LANES, *before.service[name].at_once)
         if max(service.at_once) > room:
             raise UsageError(f"[service.{name}] wants more than {room} requests at once in a worker; restart for it")

@@ -11,11 +11,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from prefork.config.settings import Service
 from prefork.master import reforking
 from prefork.master.hands import Child, Events, Hands, Machine
 from prefork.pool import events, orders
+from prefork.pool.records import MemoryLimits
 from prefork.system import draining, processes, slots
 from prefork.worker.protocol import DUMP_STACKS, READ_YOUR_ORDERS, Fork, OrderCell
+
+MEMORY_JITTER = 0.05  # of a limit
 
 now = time.monotonic
 # what is ordered because time is up
@@ -80,8 +84,8 @@ def _size_pool(order: orders.SizePool, hands: Hands, machine: Machine) -> Events
 
 def _spawn_worker(order: orders.SpawnWorker, hands: Hands, machine: Machine) -> Events:
     settings = hands.loads[order.generation]
-    jitter = random.randint(0, settings.max_requests_jitter)
-    max_requests = settings.max_requests + jitter if settings.max_requests else 0
+    max_requests = settings.max_requests and settings.max_requests + random.randint(0, settings.max_requests_jitter)
+    max_age = settings.max_age and settings.max_age + random.uniform(0, settings.max_age_jitter)
     ordered = events.WorkerOrdered(
         at=now(),
         slot=order.slot,
@@ -89,12 +93,20 @@ def _spawn_worker(order: orders.SpawnWorker, hands: Hands, machine: Machine) -> 
         generation=order.generation,
         cause=order.cause,
         max_requests=max_requests,
+        max_age=max_age,
+        memory=_memory_limits(settings),
     )
     cells = hands.line(order.slot).orders
     cells[slots.PHASE] = OrderCell.SERVE
     cells[slots.INTERRUPT] = cells[slots.STACKS] = cells[slots.STACKS_OF] = 0
     fork = Fork(order.slot, order.order, max_requests)
     return [ordered, *machine.molding.fork(order.generation, fork, hands, machine)]
+
+
+def _memory_limits(settings: Service) -> MemoryLimits:
+    """A worker's own, up to a twentieth lower: a limit of memory is a most, and siblings shall not reach it at once."""
+    part = 1 - random.uniform(0, MEMORY_JITTER)
+    return MemoryLimits(int(settings.memory_soft * part), int(settings.memory_hard * part), settings.memory_measure)
 
 
 def _retire_worker(order: orders.RetireWorker, hands: Hands, machine: Machine) -> Events:

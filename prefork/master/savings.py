@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from prefork.pool import events
 from prefork.pool.records import Pool
-from prefork.system import memory
+from prefork.system.smaps import proportional_bytes
 
 TURN = 0.002  # seconds that weighing may take between two looks at everything else
 MEBIBYTE = 1 << 20
@@ -31,7 +31,7 @@ class Sum:
     def go_on(self) -> None:
         until = now() + TURN
         while self._left:
-            self.size += memory.proportional_bytes(self._left.pop()) or 0
+            self.size += proportional_bytes(self._left.pop()) or 0
             if now() >= until:
                 return
 

@@ -6,7 +6,7 @@ Whatever names a worker carries slot and order, so that news of an incarnation l
 from msgspec import Struct
 
 from prefork.pool.orders import Cause
-from prefork.pool.records import Bounds, Phase
+from prefork.pool.records import Bounds, MemoryLimits, Phase
 
 
 class Event(Struct, frozen=True, kw_only=True):
@@ -147,12 +147,14 @@ class WorkerEvent(Event, frozen=True, kw_only=True):
 
 
 class WorkerOrdered(WorkerEvent, frozen=True, kw_only=True):
-    """:param max_requests: this worker's limit, jitter included.
+    """:param max_requests: this worker's limit, jitter included; so are ``max_age``, in seconds, and ``memory``.
     :param cause: what the order was for, see ``orders.Cause``."""
 
     generation: int
     cause: Cause
     max_requests: int = 0
+    max_age: float = 0.0
+    memory: MemoryLimits = MemoryLimits()
 
 
 class WorkerNotForked(WorkerEvent, frozen=True, kw_only=True):

@@ -15,11 +15,13 @@ class Trouble(Struct, frozen=True):
 
     :param failures: of this kind, in a row.
     :param next_try: the moment of the next attempt; one in the past is under way.
+    :param ends_at: when it is over if nothing else happens; ``None`` where only news can end it.
     """
 
     why: str
     failures: int
     next_try: float
+    ends_at: float | None = None
 
 
 def trouble(pool: Pool, now: float) -> Trouble | None:
@@ -28,11 +30,12 @@ def trouble(pool: Pool, now: float) -> Trouble | None:
         return None
     owed = pool.backoff
     if now < owed.refused_until:
-        return Trouble("the machine refuses to fork", owed.refusals, owed.refused_until)
+        return Trouble("the machine refuses to fork", owed.refusals, owed.refused_until, owed.refused_until)
     mold = pool.generations.get(pool.serving)
     if mold is not None and mold.stage in (Stage.LOST, Stage.BROKEN):
         return Trouble(f"no worker can be replaced: {mold.why}", mold.losses, mold.since + backoff.delay(mold.losses))
-    is_recent = now < owed.failed_at + backoff.delay(owed.failures) + PROVEN_AFTER_SECONDS
-    if owed.failures > 1 and (owed.crashed or is_recent):
-        return Trouble("its workers die before they have proven themselves", owed.failures, backoff.next_try(owed))
+    proven_at = owed.failed_at + backoff.delay(owed.failures) + PROVEN_AFTER_SECONDS
+    if owed.failures > 1 and (owed.crashed or now < proven_at):
+        why, ends_at = "its workers die before they have proven themselves", None if owed.crashed else proven_at
+        return Trouble(why, owed.failures, backoff.next_try(owed), ends_at)
     return None

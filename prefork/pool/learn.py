@@ -202,6 +202,8 @@ def _worker_ordered(pool: Pool, event: events.WorkerOrdered) -> Pool:
         since=event.at,
         ordered_at=event.at,
         max_requests=event.max_requests,
+        max_age=event.max_age,
+        memory=event.memory,
     )
     owed, count = pool.backoff, pool.wanted.count
     if event.cause == Cause.CRASHED:

@@ -59,7 +59,7 @@ class Policy(Struct, frozen=True):
     :param drain: seconds a retiring worker has to finish its request.
     :param quick: seconds a quick stop leaves.
     :param boot: seconds from the order to ready, for a mold as for a worker.
-    :param max_requests: recycle a worker after as many, before jitter; 0 is never.
+    :param max_surge: how many workers may be replaced at a time; ``None`` is a quarter of those wanted.
     :param timeout: seconds after which a request is interrupted; ``None`` is never.
     :param request_slow: seconds after which the log tells where a request is; ``None`` is never.
     :param request_hard: seconds after which a request costs its worker the life; ``None`` is never.
@@ -74,7 +74,7 @@ class Policy(Struct, frozen=True):
     drain: float = 30.0
     quick: float = 1.0
     boot: float = 60.0
-    max_requests: int = 0
+    max_surge: int | None = None
     timeout: float | None = None
     request_slow: float | None = None
     request_hard: float | None = None
@@ -90,6 +90,10 @@ class Policy(Struct, frozen=True):
         """The first limit that a request meets; ``None`` where it has none."""
         limits = (self.timeout, self.request_slow, self.request_hard)
         return min((limit for limit in limits if limit is not None), default=None)
+
+    def surge(self, count: int) -> int:
+        """How many workers beyond ``count`` wanted ones a replacement may use for a while."""
+        return self.max_surge or max(1, count // 4)
 
 
 class Bounds(NamedTuple):
@@ -137,6 +141,19 @@ class Wanted(Struct, frozen=True):
         return self.configured.moved(self.scaled)
 
 
+class MemoryLimits(Struct, frozen=True):
+    """What a worker may use, its jitter included, in bytes; 0 is no limit.
+
+    :param soft: beyond it, it is replaced.
+    :param hard: beyond it, it is killed.
+    :param measure: ``uss``, what it has alone, or ``pss``, its share of what others have as well.
+    """
+
+    soft: int = 0
+    hard: int = 0
+    measure: str = "uss"
+
+
 class Worker(Struct, frozen=True):
     """One worker process.
 
@@ -144,6 +161,8 @@ class Worker(Struct, frozen=True):
     :param since: when it entered its state.
     :param pid: ``None`` until it is born.
     :param max_requests: its own limit, jitter included; 0 is none.
+    :param max_age: seconds that it may serve, likewise.
+    :param memory: likewise.
     :param why: in ``RETIRING``, ``EXPELLED`` and ``KILLED``, the reason.
     :param interrupted: of its requests, those up to this number were to be interrupted when it was last told so.
     :param told_slow: of its requests, those up to this number were told of as slow.
@@ -161,6 +180,8 @@ class Worker(Struct, frozen=True):
     ready_at: float | None = None
     pid: int | None = None
     max_requests: int = 0
+    max_age: float = 0.0
+    memory: MemoryLimits = MemoryLimits()
     why: str = ""
     interrupted: int = 0
     interrupted_at: float = 0.0
@@ -380,20 +401,9 @@ class Pool(Struct, frozen=True):
         """The generation workers should be of, also while its mold is lost: it answers for deaths."""
         return self.target or self.serving or self.coming or 0
 
-    @property
-    def surge(self) -> int:
-        """How many workers beyond the wanted count a replacement may use for a while."""
-        return max(1, self.wanted.count // 4)
-
 
 def is_proven(worker: Worker, requests: int, now: float) -> bool:
     """Whether the worker has shown that it works: ten seconds ready, or ten requests."""
     if worker.ready_at is None:
         return False
     return requests >= PROVEN_AFTER_REQUESTS or now - worker.ready_at >= PROVEN_AFTER_SECONDS
-
-
-def is_worn_out(worker: Worker, readings: Mapping[int, Reading]) -> bool:
-    """Whether the worker has served as many requests as it should."""
-    reading = readings.get(worker.slot)
-    return bool(worker.max_requests and reading and reading.requests >= worker.max_requests)

@@ -7,11 +7,9 @@ Invariant: a worker is called only while more are ready than wanted, and no othe
 Read next: ``rules.py``, where its step is a rule; ``prefork/worker/promotion.py``, the worker's side.
 """
 
-from collections.abc import Mapping
-
 from msgspec.structs import replace
 
-from prefork.pool import events, health
+from prefork.pool import events, health, recycling
 from prefork.pool.orders import AbandonRefork, AskRefork, CallWorker, Step
 from prefork.pool.records import (
     Generation,
@@ -24,25 +22,27 @@ from prefork.pool.records import (
     Worker,
     is_proven,
 )
+from prefork.pool.recycling import Memory, Slots
 
-Slots = Mapping[int, Reading]
 _IDLE = Reading()
 
 
 # what is to be done
 
 
-def next_step(pool: Pool, slots: Slots, policy: Policy, now: float) -> Step | None:
-    """:param slots: what the scoreboard says of each slot."""
+def next_step(pool: Pool, slots: Slots, memory: Memory, policy: Policy, now: float) -> Step | None:
+    """:param slots: what the scoreboard says of each slot, and ``memory`` what its worker weighed lately."""
     if pool.is_stopping:
         return None
     if pool.refork is None:
-        return _begin(pool, slots, policy, now)
+        return _begin(pool, slots, memory, policy, now)
     refork, worker = pool.refork, pool.workers.get(pool.refork.slot)
     if worker is None or not refork.means(worker) or worker.state is not State.READY:
         return Step(AbandonRefork(refork.generation, "the worker chosen is gone"), now)
     if pool.wanted.generation > pool.last_generation:
         return Step(AbandonRefork(refork.generation, "newer code is asked for"), now)
+    if (trouble := health.trouble(pool, now)) is not None:  # nobody is replaced then who need not be
+        return Step(AbandonRefork(refork.generation, f"it is degraded: {trouble.why}"), now)
     if refork.called_at is not None:
         why = f"worker {refork.slot} did not come to rest within {policy.drain:g} s"
         return Step(AbandonRefork(refork.generation, why), pool.counts_from(refork.called_at, worker) + policy.drain)
@@ -52,20 +52,23 @@ def next_step(pool: Pool, slots: Slots, policy: Policy, now: float) -> Step | No
     return Step(AbandonRefork(refork.generation, why), pool.counts_from(refork.asked_at) + policy.boot)
 
 
-def _begin(pool: Pool, slots: Slots, policy: Policy, now: float) -> Step | None:
+def _begin(pool: Pool, slots: Slots, memory: Memory, policy: Policy, now: float) -> Step | None:
     """Where it is configured: as soon as a worker has served enough, once for each generation that can."""
     enough = policy.refork_after
     if not enough or pool.unfit == pool.serving or all(reading.requests < enough for reading in slots.values()):
         return None
-    choice = choose(pool, slots, now)
+    choice = choose(pool, slots, memory, now)
     if isinstance(choice, str):
         return None
     requests = slots.get(choice.slot, _IDLE).requests
     return Step(AskRefork(choice.slot, choice.order, requests), now) if requests >= enough else None
 
 
-def choose(pool: Pool, slots: Slots, now: float) -> Worker | str:
-    """The worker that has served the most, or why there is none to become a mold now."""
+def choose(pool: Pool, slots: Slots, memory: Memory, now: float) -> Worker | str:
+    """The worker that has served the most, or why there is none to become a mold now.
+
+    One that is worn out is none: what it is to be rid of, all others would inherit.
+    """
     if pool.is_stopping:
         return "the instance is stopping"
     if not pool.serving:
@@ -76,15 +79,17 @@ def choose(pool: Pool, slots: Slots, now: float) -> Worker | str:
         return f"generation {pool.coming or pool.wanted.generation} is being brought in; ask again when it serves"
     trouble = health.trouble(pool, now)
     if trouble is not None:
-        return f"it is degraded, {trouble.why}; ask again when it is healthy"
-    requests = {worker.slot: slots.get(worker.slot, _IDLE).requests for worker in pool.in_state(State.READY)}
+        return f"it is degraded: {trouble.why}; ask again when it is healthy"
+    worn = recycling.worn_out(pool, slots, memory, now)
+    fit = [worker for worker in pool.in_state(State.READY) if worker.slot not in worn]
+    requests = {worker.slot: slots.get(worker.slot, _IDLE).requests for worker in fit}
     proven = [
         worker
-        for worker in pool.in_state(State.READY)
+        for worker in fit
         if worker.generation == pool.serving and worker.pid and is_proven(worker, requests[worker.slot], now)
     ]
     if not proven:
-        return "no worker has proven itself yet; ask again after ten seconds, or ten requests"
+        return "no worker that is not worn out has proven itself yet; ask again after ten seconds, or ten requests"
     return max(proven, key=lambda worker: (requests[worker.slot], -worker.slot))
 
 

@@ -7,11 +7,13 @@ Invariants: ready workers are retired only while more are ready than wanted; for
 and never make more than wanted plus surge.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 
 from msgspec import Struct
 
-from prefork.pool import backoff, emergency, reforking, sizing
+from prefork.pool import backoff, emergency, recycling, reforking, sizing
 from prefork.pool.orders import (
     AbandonGeneration,
     Cause,
@@ -35,7 +37,7 @@ from prefork.pool.orders import (
     StartMold,
     TellSlowRequests,
 )
-from prefork.pool.records import Door, Generation, Load, Phase, Policy, Pool, Reading, Stage, State, Worker, is_worn_out
+from prefork.pool.records import Door, Generation, Load, Phase, Policy, Pool, Reading, Stage, State, Worker
 
 FIRST_TRIES = 3  # deaths before ready, one attempt each, before a generation is given up
 MOST_UNBORN = 64  # orders under way at once: the mold's socket pair holds at least as many
@@ -49,17 +51,24 @@ class Later(Struct, frozen=True):
     at: float
 
 
-class Readings(Struct, frozen=True):
+class Readings(Struct, frozen=True, dict=True):
     """What is true now and in no record.
 
     :param slots: what the scoreboard says.
     :param handshakes: TCP handshakes under way on our listeners.
     :param load: of a pool that sizes itself; ``None`` of a fixed one.
+    :param memory: by slot, the last samples of what its worker uses, in bytes, the newest last; where it was weighed.
     """
 
     slots: Mapping[int, Reading]
     handshakes: int = 0
     load: Load | None = None
+    memory: Mapping[int, tuple[int, ...]] = MappingProxyType({})
+
+    @functools.cached_property
+    def oldest(self) -> float | None:
+        """When the oldest request under way began: as long as that is within a limit, all are."""
+        return min((r.busy_since for r in self.slots.values() if r.busy_since is not None), default=None)
 
 
 Wish = Order | Later
@@ -97,7 +106,7 @@ def _is_failed(pool: Pool, generation: Generation) -> bool:
 
 def refork(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
     """Let a worker that has served much become the mold of the next generation, once it has a successor."""
-    step = reforking.next_step(pool, readings.slots, policy, now)
+    step = reforking.next_step(pool, readings.slots, readings.memory, policy, now)
     if step is not None:
         yield from _at(step.due, now, step.order)
 
@@ -201,6 +210,14 @@ def _limits(pool: Pool, worker: Worker, policy: Policy) -> list[tuple[float, str
     return limits
 
 
+def kill_swollen(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Kill a worker beyond its hard limit of memory, in trouble as well: it is the machine that is in danger."""
+    if not readings.memory:
+        return
+    for worker, why in recycling.swollen(_running(pool, State.READY, State.RETIRING), readings.memory):
+        yield KillWorker(worker.slot, worker.order, why)
+
+
 def end_leftovers(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
     """Give the children of a dead worker the time it would have had to finish its requests, and kill them then."""
     for leftover in pool.leftovers.values():
@@ -221,7 +238,10 @@ def _running(pool: Pool, *states: State) -> list[Worker]:
 
 def interrupt_stuck(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
     """Interrupt requests that exceed the soft limit, and again as long as they last: one may be where none can be."""
-    if policy.timeout is None:
+    if policy.timeout is None or readings.oldest is None:
+        return
+    if now < (due := readings.oldest + policy.timeout):
+        yield Later(due)
         return
     for worker in _running(pool, State.READY, State.RETIRING):
         reading = readings.slots.get(worker.slot)
@@ -237,7 +257,10 @@ def interrupt_stuck(pool: Pool, readings: Readings, policy: Policy, now: float) 
 
 def tell_slow(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
     """Tell once of each request that is slow, and where it is."""
-    if policy.request_slow is None:
+    if policy.request_slow is None or readings.oldest is None:
+        return
+    if now < (due := readings.oldest + policy.request_slow):
+        yield Later(due)
         return
     for worker in _running(pool, State.READY, State.RETIRING):
         reading = readings.slots.get(worker.slot)
@@ -253,7 +276,10 @@ def tell_slow(pool: Pool, readings: Readings, policy: Policy, now: float) -> Ite
 
 def expel_stuck(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
     """Tell a worker to leave whose request exceeds the hard limit; what it can still finish, it has a moment for."""
-    if policy.request_hard is None:
+    if policy.request_hard is None or readings.oldest is None:
+        return
+    if now < (due := readings.oldest + policy.request_hard):
+        yield Later(due)
         return
     why = f"a request exceeded the hard limit of {policy.request_hard:g} s"
     for worker in _running(pool, State.READY, State.RETIRING):
@@ -285,10 +311,14 @@ def spawn_missing(pool: Pool, readings: Readings, policy: Policy, now: float) ->
     target = pool.target
     if pool.is_stopping or target is None:
         return
+    next_worn = recycling.next_worn(pool, readings.slots, readings.memory, now)
+    if next_worn is not None:
+        yield Later(next_worn)
+    worn = recycling.worn_out(pool, readings.slots, readings.memory, now)
     living = pool.but_called(pool.in_state(State.STARTING, State.READY))
-    kept = pool.but_chosen([w for w in living if w.generation == target and not is_worn_out(w, readings.slots)])
+    kept = pool.but_chosen([w for w in living if w.generation == target and w.slot not in worn])
     gap = max(0, pool.wanted.count - len(living))
-    room = pool.wanted.count + pool.surge - len(pool.workers)
+    room = pool.wanted.count + policy.surge(pool.wanted.count) - len(pool.workers)
     wanted = max(gap, min(pool.wanted.count - len(kept), room))
     wanted = min(wanted, MOST_UNBORN - sum(w.pid is None for w in living))
     if wanted <= 0:
@@ -322,18 +352,19 @@ def retire_surplus(pool: Pool, readings: Readings, policy: Policy, now: float) -
     if surplus <= 0:
         return
     newest = pool.newest
+    worn = recycling.worn_out(pool, readings.slots, readings.memory, now)
 
     def worth(worker: Worker) -> tuple[bool, bool, bool, int]:
         reading = readings.slots.get(worker.slot)
         is_busy = reading is not None and reading.busy_since is not None
-        return worker.generation == newest, not is_worn_out(worker, readings.slots), is_busy, -worker.slot
+        return worker.generation == newest, worker.slot not in worn, is_busy, -worker.slot
 
     tellable = [worker for worker in ready if worker.pid is not None]  # "ready" may overtake "born"
     for worker in sorted(tellable, key=worth)[:surplus]:
         if worker.generation != newest:
             why = f"generation {newest} replaces it"
-        elif is_worn_out(worker, readings.slots):
-            why = f"it has served {worker.max_requests} requests"
+        elif worker.slot in worn:
+            why = recycling.why_worn(worker, worn[worker.slot], readings.memory, now)
         else:
             why = f"workers wanted: {pool.wanted.count}"
         yield RetireWorker(worker.slot, worker.order, why)
@@ -387,6 +418,7 @@ RULES: tuple[Rule, ...] = (
     start_mold,
     look_after_standing,
     kill_overdue,
+    kill_swollen,
     end_leftovers,
     expel_stuck,
     dump_expelled,

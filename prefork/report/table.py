@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from prefork.control.messages import ServiceStatus, Snapshot, WorkerStatus
 
-_HEAD = ("slot", "pid", "gen", "state", "for", "requests", "errors", "now")
-_LEFT = {3, 7}  # columns of text; numbers stand to the right
+_HEAD = ("slot", "pid", "gen", "state", "for", "requests", "errors", "memory", "now")
+_LEFT = {"state", "now"}  # columns of text; numbers stand to the right
 SHOWN_AT_ONCE = 3  # requests of one worker
 
 
@@ -18,7 +18,7 @@ def lines(snapshot: Snapshot, workers: Mapping[str, Sequence[WorkerStatus]]) -> 
     for service in snapshot.services:
         yield ""
         yield from _tell_service(service)
-        yield from _align([_HEAD, *map(_row, workers.get(service.name, ()))])
+        yield from _align(list(_rows(workers.get(service.name, ()))))
 
 
 def _tell_service(service: ServiceStatus) -> Iterator[str]:
@@ -52,12 +52,19 @@ def _others(service: ServiceStatus) -> list[tuple[int, str]]:
     return [(service.busy, "busy"), (service.starting, "starting"), (service.retiring, "retiring"), orphaned]
 
 
+def _rows(workers: Sequence[WorkerStatus]) -> Iterator[tuple[str, ...]]:
+    hidden = None if any(worker.memory for worker in workers) else _HEAD.index("memory")
+    for row in (_HEAD, *map(_row, workers)):
+        yield tuple(cell for column, cell in enumerate(row) if column != hidden)
+
+
 def _row(worker: WorkerStatus) -> tuple[str, ...]:
     doing = [f"{r.peer} #{r.number} for {age(r.age_seconds)} {r.label}".rstrip() for r in worker.current]
     if len(doing) > SHOWN_AT_ONCE:
         doing = [*doing[:SHOWN_AT_ONCE], f"and {len(doing) - SHOWN_AT_ONCE} more"]
     pid = "-" if worker.pid is None else str(worker.pid)
-    figures = (str(worker.requests), str(worker.errors))
+    memory = f"{worker.memory.bytes / 2**20:.1f}M" if worker.memory else "-"
+    figures = (str(worker.requests), str(worker.errors), memory)
     now = _plain(", ".join(doing) or worker.why)
     return str(worker.slot), pid, str(worker.generation), worker.state, age(worker.state_seconds), *figures, now
 
@@ -65,8 +72,8 @@ def _row(worker: WorkerStatus) -> tuple[str, ...]:
 def _align(rows: list[tuple[str, ...]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        pairs = zip(row, widths, strict=True)
-        cells = [cell.ljust(width) if n in _LEFT else cell.rjust(width) for n, (cell, width) in enumerate(pairs)]
+        columns = zip(rows[0], row, widths, strict=True)
+        cells = [cell.ljust(width) if head in _LEFT else cell.rjust(width) for head, cell, width in columns]
         yield "  " + "  ".join(cells).rstrip()
 
 

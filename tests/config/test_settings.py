@@ -82,6 +82,13 @@ WRONG_SERVICE: list[tuple[str, object, str]] = [
     ("refork_after", -5, "0 or more"),
     ("emergency_crashes", 101, "between 0 and 100"),
     ("emergency_window", "soon", "30s"),
+    ("max_age", "old", "30s"),
+    ("max_age_jitter", -1, "30s"),
+    ("memory_soft", "much", "256MiB"),
+    ("memory_hard", -5, "256MiB"),
+    ("memory_measure", "rss", "uss, pss"),
+    ("max_surge", 0, "between 1 and 1000"),
+    ("max_surge", "half", "whole number"),
     ("chdir", 3, "text"),
     ("pythonpath", "lib", "list"),
     ("pythonpath", [3], "text"),
@@ -271,12 +278,30 @@ def test_the_hard_limit_follows_the_soft_one() -> None:
     assert line == f"{PLACE}: request_hard: 9 s is less than timeout, which is 10 s; make it longer, or leave it out"
 
 
+def test_a_worker_becomes_a_mold_before_it_is_worn_out() -> None:
+    """A refork that could never come is a mistake; without a limit of requests there is none."""
+    line = refusal({**GOOD, "refork_after": 1000, "max_requests": 1000}, Service, PLACE)
+    assert "refork_after: 1000 is not less than max_requests, which is 1000;" in line
+    assert convert({**GOOD, "refork_after": 999, "max_requests": 1000}, Service, PLACE).refork_after == 999
+    assert convert({**GOOD, "refork_after": 1000}, Service, PLACE).refork_after == 1000
+
+
 def test_crashes_are_counted_within_some_time() -> None:
     """A window of nothing would never hold one."""
     line = refusal({**GOOD, "emergency_crashes": 3, "emergency_window": 0}, Service, PLACE)
     assert "emergency_window: 0 is no time in which crashes could be counted; write how long" in line
     settings = convert({**GOOD, "emergency_crashes": 3}, Service, PLACE)
     assert (settings.emergency_crashes, settings.emergency_window) == (3, 60.0)
+
+
+def test_the_hard_limit_of_memory_is_no_lower_than_the_soft_one() -> None:
+    """Nobody would be replaced in peace; each alone is a limit."""
+    line = refusal({**GOOD, "memory_soft": "300MiB", "memory_hard": "200MiB"}, Service, PLACE)
+    what = "200MiB is less than memory_soft, which is 300MiB; raise it, or leave it out"
+    assert line == f"{PLACE}: memory_hard: {what}"
+    assert not convert(GOOD, Service, PLACE).weighs
+    for alone in ("memory_soft", "memory_hard"):
+        assert convert({**GOOD, alone: "300MiB"}, Service, PLACE).weighs
 
 
 def test_a_service_is_named_like_an_instance() -> None:

@@ -15,13 +15,15 @@ from typing import TypeVar
 
 from prefork.pool import events, orders, reforking
 from prefork.pool.learn import learn
-from prefork.pool.records import Bounds, Load, Policy, Pool, Reading, State, Wanted, Worker, fixed
+from prefork.pool.records import Bounds, Load, MemoryLimits, Policy, Pool, Reading, State, Wanted, Worker, fixed
+from prefork.pool.recycling import SOFT_SAMPLES
 from prefork.pool.rules import RULES, Decision, Readings, decide
 from prefork.pool.sizing import Window
 
 Told = TypeVar("Told", bound=events.Event | orders.Order)
 Span = tuple[float, float]  # seconds, from and to
 NEVER = float("inf")
+MEMORY_LIMITS = MemoryLimits(soft=100, hard=1000)
 LOOK = 0.25  # seconds from one look at busy workers to the next
 MOST_TURNS = 50_000  # a limit for failure: a history that long never comes to rest
 
@@ -53,6 +55,9 @@ class Code:
     wears: float = 0  # reaches its ``max_requests`` within a life
     declines: float = 0  # to become a mold
     is_deaf_to_calls: float = 0  # answers only when it is called back, or not even then
+    ages: float = 0  # has a ``max_age`` within a life
+    swells: float = 0  # is beyond its soft limit of memory after a life, and stays there
+    bursts: float = 0  # the same of its hard limit
 
 
 GOOD = Code()
@@ -119,6 +124,7 @@ class Simulation:
     molds: dict[int, MoldProcess] = field(default_factory=dict)
     workers: dict[int, WorkerProcess] = field(default_factory=dict)
     readings: dict[int, Reading] = field(default_factory=dict)
+    memory: dict[int, tuple[int, ...]] = field(default_factory=dict)
     clients: int = 0  # that want a worker each, now
     window: Window | None = None  # of a pool that sizes itself
 
@@ -169,11 +175,11 @@ class Simulation:
         """What is true now. As many clients as there are ready workers are served, the others queue."""
         handshakes = self.world.handshakes if self.pool.is_stopping else 0
         if self.window is None:
-            return Readings(self.readings, handshakes)
+            return Readings(self.readings, handshakes, memory=self.memory)
         busy = min(self.clients, len(self.pool.in_state(State.READY)))
         self.window = self.window.with_need(self.now, self.clients)
         load = Load(busy, self.clients - busy, peak=self.window.peak, falls_at=self.window.falls_at)
-        return Readings(self.readings, handshakes, load)
+        return Readings(self.readings, handshakes, load, self.memory)
 
     def settle(self) -> "Simulation":
         """Go on until what was asked for serves."""
@@ -209,7 +215,7 @@ class Simulation:
 
     def ask_refork(self) -> "Simulation":
         """An operator asks, and is refused where none can become a mold."""
-        choice = reforking.choose(self.pool, self.readings, self.now)
+        choice = reforking.choose(self.pool, self.readings, self.memory, self.now)
         if isinstance(choice, Worker):
             self.ask(events.ReforkAsked, slot=choice.slot, order=choice.order)
         return self
@@ -360,6 +366,8 @@ class Simulation:
             generation=order.generation,
             cause=order.cause,
             max_requests=worker.max_requests,
+            max_age=self.random.uniform(*code.life) if self._happens(code.ages) else 0.0,
+            memory=MEMORY_LIMITS,
         )
         self.tell(ordered)
         mold = self.molds.get(order.generation)
@@ -421,6 +429,10 @@ class Simulation:
             self._mishap(code.life, self._stick, worker)
         elif worker.max_requests:
             self._mishap(code.life, self._wear_out, worker)
+        if self._happens(code.bursts):
+            self._mishap(code.life, self._swell, worker, MEMORY_LIMITS.hard + 1)
+        elif self._happens(code.swells):
+            self._mishap(code.life, self._swell, worker, MEMORY_LIMITS.soft + 1)
 
     def _leave(self, worker: WorkerProcess) -> None:
         if worker.is_alive:
@@ -452,6 +464,10 @@ class Simulation:
             worker.requests = worker.max_requests
             self.readings[worker.slot] = Reading(requests=worker.requests)
 
+    def _swell(self, worker: WorkerProcess, size: int) -> None:
+        if worker.is_alive:
+            self.memory[worker.slot] = (size,) * SOFT_SAMPLES
+
     def _count_requests(self, worker: WorkerProcess) -> None:
         if worker.ready_at is not None:
             rate = self._code(worker.generation).requests_a_second
@@ -464,6 +480,7 @@ class Simulation:
             worker.is_alive = False
             del self.workers[worker.slot]
             self.readings.pop(worker.slot, None)
+            self.memory.pop(worker.slot, None)
             exited = events.WorkerExited(
                 at=self.now,
                 slot=worker.slot,
@@ -501,6 +518,7 @@ class Simulation:
         worker.is_alive = False
         del self.workers[worker.slot]
         self.readings.pop(worker.slot, None)
+        self.memory.pop(worker.slot, None)
         mold = self.molds[generation] = MoldProcess(generation)
         promoted = events.WorkerPromoted(at=self.now, slot=worker.slot, order=worker.order, generation=generation)
         self.tell(promoted)

@@ -5,18 +5,19 @@ each decision before it is performed. In most histories all becomes calm at the 
 """
 
 from collections import Counter
-from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from prefork.pool import events, orders
+from prefork.pool.health import trouble
 from prefork.pool.learn import learn
 from prefork.pool.orders import Cause
 from prefork.pool.records import Bounds, Door, Phase, Policy, Pool, Stage, State, fixed
 from prefork.pool.rules import MOST_UNBORN, Decision, decide
+from tests.long import histories, long_but
 from tests.pool.simulation import GOOD, Code, Simulation, World, service
 
 COMMANDS: dict[str, tuple[type[events.Event], dict[str, object]]] = {
@@ -46,6 +47,7 @@ policies = st.builds(
     drain=st.sampled_from([0.0, 1.0, 5.0, 30.0]),
     quick=st.sampled_from([0.0, 0.5, 2.0]),
     boot=st.sampled_from([2.0, 5.0, 60.0]),
+    max_surge=st.sampled_from([None, None, 1, 3, 50]),
 )
 codes = st.one_of(
     st.just(GOOD),
@@ -72,6 +74,9 @@ codes = st.one_of(
         wears=chances,
         declines=chances,
         is_deaf_to_calls=chances,
+        ages=chances,
+        swells=chances,
+        bursts=chances,
     ),
 )
 worlds = st.builds(
@@ -87,10 +92,6 @@ worlds = st.builds(
 asked_for = st.sampled_from(["HUP", "HUP", "TTIN", "TTOU", "scale", "refork", "refork"])
 commands = st.lists(st.tuples(st.floats(0, 40), asked_for), max_size=12)
 stops = st.lists(st.tuples(st.floats(0, 60), st.sampled_from(STOPS)), min_size=1, max_size=4)
-
-
-def histories(max_examples: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    return settings(max_examples=max_examples, deadline=None)
 
 
 # what is watched at every decision
@@ -139,7 +140,7 @@ def forks_no_more_than_may_be(simulation: Simulation, decision: Decision) -> Non
     if not spawned:
         return
     missing = pool.wanted.count - sum(worker.is_living for worker in pool.workers.values())
-    room = pool.wanted.count + pool.surge - len(pool.workers)
+    room = pool.wanted.count + simulation.policy.surge(pool.wanted.count) - len(pool.workers)
     assert len(spawned) <= max(missing, room)
     assert len(spawned) + sum(worker.pid is None for worker in pool.workers.values()) <= MOST_UNBORN
     assert not pool.is_stopping
@@ -152,12 +153,25 @@ def forks_no_more_than_may_be(simulation: Simulation, decision: Decision) -> Non
     assert causes[Cause.DIED] <= pool.backoff.died
 
 
+def recycles_only_in_health(simulation: Simulation, decision: Decision) -> None:
+    """In trouble nobody is retired for being worn out, nor anybody forked to replace such a one."""
+    pool = simulation.pool
+    if trouble(pool, simulation.now) is None:
+        return
+    living = [worker for worker in pool.workers.values() if worker.is_living]
+    outdated = sum(worker.generation != pool.target for worker in living)
+    spawned = sum(isinstance(order, orders.SpawnWorker) for order in decision.orders)
+    assert spawned <= max(0, pool.wanted.count - len(living)) + outdated
+    retired = [order for order in decision.orders if isinstance(order, orders.RetireWorker)]
+    assert not [order for order in retired if order.why.startswith(("it has served", "it is", "it uses"))]
+
+
 def repeats_itself(simulation: Simulation, decision: Decision) -> None:
     """A decision is a function of its arguments."""
     assert decide(simulation.pool, simulation.read(), simulation.policy, simulation.now) == decision
 
 
-WATCHERS = [is_obeyable, keeps_ready_what_is_wanted, forks_no_more_than_may_be]
+WATCHERS = [is_obeyable, keeps_ready_what_is_wanted, forks_no_more_than_may_be, recycles_only_in_health]
 
 
 # what is watched at every event
@@ -308,19 +322,30 @@ def test_news_of_the_dead_changes_nothing(
             assert news.generation in pool.generations or learn(pool, news) == pool
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_thousands_of_workers_are_kept_like_a_few(seed: int) -> None:
-    """Two thousand workers through boot, deaths, refusals, a reload and a stop: the same promises, still quick."""
-    code = Code(dies_starting=1, dies_ready=2, leaves=1, wears=5, sticks=1, ignores_retirement=2, requests_a_second=5)
+@pytest.mark.parametrize(("workers", "seed"), long_but([(200, 0), (2000, 0), (2000, 1), (2000, 2)], (200, 0)))
+def test_thousands_of_workers_are_kept_like_a_few(workers: int, seed: int) -> None:
+    """Hundreds and thousands through boot, deaths, refusals, a reload and a stop: the same promises, still quick."""
+    code = Code(
+        dies_starting=1,
+        dies_ready=2,
+        leaves=1,
+        wears=5,
+        ages=5,
+        swells=5,
+        bursts=1,
+        sticks=1,
+        ignores_retirement=2,
+        requests_a_second=5,
+    )
     policy = Policy(drain=5.0, boot=5.0, request_hard=2.0)
     world = World(seed=seed, refused=1, grain=0.1)
-    simulation = Simulation(service(2000), policy, world, watchers=[*WATCHERS]).settle()
+    simulation = Simulation(service(workers), policy, world, watchers=[*WATCHERS]).settle()
     simulation.become(code)
     simulation.run(simulation.now + 10)
-    simulation.ask(events.ReloadAsked, configured=fixed(2000)).calm_at = simulation.now + 10
+    simulation.ask(events.ReloadAsked, configured=fixed(workers)).calm_at = simulation.now + 10
     simulation.run()
     assert simulation.pool.is_settled
-    assert len(simulation.pool.workers) == 2000
+    assert len(simulation.pool.workers) == workers
     simulation.ask(events.StopAsked, phase=Phase.DRAINING).run()
     assert simulation.pool.is_finished
 
@@ -329,22 +354,36 @@ def test_thousands_of_workers_are_kept_like_a_few(seed: int) -> None:
 
 
 healthy_starts = st.builds(
-    Code, load=spans, boot=st.sampled_from([(0.0, 0.3), (0.0, 3.0)]), wears=chances, life=spans, is_stubborn=chances
+    Code,
+    load=spans,
+    boot=st.sampled_from([(0.0, 0.3), (0.0, 3.0)]),
+    wears=chances,
+    ages=chances,
+    swells=chances,
+    life=spans,
+    is_stubborn=chances,
 )
 
 
 @histories(100)
-@given(st.integers(1, 25), seeds, healthy_starts, st.sampled_from([0, 30]), st.sampled_from([0, 5]))
+@given(
+    st.integers(1, 25),
+    seeds,
+    healthy_starts,
+    st.sampled_from([0, 30]),
+    st.sampled_from([0, 5]),
+    st.sampled_from([None, 1, 40]),
+)
 def test_recycling_and_reloading_never_lower_the_ready_workers(
-    workers: int, seed: int, code: Code, overtaking: float, refused: float
+    workers: int, seed: int, code: Code, overtaking: float, refused: float, max_surge: int | None
 ) -> None:
     """Replacement comes before retirement: as long as nobody dies, all wanted workers are ready at every moment."""
     world = World(codes=(code,), seed=seed, overtaking=overtaking, refused=refused, request=(0.0, 3.0))
-    simulation = Watched(workers, Policy(), world).settle()
+    simulation = Watched(workers, Policy(max_surge=max_surge), world).settle()
 
     def all_are_ready(simulation: Simulation, decision: Decision) -> None:
         assert len(simulation.pool.in_state(State.READY)) >= workers
-        assert len(simulation.pool.workers) <= workers + simulation.pool.surge
+        assert len(simulation.pool.workers) <= workers + simulation.policy.surge(workers)
 
     simulation.watchers.append(all_are_ready)
     for _ in range(3):
@@ -539,8 +578,8 @@ def test_crashing_successors_of_the_worn_out_are_bounded_too(
     simulation.run(begin + 60 * minutes)
     retired = len(simulation.told(events.WorkerRetired))
     most = max(8, workers)
-    assert forks(simulation, begin) <= retired + simulation.pool.surge + most + most * minutes
-    assert len(simulation.pool.workers) <= workers + simulation.pool.surge
+    assert forks(simulation, begin) <= retired + simulation.policy.surge(workers) + most + most * minutes
+    assert len(simulation.pool.workers) <= workers + simulation.policy.surge(workers)
 
 
 @pytest.mark.parametrize("code", [CRASHES["before ready"], CRASHES["when ready"], Code(dies_loaded=100)])

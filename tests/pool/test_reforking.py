@@ -71,8 +71,14 @@ def succeeded(*more: WorkerCalled) -> Pool:
 def test_the_worker_that_has_served_the_most_is_chosen() -> None:
     """Among those that have proven themselves."""
     pool = serving()
-    assert reforking.choose(pool, WARM, 20) == pool.workers[2]
-    assert reforking.choose(pool, {1: Reading(requests=10)}, 5) == pool.workers[1]
+    assert reforking.choose(pool, WARM, {}, 20) == pool.workers[2]
+    assert reforking.choose(pool, {1: Reading(requests=10)}, {}, 5) == pool.workers[1]
+
+
+def test_one_that_is_worn_out_is_not_chosen() -> None:
+    """What it is to be rid of, all others would inherit."""
+    pool = serving()
+    assert reforking.choose(pool, {**WARM, 2: Reading(requests=100)}, {}, 20) == pool.workers[1]
 
 
 @pytest.mark.parametrize(
@@ -82,13 +88,13 @@ def test_the_worker_that_has_served_the_most_is_chosen() -> None:
         (after(serving(), asked(at=19)), "worker 2 is becoming a mold already"),
         (after(serving(), reload(at=19)), "generation 2 is being brought in"),
         (after(serving(), MoldGone(at=19, generation=1, how="was killed by SIGKILL")), "it is degraded"),
-        (after(serving(), exited(1, 1, at=19), exited(2, 2, at=19)), "no worker has proven itself yet"),
+        (after(serving(), exited(1, 1, at=19), exited(2, 2, at=19)), "has proven itself yet"),
     ],
     ids=["stopping", "under way", "reloading", "degraded", "unproven"],
 )
 def test_there_may_be_none_and_a_reason(pool: Pool, reason: str) -> None:
     """Which an operator reads."""
-    assert reason in str(reforking.choose(pool, {}, 20))
+    assert reason in str(reforking.choose(pool, {}, {}, 20))
 
 
 def test_it_begins_by_itself_where_it_is_configured() -> None:
@@ -119,7 +125,7 @@ def test_a_successor_that_does_not_come_ends_it() -> None:
     starting = decided(pool, at=20).orders
     assert starting == (SpawnWorker(2, 2, 1, Cause.FRESH),)
     why = "the successor of worker 1 was not ready within 60 s"
-    assert reforking.next_step(pool, {}, POLICY, 20) == Step(AbandonRefork(0, why), 80)
+    assert reforking.next_step(pool, {}, {}, POLICY, 20) == Step(AbandonRefork(0, why), 80)
 
 
 def test_the_number_it_is_called_for_is_given_to_nobody_else() -> None:
@@ -138,6 +144,10 @@ def test_the_number_it_is_called_for_is_given_to_nobody_else() -> None:
     [
         (after(succeeded(), exited(2, 2, at=22)), "the worker chosen is gone"),
         (after(succeeded(), reload(at=22)), "newer code is asked for"),
+        (
+            after(succeeded(), MoldGone(at=22, generation=1, how="was killed by SIGKILL")),
+            "it is degraded: no worker can be replaced: its mold was killed by SIGKILL",
+        ),
     ],
 )
 def test_it_is_abandoned_for_what_matters_more(pool: Pool, why: str) -> None:
@@ -166,7 +176,7 @@ def test_none_is_tried_twice_in_one_generation_unless_asked_for() -> None:
     enough = {2: Reading(requests=60)}
     pool = after(serving(), asked(), ReforkAbandoned(at=21, generation=0, why="it has threads"))
     assert decided(pool, at=30, slots=enough, policy=AUTOMATIC) == QUIET
-    assert reforking.choose(pool, enough, 30) == pool.workers[2]
+    assert reforking.choose(pool, enough, {}, 30) == pool.workers[2]
 
 
 # promotion

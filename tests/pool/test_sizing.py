@@ -16,13 +16,13 @@ from prefork.pool.orders import Cause, Order, RetireWorker, SizePool, SpawnWorke
 from prefork.pool.records import Bounds, Load, Phase, Policy, Pool, Reading, State, fixed
 from prefork.pool.rules import Decision, Readings, decide
 from prefork.pool.sizing import FASTEST, STEP, Pace, Window
+from tests.long import histories
 from tests.pool.simulation import Code, Simulation, World, service
 from tests.pool.test_invariants import (
     WATCHERS,
     ask_for,
     commands,
     forks,
-    histories,
     keeps_ready_what_is_wanted,
     repeats_itself,
     seeds,
