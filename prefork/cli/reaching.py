@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from prefork.config.units import parse_seconds
-from prefork.control.client import Connection, connect, find
-from prefork.control.messages import Progress, Reply, Request
-from prefork.errors import UsageError
+from prefork.control.client import Connection, ConnectionEnded, connect, find
+from prefork.control.messages import Done, Failed, Progress, Reply, Request
+from prefork.errors import Exit, UsageError
 
 
 def reaching(command: Callable[..., None]) -> Callable[..., None]:
@@ -37,6 +37,20 @@ def reached(name: str | None, control: str | None, timeout: str) -> Iterator[Con
         raise UsageError(f"--timeout: {error}") from None
     with connect(find(name, control), limit) as connection:
         yield connection
+
+
+def ask_and_wait(name: str | None, control: str | None, timeout: str, request: Request) -> None:
+    """Ask for something that may fail, and end as it ends: with what was done, or with exit 3 and the reason."""
+    with reached(name, control, timeout) as connection:
+        try:
+            reply = last_of(connection, request)
+        except ConnectionEnded as error:
+            reply = Failed(why=str(error))
+    if isinstance(reply, Failed):
+        click.echo(f"prefork: {reply.why}", err=True)  # of several lines, where it is a traceback
+        sys.exit(Exit.NOT_LOADED)
+    if isinstance(reply, Done):
+        click.echo(reply.text)
 
 
 def has_watcher() -> bool:

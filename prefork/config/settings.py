@@ -25,6 +25,8 @@ DEFAULT_WORKERS = 4
 DEFAULT_SPARE = 1  # idle workers a pool that sizes itself keeps at least
 MORE_SPARE = 2  # and so many more at most: as php-fpm, 1 and 3
 DEFAULT_IDLE = Seconds(10.0)
+DEFAULT_EMERGENCY_WINDOW = Seconds(60.0)
+MOST_CRASHES = 100  # that the mind remembers
 LARGEST = 2**31 - 1  # what an int of the kernel holds
 MOST_WORKERS = 4000
 MOST_SURGE = MOST_WORKERS // 4  # workers beyond those, while some are replaced
@@ -99,6 +101,9 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     max_requests: int = 0
     max_requests_jitter: int = 0
     max_failures: int = 0
+    refork_after: int = 0
+    emergency_crashes: int = 0
+    emergency_window: Seconds = DEFAULT_EMERGENCY_WINDOW
     max_age: Seconds = Seconds(0.0)
     max_age_jitter: Seconds = Seconds(0.0)
     memory_soft: Bytes = Bytes(0)
@@ -132,6 +137,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(f"{setting}: {text!r} is not MODULE:NAME, as {example}")
         self._settle_mode()
         self._settle_limits()
+        self._refuse_what_never_comes()
         self._settle_bind()
         for name, least, most in _RANGES:
             number = getattr(self, name)
@@ -139,7 +145,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(f"{name}: {number} is not between {least} and {most}")
         self._settle_workers()
         self._settle_privileges()
-        for name in ("backlog", "max_requests", "max_requests_jitter", "max_failures"):
+        for name in ("backlog", "max_requests", "max_requests_jitter", "max_failures", "refork_after"):
             if not 0 <= getattr(self, name) <= LARGEST:
                 raise ValueError(f"{name}: {getattr(self, name)} is out of range; write 0 or more, at most {LARGEST}")
 
@@ -228,6 +234,15 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         if 0 < self.memory_hard < self.memory_soft:
             what = f"{self.memory_hard} is less than memory_soft, which is {self.memory_soft}"
             raise ValueError(f"memory_hard: {what}; raise it, or leave it out")
+
+    def _refuse_what_never_comes(self) -> None:
+        """:raises ValueError: no worker can serve so many requests, or crashes are to be counted in no time."""
+        if 0 < self.max_requests <= self.refork_after:
+            what = f"{self.refork_after} is not less than max_requests, which is {self.max_requests}"
+            raise ValueError(f"refork_after: {what}; a worker that is worn out is not chosen; lower it")
+        if self.emergency_crashes and not self.emergency_window:
+            remedy = "write how long it is, as 1m, or leave emergency_crashes out"
+            raise ValueError(f"emergency_window: 0 is no time in which crashes could be counted; {remedy}")
 
     def _settle_privileges(self) -> None:
         """:raises ValueError: a setting makes no sense here, or needs a privilege that we lack."""
@@ -323,6 +338,7 @@ _RANGES = (
     ("max_surge", 1, MOST_SURGE),
     ("threads", 1, MOST_AT_ONCE),
     ("children", 1, MOST_AT_ONCE),
+    ("emergency_crashes", 0, MOST_CRASHES),
 )
 
 

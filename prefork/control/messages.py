@@ -66,6 +66,17 @@ class Upgrade(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     progress: bool = False
 
 
+class Refork(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Let a worker that has served much become the mold of the next generation; answered when that serves, or not.
+
+    :param service: empty is the only one.
+    :param progress: whether to tell how far it is.
+    """
+
+    service: str = ""
+    progress: bool = False
+
+
 class Scale(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Change how many workers a service has: to a number, or by one.
 
@@ -77,7 +88,7 @@ class Scale(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     by: int = 0
 
 
-Request = Ping | Status | Reload | Upgrade | Stop | Scale
+Request = Ping | Status | Reload | Upgrade | Refork | Stop | Scale
 
 
 # replies that another follows

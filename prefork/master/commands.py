@@ -43,7 +43,9 @@ class Occasion(NamedTuple):
 
 
 def occasion(before: Pool, event: events.Event) -> Occasion | None:
-    """What the news is an occasion for."""
+    """What the news is an occasion for. A worker that becomes a mold is none: no code is loaded."""
+    if isinstance(event, events.GenerationEvent) and _is_reforked(before, event.generation):
+        return None
     match event:
         case events.GenerationSettled(generation=generation) if not before.serving:
             return Occasion("ready", generation)
@@ -60,6 +62,11 @@ def occasion(before: Pool, event: events.Event) -> Occasion | None:
         case events.ServiceFailed(why=why) if not before.failed:
             return Occasion("failed", before.newest, why=why)
     return None
+
+
+def _is_reforked(pool: Pool, number: int) -> bool:
+    generation = pool.generations.get(number)
+    return generation is not None and generation.is_reforked
 
 
 @dataclass(eq=False)

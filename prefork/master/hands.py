@@ -21,6 +21,7 @@ from prefork.pool.records import Door, Load, Policy, Pool, Reading, State, Worke
 from prefork.pool.rules import Readings
 from prefork.report.status import NONE_YET, Figures, View, Weighed
 from prefork.system import draining, kick, queues, slots, sockets
+from prefork.system.relay import Relay
 from prefork.system.wakeup import Poller
 from prefork.worker.protocol import Fork
 
@@ -73,6 +74,16 @@ class Child:
 
 
 @dataclass(eq=False)
+class Call:
+    """A worker was told to become the mold of a generation, and would speak with us over the pair."""
+
+    slot: int
+    order: int
+    generation: int
+    pair: socket.socket
+
+
+@dataclass(eq=False)
 class Hands:
     """The kernel's side of one service.
 
@@ -95,6 +106,8 @@ class Hands:
     lines: dict[int, slots.Slot] = field(default_factory=dict)  # of the scoreboard, by slot
     meter: Meter = field(default_factory=Meter)
     heeds_clients: bool = False  # our listeners are in the poller
+    relay: Relay = field(default_factory=Relay)
+    call: Call | None = None  # that is not answered yet
 
     @property
     def serving(self) -> Service:
@@ -120,6 +133,9 @@ class Hands:
             min_spare=min_spare,
             max_spare=max_spare,
             slots=SLOTS,
+            refork_after=settings.refork_after,
+            emergency_crashes=settings.emergency_crashes,
+            emergency_window=settings.emergency_window,
         )
 
     def _count_handshakes(self) -> int:
@@ -135,6 +151,11 @@ class Hands:
         """Of every process of ours that lives and hears signals."""
         molds = [mold.pidfd for mold in self.molds.values() if mold.is_loaded and not mold.how]
         return molds + [child.pidfd for child in self.children.values()]
+
+    def pids(self) -> Iterator[int]:
+        """Of every process of ours."""
+        yield from (mold.pid for mold in self.molds.values())
+        yield from (child.pid for child in self.children.values())
 
     def line(self, slot: int) -> slots.Slot:
         if slot not in self.lines:
@@ -155,9 +176,9 @@ class Hands:
     def read(self, pool: Pool, now: float) -> Readings:
         """What the scoreboard and the kernel's tables say now, as far as a setting makes a rule ask for it."""
         readings: Mapping[int, Reading] = {}
-        if any(settings.max_requests for settings in self.loads.values()) or self.looks_every(pool) is not None:
-            watched = pool.in_state(State.READY, State.RETIRING)
-            readings = {worker.slot: self._read_slot(worker.slot, now) for worker in watched}
+        counts = any(settings.max_requests or settings.refork_after for settings in self.loads.values())
+        if counts or self.looks_every(pool) is not None:
+            readings = self.read_slots(pool, now)
         handshakes = self._count_handshakes() if pool.door is Door.REFUSING else 0
         memory = self._weigh(pool, readings, now)
         return Readings(readings, handshakes, self._read_load(pool, readings, now), memory)
@@ -171,12 +192,21 @@ class Hands:
             if (pid := pool.workers[slot].pid) is not None:
                 served[pid] = reading.requests if reading.busy_since is None else None
         self.scale.look(served, [mold.pid for mold in self.molds.values()], now)
-        return {slot: self._samples(pool.workers[slot]) for slot in readings}
+        return self.weights(pool, readings)
+
+    def weights(self, pool: Pool, readings: Mapping[int, Reading]) -> Mapping[int, tuple[int, ...]]:
+        """What is known of those that were read, by slot."""
+        return {slot: self._samples(pool.workers[slot]) for slot in readings} if self.scale is not None else {}
 
     def _samples(self, worker: Worker) -> tuple[int, ...]:
         if self.scale is None or worker.pid is None:
             return ()
         return self.scale.samples(worker.pid, worker.memory.measure)
+
+    def read_slots(self, pool: Pool, now: float) -> dict[int, Reading]:
+        """What the scoreboard says now of every worker that may have requests."""
+        watched = pool.in_state(State.READY, State.RETIRING)
+        return {worker.slot: self._read_slot(worker.slot, now) for worker in watched}
 
     def _read_slot(self, slot: int, now: float) -> Reading:
         line = self.line(slot)
@@ -287,6 +317,7 @@ class Hands:
         for pipe in list(self.pipes):
             self.forget_pipe(pipe)
         self.lines.clear()
+        self.relay.close()
         self.board.close()
         os.close(self.kick)
 
@@ -379,9 +410,4 @@ class Machine:
 
 def known_pids(all_hands: Iterable[Hands]) -> set[int]:
     """Pids that are reaped by their own pidfd."""
-    return {pid for hands in all_hands for pid in _pids(hands)}
-
-
-def _pids(hands: Hands) -> Iterable[int]:
-    yield from (mold.pid for mold in hands.molds.values())
-    yield from (child.pid for child in hands.children.values())
+    return {pid for hands in all_hands for pid in hands.pids()}

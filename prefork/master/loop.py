@@ -22,9 +22,10 @@ from prefork.master.opening import Opened
 from prefork.master.operators import Operators
 from prefork.master.perform import perform
 from prefork.master.resuming import Resumed
+from prefork.master.savings import Savings
 from prefork.master.upgrading import Upgrading
 from prefork.master.watch import OVERSLEPT, Watch
-from prefork.pool import events
+from prefork.pool import events, reforking
 from prefork.pool.learn import learn
 from prefork.pool.records import Bounds, Phase, Pool, Wanted
 from prefork.pool.rules import decide
@@ -131,6 +132,7 @@ class Master:
         self._commands = Commands(machine.instance, machine)
         self.heard: set[int] = set()  # the signals that came in all its life
         self._awake_at = now()
+        self._savings = {name: Savings() for name in all_hands}
         self._watches = {name: Watch(hands.board) for name, hands in all_hands.items()}
         self._pools = (resumed.pools if resumed is not None else None) or {
             name: Pool(name, _wanted(service, all_hands[name].is_lent)) for name, service in settings.service.items()
@@ -178,6 +180,7 @@ class Master:
         before = self._pools[name]
         after = self._pools[name] = learn(before, event)
         text = log.tell(before, event, after)
+        self._savings[name].learn(event, self._hands[name].pids())
         self._operators.learn(name, event, after, text)
         self._commands.learn(before, event, self._hands[name].serving)
         if after.is_finished and not before.is_finished and not self._hands[name].is_lent:
@@ -208,12 +211,20 @@ class Master:
                     self.learn(name, event)
             deadlines += [moment] if decision.orders else []
             deadlines += [] if decision.until is None else [decision.until]
+            self._tell_savings(name, hands)
+            deadlines += [moment] if self._savings[name].has_more else []
             look_again = self._watches[name].look(readings, hands.looks_every(self._pools[name]), moment)
             deadlines += [] if look_again is None else [look_again]
         deadlines += [now()] if self._operators.has_more else []
         due = (self._commands.until, self._upgrading.due if self._upgrading is not None else None)
         deadlines += [moment for moment in due if moment is not None]
         return min(deadlines, default=None)
+
+    def _tell_savings(self, name: str, hands: Hands) -> None:
+        text = self._savings[name].go_on(self._pools[name], hands.pids())
+        if text:
+            logger.info("%s: %s", name, text)
+            self._operators.tell_savings(name, text)
 
     def _wake(self) -> None:
         for name in self._pools:
@@ -249,6 +260,20 @@ class Master:
             self._hands[name].settings = service
             _tell_cpus(name, service)
             self.learn(name, events.ReloadAsked(at=now(), configured=Bounds(*service.bounds)))
+        return ""
+
+    def refork(self, name: str) -> str:
+        """Let a worker of the service become the next mold.
+
+        :returns: why it was refused, or nothing.
+        """
+        pool, hands, moment = self._pools[name], self._hands[name], now()
+        slots = hands.read_slots(pool, moment)
+        choice = reforking.choose(pool, slots, hands.weights(pool, slots), moment)
+        if isinstance(choice, str):
+            return choice
+        requests = slots[choice.slot].requests
+        self.learn(name, events.ReforkAsked(at=moment, slot=choice.slot, order=choice.order, requests=requests))
         return ""
 
     def upgrade(self) -> str:

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Hashable, Iterator, Set
 
+from prefork.master import reforking
 from prefork.master.hands import Child, Events, Hands, Machine, Mold, NoticePipe
 from prefork.master.translate import born, understand
 from prefork.pool import events
@@ -66,6 +67,7 @@ class FreshInterpreters:
     def read_messages(
         self, ready: Set[Hashable], has_messages: bool, hands: Hands, machine: Machine
     ) -> Iterator[events.Event]:
+        yield from reforking.read_answer(ready, has_messages, hands, machine)
         for mold in list(hands.molds.values()):
             if has_messages or mold.pair in ready:
                 yield from _read_pair(mold, hands, machine)
@@ -89,9 +91,9 @@ def _spawn_mold(generation: int, hands: Hands, machine: Machine) -> Mold:
         reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         on_error.callback(os.close, reader)
         always.callback(os.close, writer)
-        brief = brief_for(generation, writer, hands, machine)
-        keep = [theirs.fileno(), writer, machine.lifeline, hands.board.fd, hands.kick, *(fd for _, fd in brief.binds)]
-        keep += [machine.log_feed] if machine.log_feed != -1 else []
+        brief = brief_for(generation, writer, hands, machine)._replace(relay=hands.relay.takers)
+        keep = [theirs.fileno(), writer, machine.lifeline, hands.board.fd, hands.kick, brief.relay]
+        keep += [fd for _, fd in brief.binds] + ([machine.log_feed] if machine.log_feed != -1 else [])
         # what lies in the working directory is imported only by who has given up its privileges
         argv = [sys.executable, *(["-P"] if brief.privileges.uid != -1 else [])]
         argv += ["-m", "prefork.worker.mold", str(theirs.fileno())]
@@ -146,6 +148,7 @@ def brief_for(generation: int, notices: int, hands: Hands, machine: Machine) -> 
         timeout=settings.timeout or 0.0,
         keeps_timed_out=settings.on_timeout == "keep",
         idle_timeout=settings.idle_timeout or 0.0,
+        refork_after=settings.refork_after,
         descriptors=settings.privileges.rlimits.get("nofile", [machine.descriptors])[0],
         chdir=settings.chdir,
         pythonpath=list(settings.pythonpath),

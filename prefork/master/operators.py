@@ -21,6 +21,7 @@ from prefork.control.messages import (
     Ping,
     Pong,
     Progress,
+    Refork,
     Refused,
     Reload,
     Reply,
@@ -57,6 +58,9 @@ class Steered(Protocol):
     def upgrade(self) -> str:
         """:returns: why it was refused, or nothing."""
 
+    def refork(self, name: str) -> str:
+        """:returns: why it was refused, or nothing."""
+
     def tell_status(self) -> Iterator[Workers | Snapshot]: ...
 
 
@@ -76,6 +80,19 @@ class _Reloading:
     bad: list[str] = field(default_factory=list)
 
 
+@dataclass(eq=False)
+class _Reforking:
+    """A refork under way.
+
+    :param text: how the log says that its generation serves; empty as long as it does not.
+    """
+
+    client: Client
+    has_progress: bool
+    service: str
+    text: str = ""
+
+
 class Operators:
     """:param name: of the instance.
     :param server: ``None`` where there is no control socket.
@@ -85,6 +102,7 @@ class Operators:
         self._name = name
         self._server = server
         self._reloading: list[_Reloading] = []
+        self._reforking: list[_Reforking] = []
         self._stopping: list[tuple[Client, bool]] = []  # and whether to tell how far it is
         self._upgrading: dict[Client, bool] = {}  # likewise
 
@@ -117,13 +135,15 @@ class Operators:
                     logger.info("%s asks for: %s", who, type(request).__name__.lower())
                     self._command(client, request, master)
 
-    def _command(self, client: Client, request: Reload | Upgrade | Stop | Scale, master: Steered) -> None:
+    def _command(self, client: Client, request: Reload | Upgrade | Refork | Stop | Scale, master: Steered) -> None:
         assert self._server is not None
         match request:
             case Reload(progress=progress):
                 reply = self._reload(client, progress, master)
             case Upgrade(progress=progress):
                 reply = self._upgrade(client, progress, master)
+            case Refork(service=service, progress=progress):
+                reply = self._refork(client, service, progress, master)
             case Stop(now=is_now, progress=progress):
                 reply = self._stop(client, Phase.NOW if is_now else Phase.DRAINING, progress, master)
             case Scale():
@@ -186,6 +206,21 @@ class Operators:
             else:
                 self._reloading.append(_Reloading(client, has_progress, _goals(pools), [text]))
 
+    def _refork(self, client: Client, service: str, progress: bool, master: Steered) -> Reply | None:
+        assert self._server is not None
+        if not service and len(master.pools) > 1:
+            return Refused(why=f"there are several services: {', '.join(master.pools)}; say which")
+        name = service or next(iter(master.pools))
+        why = _no_service(name, master)
+        if not why and (refusal := master.refork(name)):
+            why = f"{name}: {refusal}"
+        if why:
+            return Refused(why=why)
+        self._reforking = [one for one in self._reforking if not one.client.is_gone]
+        self._reforking.append(_Reforking(client, progress, name))
+        self._server.wait(client)
+        return None
+
     def _stop(self, client: Client, phase: Phase, progress: bool, master: Steered) -> Reply | None:
         assert self._server is not None
         self._stopping = [(other, wants) for other, wants in self._stopping if not other.is_gone]
@@ -202,23 +237,30 @@ class Operators:
 
         :param text: what the log says of it; empty where it says nothing.
         """
-        if self._reloading or self._stopping:
+        if self._reloading or self._reforking or self._stopping:
             try:
                 self._learn(name, event, after, text)
             except Exception:
                 self._give_up()
 
     def _learn(self, name: str, event: events.Event, after: Pool, text: str) -> None:
+        if isinstance(event, events.GenerationSettled):  # on probation or not
+            for one in self._reforking:
+                one.text = text if one.service == name else one.text
         match event:
             case events.GenerationSettled(generation=generation) if after.probation is None:
                 self._end(name, generation, text, is_good=True)
             case events.GenerationAbandoned(generation=generation):
                 on_probation = after.probation.generation if after.probation is not None else 0
                 self._end(name, generation, text, is_good=False, beyond=on_probation)
+                self._end_reforks(name, Failed(why=f"{name}: {text}"))
             case events.ProbationEnded(generation=generation, why=why):
                 self._end(name, generation, text, is_good=not why)
             case events.GenerationRolledBack(generation=generation):
                 self._end(name, generation, text, is_good=False)
+                self._end_reforks(name, Failed(why=f"{name}: {text}"))
+            case events.ReforkAbandoned() if text:
+                self._end_reforks(name, Failed(why=f"{name}: {text}"))
             case events.ServiceFailed():
                 self._end(name, after.wanted.generation, text, is_good=False)
             case events.StopAsked() if after.is_stopping:
@@ -241,8 +283,23 @@ class Operators:
 
     def _end_all(self, why: str) -> None:
         reloading, self._reloading = self._reloading, []
+        reforking, self._reforking = self._reforking, []
         for one in reloading:
             self._answer(one.client, Failed(why="\n".join([*one.bad, why])))
+        for refork in reforking:
+            done = Done(text=f"{refork.service}: {refork.text}") if refork.text else None
+            self._answer(refork.client, done or Failed(why=why))
+
+    def _end_reforks(self, name: str, outcome: Done | Failed) -> None:
+        ended = [one for one in self._reforking if one.service == name]
+        self._reforking = [one for one in self._reforking if one.service != name]
+        for one in ended:
+            self._answer(one.client, outcome)
+
+    def tell_savings(self, name: str, text: str) -> None:
+        """A refork of the service is over, and this is what it was good for."""
+        serves = next((one.text for one in self._reforking if one.service == name), "")
+        self._end_reforks(name, Done(text=f"{name}: {serves}\n{name}: {text}"))
 
     def _tell_progress(self, name: str, event: events.Event, after: Pool, text: str) -> None:
         match event:
@@ -257,6 +314,7 @@ class Operators:
             case _:
                 return
         watching = [one.client for one in self._reloading if one.has_progress]
+        watching += [one.client for one in self._reforking if one.has_progress]
         watching += [client for client, wants in self._stopping if wants]
         for client in watching:
             if self._server is not None:
@@ -270,7 +328,7 @@ class Operators:
         """A fault of ours: the services are worth more than the control socket."""
         logger.exception("control: internal error; the socket is closed, signals go on working; please report it")
         server, self._server = self._server, None
-        self._reloading, self._stopping, self._upgrading = [], [], {}
+        self._reloading, self._reforking, self._stopping, self._upgrading = [], [], [], {}
         if server is not None:
             server.close()
 
@@ -285,10 +343,15 @@ def _goals(pools: Mapping[str, Pool]) -> dict[str, int]:
     return {name: pool.wanted.generation for name, pool in pools.items() if not pool.failed}
 
 
+def _no_service(name: str, master: Steered) -> str:
+    return "" if name in master.pools else f"there is no service {name!r}; there is {', '.join(master.pools)}"
+
+
 def _scale(request: Scale, master: Steered) -> Reply:
-    pool = master.pools.get(request.service)
-    if pool is None:
-        return Refused(why=f"there is no service {request.service!r}; there is {', '.join(master.pools)}")
+    why = _no_service(request.service, master)
+    if why:
+        return Refused(why=why)
+    pool = master.pools[request.service]
     if pool.is_stopping:
         return Refused(why=f"{pool.name}: {GIVEN_UP}" if pool.failed else STOPPING)
     count = pool.wanted.bounds.least + request.by if request.to is None else request.to

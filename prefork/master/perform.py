@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from prefork.config.settings import Service
+from prefork.master import reforking
 from prefork.master.hands import Child, Events, Hands, Machine
 from prefork.pool import events, orders
 from prefork.pool.records import MemoryLimits
@@ -92,6 +93,14 @@ def _call_degraded(order: orders.CallDegraded, hands: Hands, machine: Machine) -
 
 def _call_healthy(order: orders.CallHealthy, hands: Hands, machine: Machine) -> Events:
     return [events.ServiceRecovered(at=now())]
+
+
+def _ask_refork(order: orders.AskRefork, hands: Hands, machine: Machine) -> Events:
+    return [events.ReforkAsked(at=now(), slot=order.slot, order=order.order, requests=order.requests)]
+
+
+def _declare_emergency(order: orders.DeclareEmergency, hands: Hands, machine: Machine) -> Events:
+    return [events.EmergencyDeclared(at=now(), why=order.why)]
 
 
 # workers
@@ -253,6 +262,10 @@ _PERFORM: dict[type[orders.Order], Callable[[Any, Hands, Machine], Events]] = {
     orders.ForgetFailures: _forget_failures,
     orders.CallDegraded: _call_degraded,
     orders.CallHealthy: _call_healthy,
+    orders.AskRefork: _ask_refork,
+    orders.CallWorker: reforking.call,
+    orders.AbandonRefork: reforking.abandon,
+    orders.DeclareEmergency: _declare_emergency,
     orders.SizePool: _size_pool,
     orders.SpawnWorker: _spawn_worker,
     orders.RetireWorker: _retire_worker,

@@ -11,7 +11,7 @@ import signal
 import time
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 
-from prefork.master.hands import Child, Hands, Machine, Mold, NoticePipe, known_pids
+from prefork.master.hands import Call, Child, Hands, Machine, Mold, NoticePipe, known_pids
 from prefork.pool import events
 from prefork.pool.records import Phase, Pool, State
 from prefork.system import kick, processes, slots
@@ -34,7 +34,7 @@ def translate(
     """
     ready = set(keys)
     # everything is read together: what one process wrote on two channels, or just before it died, belongs in that order
-    has_messages = signal.SIGCHLD in heard or any(isinstance(key, Mold | Child | NoticePipe) for key in keys)
+    has_messages = signal.SIGCHLD in heard or any(isinstance(key, Mold | Child | NoticePipe | Call) for key in keys)
     for name, hands in all_hands.items():
         for event in _translate_one(ready, has_messages, hands, pools[name], machine, heard):
             yield name, event
@@ -153,6 +153,7 @@ def _reap_child(child: Child, hands: Hands, pool: Pool, machine: Machine) -> Ite
         how=str(ended),
         requests=requests,
         cut_off=len(under_way),
+        is_crash=ended.signal is not None,
     )
     worker = pool.workers.get(child.slot)
     is_killed = worker is not None and worker.state is State.KILLED  # by us, with all its group

@@ -236,6 +236,8 @@ def _why_not(pools: Iterable[Pool]) -> str:
             return f"{pool.name} was given up; restart for it"
         if pool.is_stopping:
             return STOPPING
+        if pool.refork is not None:
+            return f"{pool.name}: a worker becomes the mold of the next generation; ask again when that serves"
         if pool.coming is not None or not pool.serving or pool.wanted.generation > pool.last_generation:
             number = pool.coming or pool.wanted.generation
             return f"{pool.name}: generation {number} is being loaded; ask again when it serves, or is given up"

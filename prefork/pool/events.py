@@ -43,6 +43,24 @@ class ReloadRefused(Event, frozen=True, kw_only=True):
     why: str
 
 
+class ReforkAsked(Event, frozen=True, kw_only=True):
+    """A worker that has served much is to become the next mold.
+
+    :param slot: and ``order``: the worker.
+    :param requests: as many as it has served.
+    """
+
+    slot: int
+    order: int
+    requests: int = 0
+
+
+class EmergencyDeclared(Event, frozen=True, kw_only=True):
+    """So many workers died by a signal that nothing they inherited is believed: the code is loaded anew."""
+
+    why: str
+
+
 # what the load asks for
 
 
@@ -122,6 +140,15 @@ class GenerationRolledBack(GenerationEvent, frozen=True, kw_only=True):
     """The generation failed on probation, and the one before it serves again."""
 
     back_to: int
+    why: str
+
+
+class ReforkAbandoned(GenerationEvent, frozen=True, kw_only=True):
+    """The worker serves on, or is gone.
+
+    :param generation: whose mold it would have been; 0 if it was not called yet.
+    """
+
     why: str
 
 
@@ -264,11 +291,25 @@ class WorkerExited(WorkerEvent, frozen=True, kw_only=True):
     :param how: for people, as "was killed by SIGSEGV".
     :param requests: as many as it had served.
     :param cut_off: requests it was serving at that moment.
+    :param is_crash: it died by a signal.
     """
 
     how: str
     requests: int = 0
     cut_off: int = 0
+    is_crash: bool = False
+
+
+class WorkerCalled(WorkerEvent, frozen=True, kw_only=True):
+    """We told it to become the mold of a generation; it may decline."""
+
+    generation: int
+
+
+class WorkerPromoted(WorkerEvent, frozen=True, kw_only=True):
+    """It has left its slot for good and is about to be that mold."""
+
+    generation: int
 
 
 class ChildrenEvent(Event, frozen=True, kw_only=True):

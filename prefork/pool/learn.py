@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from prefork.pool import backoff, events, probation
+from prefork.pool import backoff, emergency, events, probation, reforking
 from prefork.pool.orders import Cause
 from prefork.pool.owing import Loss, owe
 from prefork.pool.records import (
@@ -154,7 +154,9 @@ def _lose(pool: Pool, number: int, why: str, at: float) -> Pool:
     before = pool.generations.get(number)
     has_held = before and before.stage is Stage.LOADED and at - before.since >= backoff.FORGOTTEN_AFTER
     losses = 1 if before is None or has_held else before.losses + 1
-    return _with_generation(pool, Generation(number, Stage.LOST, at, why=why, losses=losses))
+    is_reforked = before is not None and before.is_reforked
+    lost = Generation(number, Stage.LOST, at, why=why, losses=losses, is_reforked=is_reforked)
+    return _with_generation(pool, lost)
 
 
 def _generation_settled(pool: Pool, event: events.GenerationSettled) -> Pool:
@@ -164,12 +166,15 @@ def _generation_settled(pool: Pool, event: events.GenerationSettled) -> Pool:
         count = wanted.asked.clip(wanted.count)
         wanted = replace(wanted, count=count, configured=wanted.asked, scaled=0)
     last_load = Outcome(event.at, event.generation)
-    pool = replace(pool, serving=event.generation, coming=None, probation=on_probation, last_load=last_load)
+    pool = replace(pool, serving=event.generation, coming=None, probation=on_probation, last_load=last_load, crashes=())
     return _want(pool, wanted)
 
 
 def _generation_abandoned(pool: Pool, event: events.GenerationAbandoned) -> Pool:
     last_load = Outcome(event.at, event.generation, event.why)
+    generation = pool.generations.get(event.generation)
+    if generation is not None and generation.is_reforked:
+        pool = replace(pool, unfit=pool.serving)
     return replace(pool, coming=None, last_load=last_load, backoff=Backoff(death_tokens=pool.backoff.death_tokens))
 
 
@@ -328,6 +333,8 @@ def _worker_exited(pool: Pool, event: events.WorkerExited) -> Pool:
     if not pool.is_stopping:
         why = f"could not serve: {worker.why}" if worker.why else event.how
         loss = Loss(worker, event.at, why, requests=event.requests, under_way=event.cut_off)
+        if event.is_crash and worker.is_living and worker.generation == pool.serving:
+            pool = emergency.with_crash(pool, event.at)
         return owe(pool, loss) if worker.is_living else pool
     if worker.state is State.KILLED and worker.since < pool.wanted.since:  # not by the stop, which only saw it end
         return pool
@@ -383,6 +390,9 @@ _LEARN: dict[type[events.Event], Callable[[Pool, Any], Pool]] = {
     events.StopAsked: _stop_asked,
     events.ReloadAsked: _reload_asked,
     events.ScaleAsked: _scale_asked,
+    events.ReforkAsked: reforking.asked,
+    events.ReforkAbandoned: reforking.abandoned,
+    events.EmergencyDeclared: emergency.declared,
     events.PoolSized: _pool_sized,
     events.CountAsked: _count_asked,
     events.ReloadRefused: _reload_refused,
@@ -416,6 +426,8 @@ _LEARN: dict[type[events.Event], Callable[[Pool, Any], Pool]] = {
     events.WorkerRetired: _worker_retired,
     events.WorkerKilled: _worker_killed,
     events.WorkerExited: _worker_exited,
+    events.WorkerCalled: reforking.called,
+    events.WorkerPromoted: reforking.promoted,
     events.ChildrenLeft: _children_left,
     events.ChildrenSeen: _children_seen,
     events.ChildrenGone: _children_gone,

@@ -17,6 +17,13 @@ class Order(Struct, frozen=True):
     pass
 
 
+class Step(Struct, frozen=True):
+    """An order that comes next, and the moment from which it is due."""
+
+    order: Order
+    due: float
+
+
 class StartMold(Order, frozen=True):
     generation: int
 
@@ -54,6 +61,33 @@ class RollBack(Order, frozen=True):
 
     generation: int
     back_to: int
+    why: str
+
+
+class AskRefork(Order, frozen=True):
+    """:param requests: that the worker has served."""
+
+    slot: int
+    order: int
+    requests: int
+
+
+class CallWorker(Order, frozen=True):
+    """Tell the worker to become the mold of a generation, if it can."""
+
+    slot: int
+    order: int
+    generation: int
+
+
+class AbandonRefork(Order, frozen=True):
+    """:param generation: that the worker was called for; 0 if it was not yet."""
+
+    generation: int
+    why: str
+
+
+class DeclareEmergency(Order, frozen=True):
     why: str
 
 

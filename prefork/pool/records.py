@@ -67,6 +67,9 @@ class Policy(Struct, frozen=True):
     :param min_spare: a sized pool has at least as many idle workers, as far as its bounds allow.
     :param max_spare: and keeps at most as many that it has not needed lately.
     :param slots: as many as there are: no worker is forked beyond, whatever lingers.
+    :param refork_after: a worker that has served as many requests becomes the next mold; 0 is never.
+    :param emergency_crashes: after so many deaths by a signal, within ``emergency_window`` seconds, the code is loaded
+        anew; 0 is never.
     """
 
     drain: float = 30.0
@@ -80,6 +83,9 @@ class Policy(Struct, frozen=True):
     min_spare: int = 1
     max_spare: int = 3
     slots: int = 5000
+    refork_after: int = 0
+    emergency_crashes: int = 0
+    emergency_window: float = 60.0
 
     @property
     def shortest(self) -> float | None:
@@ -217,6 +223,7 @@ class Generation(Struct, frozen=True):
     pid: int | None = None
     why: str = ""
     losses: int = 0  # molds that died in a row
+    is_reforked: bool = False  # its mold is, or was until it was lost, a worker with what that had cached
 
 
 class Outcome(Struct, frozen=True):
@@ -247,6 +254,24 @@ class Probation(Struct, frozen=True):
     scaled: int = 0
     losses: int = 0
     why: str = ""
+
+
+class Refork(Struct, frozen=True):
+    """A worker is to become the mold of the next generation.
+
+    :param slot: and ``order``: which worker.
+    :param generation: whose mold it would be, once it is called; 0 as long as its successor is not ready.
+    :param called_at: ``None`` as long.
+    """
+
+    slot: int
+    order: int
+    asked_at: float
+    generation: int = 0
+    called_at: float | None = None
+
+    def means(self, worker: Worker) -> bool:
+        return (self.slot, self.order) == (worker.slot, worker.order)
 
 
 class Bucket(Struct, frozen=True):
@@ -329,6 +354,10 @@ class Pool(Struct, frozen=True):
     :param cut_off: requests that a stop ended before they were answered.
     :param failed: why the service was given up.
     :param degraded_since: when it was last said to be degraded; ``None`` while it is not.
+    :param refork: under way, if one is.
+    :param unfit: the generation none of whose workers could become a mold: none is tried again unless asked for.
+    :param crashes: when workers of the serving generation died by a signal, the latest at most.
+    :param emergency_at: when the code was last loaded anew for such deaths.
     :param awake_since: when the master went on after it, or the whole machine, had stood still: limits begin anew.
     """
 
@@ -349,10 +378,24 @@ class Pool(Struct, frozen=True):
     failed: str | None = None
     degraded_since: float | None = None
     last_load: Outcome | None = None
+    refork: Refork | None = None
+    unfit: int = 0
+    crashes: tuple[float, ...] = ()
+    emergency_at: float = float("-inf")
     awake_since: float = float("-inf")
 
     def in_state(self, *states: State) -> list[Worker]:
         return [worker for worker in self.workers.values() if worker.state in states]
+
+    def but_chosen(self, workers: list[Worker]) -> list[Worker]:
+        """Without the one that is to become a mold: it needs a successor."""
+        refork = self.refork
+        return workers if refork is None else [worker for worker in workers if not refork.means(worker)]
+
+    def but_called(self, workers: list[Worker]) -> list[Worker]:
+        """Without the one that was told to become a mold: it may stop serving at any moment."""
+        is_called = self.refork is not None and self.refork.called_at is not None
+        return self.but_chosen(workers) if is_called else workers
 
     def counts_from(self, since: float, worker: Worker | None = None) -> float:
         """Where a limit begins that began at ``since``: time in which nobody could do anything does not count."""

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from msgspec import Struct
 
-from prefork.pool import backoff, giving_up, health, probation, recycling, sizing
+from prefork.pool import backoff, emergency, giving_up, health, probation, recycling, reforking, sizing
 from prefork.pool.orders import (
     AbandonGeneration,
     CallDegraded,
@@ -115,6 +115,20 @@ def give_up(pool: Pool, readings: Readings, policy: Policy, now: float) -> Itera
     why = giving_up.why_hopeless(pool, policy.max_failures)
     if why is not None:
         yield FailService(why)
+
+
+def refork(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Let a worker that has served much become the mold of the next generation, once it has a successor."""
+    step = reforking.next_step(pool, readings.slots, readings.memory, policy, now)
+    if step is not None:
+        yield from _at(step.due, now, step.order)
+
+
+def load_afresh(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Load the code anew when so many workers died by a signal that what they inherited may be spoilt."""
+    step = emergency.next_step(pool, policy, now)
+    if step is not None:
+        yield from _at(step.due, now, step.order)
 
 
 def start_mold(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
@@ -321,8 +335,8 @@ def spawn_missing(pool: Pool, readings: Readings, policy: Policy, now: float) ->
     if next_worn is not None:
         yield Later(next_worn)
     worn = recycling.worn_out(pool, readings.slots, readings.memory, now)
-    living = pool.in_state(State.STARTING, State.READY)
-    kept = [w for w in living if w.generation == target and w.slot not in worn]
+    living = pool.but_called(pool.in_state(State.STARTING, State.READY))
+    kept = pool.but_chosen([w for w in living if w.generation == target and w.slot not in worn])
     gap = max(0, pool.wanted.count - len(living))
     room = pool.wanted.count + policy.surge(pool.wanted.count) - len(pool.workers)
     wanted = max(gap, min(pool.wanted.count - len(kept), room))
@@ -353,7 +367,7 @@ def retire_surplus(pool: Pool, readings: Readings, policy: Policy, now: float) -
     """
     if pool.is_stopping:
         return
-    ready = pool.in_state(State.READY)
+    ready = pool.but_called(pool.in_state(State.READY))
     surplus = len(ready) - pool.wanted.count
     if surplus <= 0:
         return
@@ -435,6 +449,8 @@ RULES: tuple[Rule, ...] = (
     judge_probation,
     give_up,
     settle_coming,
+    refork,
+    load_afresh,
     start_mold,
     look_after_standing,
     kill_overdue,

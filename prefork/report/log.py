@@ -58,6 +58,27 @@ def _reload_asked(before: Pool, event: events.ReloadAsked, after: Pool) -> Line:
     return _INFO, f"reload: generation {after.wanted.generation} is asked for"
 
 
+def _refork_asked(before: Pool, event: events.ReforkAsked, after: Pool) -> Line:
+    served = f", which has served {event.requests} requests," if event.requests else ""
+    return _INFO, f"refork: {_who(after.workers[event.slot])}{served} is to become the mold of the next generation"
+
+
+def _refork_abandoned(before: Pool, event: events.ReforkAbandoned, after: Pool) -> Line:
+    return _WARNING, f"refork given up, generation {after.serving} serves on: {event.why}"
+
+
+def _called(before: Pool, event: events.WorkerCalled, after: Pool) -> Line:
+    return _DEBUG, f"{_who(_worker(after, event))} is asked to become the mold of generation {event.generation}"
+
+
+def _promoted(before: Pool, event: events.WorkerPromoted, after: Pool) -> Line:
+    return _INFO, f"{_who(_worker(before, event))} becomes the mold of generation {event.generation}"
+
+
+def _emergency(before: Pool, event: events.EmergencyDeclared, after: Pool) -> Line:
+    return _ERROR, f"emergency: {event.why}; generation {after.wanted.generation} is loaded from fresh code"
+
+
 def _scale_asked(before: Pool, event: events.ScaleAsked | events.CountAsked, after: Pool) -> Line:
     if not after.wanted.configured.is_fixed:
         least, most = after.wanted.bounds
@@ -94,9 +115,10 @@ def _mold_gone(before: Pool, event: events.MoldGone, after: Pool) -> Line:
     if event.generation in after.generations and not after.is_stopping and not generation.why:
         wait = backoff.delay(after.generations[event.generation].losses)
         when = f" in {wait:.2g} s, after {after.generations[event.generation].losses} losses" if wait else ""
+        loss = ", without what it had cached as a worker" if generation.is_reforked else ""
         return (
             _WARNING,
-            f"mold [{generation.pid}] of generation {event.generation} {event.how}; it is loaded anew{when}",
+            f"mold [{generation.pid}] of generation {event.generation} {event.how}; it is loaded anew{when}{loss}",
         )
     text = f"mold [{generation.pid}] of generation {event.generation} {event.how}"
     if before.probation is not None and _is_lost_fallback(before.probation, generation):
@@ -244,6 +266,11 @@ _PRINTERS: dict[type[events.Event], Callable[[Pool, Any, Pool], Line | None]] = 
     events.StopAsked: _stop_asked,
     events.ReloadAsked: _reload_asked,
     events.ScaleAsked: _scale_asked,
+    events.ReforkAsked: _refork_asked,
+    events.ReforkAbandoned: _refork_abandoned,
+    events.WorkerCalled: _called,
+    events.WorkerPromoted: _promoted,
+    events.EmergencyDeclared: _emergency,
     events.PoolSized: _pool_sized,
     events.CountAsked: _scale_asked,
     events.MoldStarted: _mold_started,

@@ -127,6 +127,9 @@ def _settle(server: Any, family: int) -> None:
         socket.socket.__init__(sock, sock.family, sock.type, sock.proto, fileno=sock.fileno())
 
 
+_protected: set[str] = set()
+
+
 def _inode(address: Any) -> tuple[int, int] | None:
     """Of a Unix socket's path, where it can be seen from here."""
     if not isinstance(address, str) or not address:
@@ -140,6 +143,9 @@ def _inode(address: Any) -> tuple[int, int] | None:
 
 def _protect(path: str) -> None:
     """Removing the path does nothing from here on: before it binds and after it closes, a server likes to clean up."""
+    if path in _protected:  # by whom we were forked from, who was a worker itself
+        return
+    _protected.add(path)
 
     def unless_ours(remove: Callable[..., None]) -> Callable[..., None]:
         def remove_unless_ours(name: Any, **where: Any) -> None:

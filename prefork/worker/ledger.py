@@ -38,6 +38,8 @@ class Ledger:
         self._totals = self._slot.totals
         self._notices = notices
         self._max_requests = order.max_requests
+        self._refork_after = brief.refork_after
+        self._serving: tuple[int, ...] = (OrderCell.SERVE,)  # what the order cell may say while we serve
         self._who = f"worker {brief.label} {order.slot} g{brief.generation}"
         self._lane = self.use_lanes(1)[0]
         self.begun = 0
@@ -79,7 +81,20 @@ class Ledger:
     @property
     def is_wanted(self) -> bool:
         """Whether to take another request."""
-        return self._slot.orders[slots.PHASE] == OrderCell.SERVE and not self.leaving
+        return self._slot.orders[slots.PHASE] in self._serving and not self.leaving
+
+    @property
+    def is_dismissed(self) -> bool:
+        """Whether the worker is to leave, whoever said so."""
+        return self._slot.orders[slots.PHASE] in (OrderCell.RETIRE, OrderCell.DRAIN) or bool(self.leaving)
+
+    def decline(self) -> None:
+        """Serve on, although it was told to become a mold."""
+        self._serving = (OrderCell.SERVE, OrderCell.PROMOTE)
+
+    def reconsider(self) -> None:
+        """It may have been told anew."""
+        self._serving = (OrderCell.SERVE,)
 
     @property
     def under_way(self) -> int:
@@ -137,6 +152,8 @@ class Ledger:
             if isinstance(raised, MemoryError):
                 self.leaving, self.is_sound = "a handler ran out of memory", False
         lane.clear()
+        if ended == self._refork_after:
+            self._notices.send(Wake())
         if self._max_requests:
             worn_for = ended - self._max_requests
             if worn_for >= 0 and worn_for % _REMIND_EVERY == 0:

@@ -15,17 +15,17 @@ import select
 import signal
 import socket
 import sys
-import threading
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NoReturn
 
 from prefork.errors import NotLoadedError
 from prefork.system import lifeline, processes, slots, stdio, titles
 from prefork.system.logfile import LogFile, set_up
-from prefork.worker import application, privileges, worker
+from prefork.worker import application, forksafety, privileges, worker
 from prefork.worker.application import Application
+from prefork.worker.promotion import Promotion
 from prefork.worker.protocol import (
     PACKET_MAX,
     PROTOCOL,
@@ -47,7 +47,25 @@ _ALL_SIGNALS = signal.valid_signals()
 
 
 def main() -> NoReturn:
-    """Serve the orders that come over the socket whose number is the first argument."""
+    """Serve the orders that come over the socket whose number is the first argument.
+
+    Whoever is forked comes back to here, and so does a worker that becomes a mold: however often that happens, no frame
+    of the life before is left on the stack.
+    """
+    try:
+        mold = _load()
+        while True:
+            order = mold.serve()
+            promotion = worker.live(mold.brief, order, mold.app, mold.log)
+            mold = _promote(promotion, mold.log)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(70)
+
+
+def _load() -> "_Mold":
+    """The first life of this process: a fresh interpreter, and the application."""
     pair = socket.socket(fileno=int(sys.argv[1]))
     packet = pair.recv(PACKET_MAX)
     if protocol_of(packet) != PROTOCOL:
@@ -68,6 +86,7 @@ def main() -> NoReturn:
     titles.set_title(f"mold {brief.label} g{brief.generation} loading")
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # nothing to reopen yet
     app: Application | None = None
+    known = set(forksafety.open_sockets().values())
     show = _hide_while_loading([pair.fileno(), *_descriptors(brief)])
     try:
         log = set_up(brief.log_file, brief.log_level, f"{brief.label} mold", brief.log_feed)
@@ -80,13 +99,26 @@ def main() -> NoReturn:
     except BaseException as error:
         _fail(pair, application.describe(error))
     show()
-    _warn_of_threads()
-    _Mold(brief, pair, app, log).serve()
+    _warn_of_what_is_shared(known, "while importing")
+    return _Mold(brief, pair, app, log)
+
+
+def _promote(promotion: Promotion, log: LogFile) -> "_Mold":
+    """The next life of a process that was a worker."""
+    brief, pair, app = promotion
+    titles.set_title(f"mold {brief.label} g{brief.generation} loading")
+    log.sign(f"{brief.label} mold")
+    threads = forksafety.threads()
+    if threads:
+        _fail(pair, f"the worker that became its mold started threads when it was told to stop: {', '.join(threads)}")
+    gc.collect()  # what is still open of its life as a worker
+    _warn_of_what_is_shared({os.fstat(fd).st_ino for _, fd in brief.binds}, "at work")
+    return _Mold(brief, pair, app, log)
 
 
 def _descriptors(brief: Brief) -> list[int]:
-    fds = [brief.lifeline, brief.notices, brief.scoreboard, brief.kick, *(fd for _, fd in brief.binds)]
-    return [*fds, *([brief.log_feed] if brief.log_feed != -1 else [])]
+    held = [brief.lifeline, brief.notices, brief.scoreboard, brief.kick, brief.relay]
+    return [*held, *([brief.log_feed] if brief.log_feed != -1 else []), *(fd for _, fd in brief.binds)]
 
 
 def _hide_while_loading(fds: list[int]) -> Callable[[], None]:
@@ -109,17 +141,17 @@ def _hide_while_loading(fds: list[int]) -> Callable[[], None]:
     return hidden.clear
 
 
-def _warn_of_threads() -> None:
-    """Say once, by name, which threads no worker will have; the interpreter would say of each fork that there are some.
+def _warn_of_what_is_shared(known: Collection[int], when: str) -> None:
+    """Say by name what no worker should have from us; the interpreter would say of each fork that there are threads.
 
     Python 3.12.1 says it even of a process without threads, for it miscounts the fields of /proc/self/stat where the
     process has a title with spaces.
     """
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
-    threads = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
-    if threads:
-        remedy = "start them in the handler's first request, or run with preload = false"
-        logger.warning("threads started while importing do not survive a fork: %s; %s", ", ".join(threads), remedy)
+    try:
+        forksafety.warn(forksafety.look(known), when)
+    except Exception:  # objects of the application were asked: what they raise is no reason not to serve
+        logger.exception("cannot tell what workers would share")
 
 
 def _fail(pair: socket.socket, why: str) -> NoReturn:
@@ -136,35 +168,41 @@ class _Mold:
     """A mold that has loaded: it waits for orders, and for nothing else."""
 
     def __init__(self, brief: Brief, pair: socket.socket, app: Application | None, log: LogFile) -> None:
-        self._brief = brief
+        self.brief = brief
+        self.app = app
+        self.log = log
         self._pair = pair
-        self._app = app
-        self._log = log
         self._births, self._births_in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._poll = select.poll()
         for fd in (pair.fileno(), brief.lifeline):
             self._poll.register(fd, select.POLLIN)
 
-    def serve(self) -> NoReturn:
+    def serve(self) -> Fork:
+        """Obey until told to leave.
+
+        :returns: in a newborn worker alone, the order it was born by.
+        """
         # what is frozen is never visited by a collection, so its pages stay shared, gc.freeze
         gc.collect()
         gc.freeze()
         signal.signal(signal.SIGIO, signal.SIG_IGN)  # from here on the poll tells it
         for signum in (signal.SIGINT, signal.SIGHUP):
             signal.signal(signum, signal.SIG_IGN)
-        signal.signal(signal.SIGUSR1, lambda signum, frame: self._log.reopen())
+        signal.signal(signal.SIGUSR1, lambda signum, frame: self.log.reopen())
         # where the application ignores its children, ours could not be waited for; its workers ignore theirs again
         self._ignores_children = signal.signal(signal.SIGCHLD, signal.SIG_DFL) is signal.SIG_IGN
-        titles.set_title(f"mold {self._brief.label} g{self._brief.generation}")
+        titles.set_title(f"mold {self.brief.label} g{self.brief.generation}")
         _send(self._pair, Loaded())
         while True:
             for fd, _ in self._poll.poll():
                 if fd == self._pair.fileno():
-                    self._obey()
-                elif lifeline.is_cut(self._brief.lifeline):
+                    born_by = self._obey()
+                    if born_by is not None:
+                        return born_by
+                elif lifeline.is_cut(self.brief.lifeline):
                     self._outlive_master()
 
-    def _obey(self) -> None:
+    def _obey(self) -> Fork | None:
         try:
             packet = self._pair.recv(PACKET_MAX)
         except ConnectionResetError:  # the master died with something of ours unread
@@ -172,13 +210,15 @@ class _Mold:
         if not packet:
             self._outlive_master()
         order = decode(packet)
-        if isinstance(order, Fork):
-            self._fork(order)
-        else:
+        if not isinstance(order, Fork):
             os._exit(0)
+        return order if self._fork(order) else None
 
-    def _fork(self, order: Fork) -> None:
-        """Fork twice. The process between tells the worker's pid through a pipe and ends at once."""
+    def _fork(self, order: Fork) -> bool:
+        """Fork twice. The process between tells the worker's pid through a pipe and ends at once.
+
+        :returns: whether we are the worker.
+        """
         stdio.flush()
         signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
         try:
@@ -186,9 +226,10 @@ class _Mold:
         except OSError as error:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _ALL_SIGNALS)
             _send(self._pair, NotForked(order.slot, order.order, error.strerror or str(error)))
-            return
+            return False
         if between == 0:
             self._fork_again(order)
+            return True
         _, status = os.waitpid(between, 0)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ALL_SIGNALS)
         try:
@@ -198,10 +239,12 @@ class _Mold:
             if code <= 0:  # killed: nobody knows whether it had forked; only the end of the pair will tell
                 os._exit(1)
             _send(self._pair, NotForked(order.slot, order.order, os.strerror(code)))
-            return
+            return False
         _send(self._pair, Born(order.slot, order.order, pid))
+        return False
 
-    def _fork_again(self, order: Fork) -> NoReturn:
+    def _fork_again(self, order: Fork) -> None:
+        """Only the worker comes back from here."""
         try:
             pid = os.fork()
         except OSError as error:
@@ -209,18 +252,12 @@ class _Mold:
         if pid:
             os.write(self._births_in, pid.to_bytes(4, "little"))
             os._exit(0)
-        try:
-            _send(self._pair, Born(order.slot, order.order, os.getpid()))
-            self._pair.close()  # its end of file tells the master that nobody is under way any more
-            os.close(self._births)
-            os.close(self._births_in)
-            if self._ignores_children:
-                signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-            worker.live(self._brief, order, self._app, self._log)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(70)
+        _send(self._pair, Born(order.slot, order.order, os.getpid()))
+        self._pair.close()  # its end of file tells the master that nobody is under way any more
+        os.close(self._births)
+        os.close(self._births_in)
+        if self._ignores_children:
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
     def _outlive_master(self) -> NoReturn:
         """The master is gone: workers end by themselves within the drain limit; then kill what is left, stuck in C.
@@ -228,11 +265,11 @@ class _Mold:
         Not only our own: the slots name also those whose mold was sent away or died.
         """
         self._pair.close()
-        for _, fd in self._brief.binds:
+        for _, fd in self.brief.binds:
             os.close(fd)
-        titles.set_title(f"mold {self._brief.label} g{self._brief.generation} orphaned")
-        board = slots.Scoreboard(self._brief.scoreboard, self._brief.lanes)
-        deadline = worker.now() + self._brief.drain + worker.ORPHAN_GRACE
+        titles.set_title(f"mold {self.brief.label} g{self.brief.generation} orphaned")
+        board = slots.Scoreboard(self.brief.scoreboard, self.brief.lanes)
+        deadline = worker.now() + self.brief.drain + worker.ORPHAN_GRACE
         poll = select.poll()
         left = {pidfd for pid, started in board.processes() if (pidfd := _open_if_same(pid, started)) is not None}
         for pidfd in left:

@@ -27,6 +27,7 @@ class OrderCell(IntEnum):
     SERVE = 0
     RETIRE = 1  # take nothing new, leave when the request is done
     DRAIN = 2  # serve what is queued, close, leave
+    PROMOTE = 3  # become the mold of the next generation, or decline and serve on
 
 
 class StateCell(IntEnum):
@@ -53,6 +54,8 @@ class Brief(NamedTuple):
     :param timeout: seconds a request may take before it is interrupted; 0 is for ever.
     :param keeps_timed_out: whether a worker stays that had such a request.
     :param idle_timeout: the timeout of accepted connections; 0 is none.
+    :param relay: where a worker that is told to become a mold finds its pair.
+    :param refork_after: the master wants to hear when a worker has served as many requests; 0 is never.
     :param descriptors: the soft limit of open descriptors that workers get.
     :param log_feed: where the log file's descriptor is to be taken from.
     """
@@ -81,6 +84,8 @@ class Brief(NamedTuple):
     timeout: float = 0.0
     keeps_timed_out: bool = False
     idle_timeout: float = 0.0
+    relay: int = -1
+    refork_after: int = 0
     descriptors: int = -1
     chdir: str = ""
     pythonpath: list[str] = []  # noqa: RUF012  nobody changes it
@@ -128,6 +133,27 @@ class Born(NamedTuple):
     pid: int
 
 
+# master to a worker, with the pair of the mold that it would be; and over that pair its answer
+
+
+class Call(NamedTuple):
+    """Become the mold of a generation."""
+
+    slot: int
+    order: int
+    generation: int
+
+
+class Declined(NamedTuple):
+    """It serves on."""
+
+    why: str
+
+
+class Promoted(NamedTuple):
+    """It has left its slot: from here on it is a mold that loads."""
+
+
 # worker to master, over the notice pipe
 
 
@@ -162,7 +188,23 @@ class Stop(NamedTuple):
     """A handler told its server to shut down: that is the whole service."""
 
 
-Record = Brief | Fork | Leave | Loaded | Failed | NotForked | Born | Ready | Broken | Left | Wake | Stop
+Record = (
+    Brief
+    | Fork
+    | Leave
+    | Loaded
+    | Failed
+    | NotForked
+    | Born
+    | Call
+    | Declined
+    | Promoted
+    | Ready
+    | Broken
+    | Left
+    | Wake
+    | Stop
+)
 _KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Record)}
 
 

@@ -24,7 +24,7 @@ from prefork.system.accepting import Owner, owner
 from prefork.system.logfile import LogFile
 from prefork.system.sparing import Sparing
 from prefork.system.wakeup import Wakeup, forget_inherited_handlers
-from prefork.worker import application, hooks, privileges
+from prefork.worker import application, hooks, privileges, promotion
 from prefork.worker.application import Application
 from prefork.worker.badge import Badge
 from prefork.worker.concurrency import AsItsServerSays, Children, Concurrency, Sync, Threads
@@ -32,6 +32,7 @@ from prefork.worker.deadlines import Deadlines
 from prefork.worker.ledger import Ledger, SharedLedger
 from prefork.worker.notices import Notices
 from prefork.worker.own_loop import OwnLoop
+from prefork.worker.promotion import Promotion
 from prefork.worker.protocol import READ_YOUR_ORDERS, Brief, Broken, Fork, Left, OrderCell, Ready, StateCell, tail
 from prefork.worker.stacks import Stacks
 from prefork.worker.stopping import Stopping
@@ -55,11 +56,12 @@ class Taken(Enum):
     EXHAUSTED = auto()  # no descriptor or memory for it: it waits on
 
 
-def live(brief: Brief, order: Fork, app: Application | None, log: LogFile) -> NoReturn:
+def live(brief: Brief, order: Fork, app: Application | None, log: LogFile) -> Promotion:
     """The life of a worker from its fork to its end. All signals are blocked when it begins.
 
     :param app: ``None`` where each worker loads the application itself.
     :param log: the mold's.
+    :returns: what it takes along, where it is to become a mold; else it never returns.
     """
     forget_inherited_handlers()
     wakeup = Wakeup(_HEARD)
@@ -75,7 +77,7 @@ def live(brief: Brief, order: Fork, app: Application | None, log: LogFile) -> No
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
     log.sign(f"{brief.label} worker {order.slot}")
     log.reopen()  # it may have been moved since the mold opened it
-    Worker(brief, order, app, log, wakeup).live()
+    return Worker(brief, order, app, log, wakeup).live()
 
 
 def _let_pass(signum: int, frame: FrameType | None) -> None:
@@ -103,17 +105,30 @@ class Worker:
         self._stacks = Stacks(log.fileno())
         self._deadlines: Deadlines | None = None  # known once the ledger is chosen
 
-    def live(self) -> NoReturn:
+    def live(self) -> Promotion:
         self._boot()
         try:
-            if self._own_loop is None:
-                self._serve()
-            elif self._ledger.is_wanted:
-                self._own_loop.serve()
+            promoted = self._serve_until_told()
         except Exception:
             self._fail()
-        self._leave()
-        self._exit(0)
+        if promoted is None:
+            self._leave()
+            self._exit(0)
+        return promoted
+
+    def _serve_until_told(self) -> Promotion | None:
+        """Until it is told to leave; or to become a mold, and does."""
+        if self._own_loop is not None:
+            if self._ledger.is_wanted:
+                self._own_loop.serve()
+            return None
+        self._serve()
+        while self._is_called:
+            promoted = self._answer_call()
+            if promoted is not None:
+                return promoted
+            self._serve()
+        return None
 
     def _fail(self) -> NoReturn:
         """The application broke the loop: what threads and children have under way is finished all the same."""
@@ -240,8 +255,13 @@ class Worker:
         if self._stacks.is_asked(self._ledger.stacks_asked):
             self._concurrency.dump_children(self._ledger.stacks_asked_of)
             self._stacks.tell()
-        if signum == signal.SIGTERM or not self._ledger.is_wanted:
+        if signum == signal.SIGTERM or self._ledger.is_dismissed:
             self._stopping.begin()
+        if self._own_loop is not None:
+            self._ledger.reconsider()
+            if self._is_called:
+                promotion.decline(self._take_call(), "its server has a loop of its own")
+                self._ledger.decline()
         if self._deadlines is not None:
             self._deadlines.strike(frame)  # last, for it may raise
 
@@ -272,14 +292,14 @@ class Worker:
         ledger, concurrency, wait, servers = self._ledger, self._concurrency, self._wait, self._by_fd
         seconds = _POLL_INTERVAL if self._actions or self._asked else None
         pause = seconds
-        while ledger.is_wanted:
+        while ledger.is_wanted or self._is_coming_to_rest:
             if not concurrency.is_in_loop:
-                wait.heed_clients(concurrency.has_room)
+                wait.heed_clients(concurrency.has_room and ledger.is_wanted)
             ready = wait.for_news(pause)
             if wait.heard:
                 self._hear()
                 if not ledger.is_wanted:
-                    return  # whoever was woken for these clients besides us is kicked
+                    continue  # whoever was woken for these clients besides us is kicked
             if wait.is_orphaned:
                 ledger.leaving = "the master is gone"
                 return
@@ -305,12 +325,14 @@ class Worker:
         heard, self._wait.heard = self._wait.heard, set()
         if signal.SIGUSR1 in heard:
             self._log.reopen()
+        if READ_YOUR_ORDERS in heard:
+            self._ledger.reconsider()
         if signal.SIGTERM in heard:
             self._ledger.leaving = "it was sent SIGTERM"
 
     def _ask(self) -> bool:
         """Ask the servers that nothing tells of their requests. Whether one had a request."""
-        taken = [self._take(server) for server in self._asked if self._concurrency.has_room]
+        taken = [self._take(s) for s in self._asked if self._concurrency.has_room and self._ledger.is_wanted]
         return Taken.ONE in taken
 
     def _take(self, server: Any, others_may_wait: bool = False) -> Taken:
@@ -344,6 +366,33 @@ class Worker:
         if self._shortage.is_due():
             logger.warning("cannot accept: %s; trying again every %g s", error.strerror, PAUSE)
         return Taken.EXHAUSTED
+
+    # becoming a mold
+
+    @property
+    def _is_called(self) -> bool:
+        return not self._ledger.is_wanted and not self._ledger.is_dismissed and not self._wait.is_orphaned
+
+    @property
+    def _is_coming_to_rest(self) -> bool:
+        """Whether to wait for the children that it has, and take nothing new meanwhile."""
+        return bool(self._is_called and self._ledger.under_way and promotion.comes_to_rest(self._concurrency))
+
+    def _take_call(self) -> promotion.Called | None:
+        return promotion.take(self._brief.relay, self._order)
+
+    def _answer_call(self) -> Promotion | None:
+        """At rest, between two requests: accept or decline."""
+        called = self._take_call()
+        why = promotion.why_not(self._concurrency)
+        if called is None or why:
+            promotion.decline(called, why)
+            self._ledger.decline()
+            return None
+        assert self._app is not None, "it was loaded before the first request"
+        self._ledger.enter(StateCell.RETIRING)
+        self._wait.leave()
+        return promotion.go_through(called, self._brief, self._app, self._servers, self._badge, self._wakeup)
 
     # leaving
 

@@ -82,6 +82,9 @@ WRONG_SERVICE: list[tuple[str, object, str]] = [
     ("keepalive", "yes", "30s"),
     ("max_requests", -5, "0 or more"),
     ("max_requests_jitter", -5, "0 or more"),
+    ("refork_after", -5, "0 or more"),
+    ("emergency_crashes", 101, "between 0 and 100"),
+    ("emergency_window", "soon", "30s"),
     ("max_age", "old", "30s"),
     ("max_age_jitter", -1, "30s"),
     ("memory_soft", "much", "256MiB"),
@@ -277,6 +280,22 @@ def test_the_hard_limit_follows_the_soft_one() -> None:
     assert "request_slow: 10 s is not less than request_hard, which is 10 s; make it shorter" in line
     line = refusal({**GOOD, "timeout": "10s", "request_hard": "9s"}, Service, PLACE)
     assert line == f"{PLACE}: request_hard: 9 s is less than timeout, which is 10 s; make it longer, or leave it out"
+
+
+def test_a_worker_becomes_a_mold_before_it_is_worn_out() -> None:
+    """A refork that could never come is a mistake; without a limit of requests there is none."""
+    line = refusal({**GOOD, "refork_after": 1000, "max_requests": 1000}, Service, PLACE)
+    assert "refork_after: 1000 is not less than max_requests, which is 1000;" in line
+    assert convert({**GOOD, "refork_after": 999, "max_requests": 1000}, Service, PLACE).refork_after == 999
+    assert convert({**GOOD, "refork_after": 1000}, Service, PLACE).refork_after == 1000
+
+
+def test_crashes_are_counted_within_some_time() -> None:
+    """A window of nothing would never hold one."""
+    line = refusal({**GOOD, "emergency_crashes": 3, "emergency_window": 0}, Service, PLACE)
+    assert "emergency_window: 0 is no time in which crashes could be counted; write how long" in line
+    settings = convert({**GOOD, "emergency_crashes": 3}, Service, PLACE)
+    assert (settings.emergency_crashes, settings.emergency_window) == (3, 60.0)
 
 
 def test_the_hard_limit_of_memory_is_no_lower_than_the_soft_one() -> None:

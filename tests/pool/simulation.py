@@ -13,9 +13,9 @@ from itertools import count
 from random import Random
 from typing import TypeVar
 
-from prefork.pool import events, orders
+from prefork.pool import events, orders, reforking
 from prefork.pool.learn import learn
-from prefork.pool.records import Bounds, Load, MemoryLimits, Policy, Pool, Reading, State, Wanted, fixed
+from prefork.pool.records import Bounds, Load, MemoryLimits, Policy, Pool, Reading, State, Wanted, Worker, fixed
 from prefork.pool.recycling import SOFT_SAMPLES
 from prefork.pool.rules import RULES, Decision, Readings, decide
 from prefork.pool.sizing import Window
@@ -54,6 +54,8 @@ class Code:
     requests_a_second: float = 0
     ignores_retirement: float = 0
     wears: float = 0  # reaches its ``max_requests`` within a life
+    declines: float = 0  # to become a mold
+    is_deaf_to_calls: float = 0  # answers only when it is called back, or not even then
     ages: float = 0  # has a ``max_age`` within a life
     swells: float = 0  # is beyond its soft limit of memory after a life, and stays there
     bursts: float = 0  # the same of its hard limit
@@ -93,6 +95,8 @@ class WorkerProcess:
     is_alive: bool = False
     is_known: bool = False  # "born" is told
     is_stuck: bool = False
+    is_doomed: bool = False  # SIGKILL is on its way
+    is_called_back: bool = False
     ready_at: float | None = None
     requests: int = 0
 
@@ -212,6 +216,16 @@ class Simulation:
 
         self._plan(at, come)
 
+    def ask_refork(self) -> "Simulation":
+        """An operator asks, and is refused where none can become a mold."""
+        choice = reforking.choose(self.pool, self.readings, self.memory, self.now)
+        if isinstance(choice, Worker):
+            self.ask(events.ReforkAsked, slot=choice.slot, order=choice.order)
+        return self
+
+    def ask_refork_at(self, at: float) -> None:
+        self._plan(at, self.ask_refork)
+
     def lose_workers(self) -> None:
         """Somebody kills them all."""
         for worker in list(self.workers.values()):
@@ -253,6 +267,16 @@ class Simulation:
                 self.tell(events.ServiceDegraded(at=at, why=why, failures=failures, next_try=next_try))
             case orders.CallHealthy():
                 self.tell(events.ServiceRecovered(at=at))
+            case orders.AskRefork(slot, number, requests):
+                self.tell(events.ReforkAsked(at=at, slot=slot, order=number, requests=requests))
+            case orders.CallWorker():
+                self._call_worker(order)
+            case orders.AbandonRefork(generation, why):
+                self.tell(events.ReforkAbandoned(at=at, generation=generation, why=why))
+                for worker in self.workers.values():
+                    worker.is_called_back = True
+            case orders.DeclareEmergency(why):
+                self.tell(events.EmergencyDeclared(at=at, why=why))
             case orders.SizePool(workers, why):
                 self.tell(events.PoolSized(at=at, count=workers, why=why))
             case orders.SpawnWorker():
@@ -282,6 +306,7 @@ class Simulation:
             case orders.KillWorker(slot, number, why):
                 worker = self._worker(slot, number)
                 self.tell(events.WorkerKilled(at=at, slot=slot, order=number, why=why, requests=worker.requests))
+                worker.is_doomed = True
                 self._later(self.world.kill, self._exit, worker, "was killed")
             case orders.RefuseNew():
                 self.tell(events.DoorRefused(at=at))
@@ -482,8 +507,47 @@ class Simulation:
                 how=how,
                 requests=worker.requests,
                 cut_off=int(worker.is_stuck),
+                is_crash="SIG" in how,
             )
             self.tell(exited)
+
+    # a worker that becomes a mold
+
+    def _call_worker(self, order: orders.CallWorker) -> None:
+        worker = self._worker(order.slot, order.order)
+        if self._happens(self.world.refused):
+            why = "no descriptors left"
+            self.tell(events.ReforkAbandoned(at=self.now, generation=0, why=why))
+            return
+        called = events.WorkerCalled(at=self.now, slot=order.slot, order=order.order, generation=order.generation)
+        self.tell(called)
+        worker.is_called_back = False
+        if not self._happens(self._code(worker.generation).is_deaf_to_calls):
+            self._later(self.world.request, self._answer_call, worker, order.generation)
+
+    def _answer_call(self, worker: WorkerProcess, generation: int) -> None:
+        if not worker.is_alive or worker.is_doomed or worker.is_stuck:
+            return
+        if worker.is_called_back and self._happens(50):  # else it had taken the call before
+            return
+        if self._happens(self._code(worker.generation).declines):
+            self.tell(events.ReforkAbandoned(at=self.now, generation=generation, why="it declines: it has threads"))
+            return
+        self._tell_born(worker)
+        worker.is_alive = False
+        del self.workers[worker.slot]
+        self.readings.pop(worker.slot, None)
+        self.memory.pop(worker.slot, None)
+        mold = self.molds[generation] = MoldProcess(generation)
+        promoted = events.WorkerPromoted(at=self.now, slot=worker.slot, order=worker.order, generation=generation)
+        self.tell(promoted)
+        code = self._code(generation)
+        if self._happens(code.broken):
+            self._later(code.load, self._mold_breaks, mold)
+        elif self._happens(code.dies_loading):
+            self._later(code.load, self._mold_dies, mold, "was killed by SIGSEGV")
+        else:
+            self._later(code.load, self._mold_loads, mold)
 
     # time and chance
 

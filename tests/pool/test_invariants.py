@@ -15,13 +15,12 @@ from prefork.pool import events, orders
 from prefork.pool.health import trouble
 from prefork.pool.learn import learn
 from prefork.pool.orders import Cause
-from prefork.pool.records import Door, Phase, Policy, Pool, Stage, State, fixed
+from prefork.pool.records import Bounds, Door, Phase, Policy, Pool, Stage, State, fixed
 from prefork.pool.rules import MOST_UNBORN, Decision, decide
 from tests.long import histories, long_but
 from tests.pool.simulation import GOOD, Code, Simulation, World, service
 
 COMMANDS: dict[str, tuple[type[events.Event], dict[str, object]]] = {
-    "HUP": (events.ReloadAsked, {"configured": fixed(3)}),
     "TTIN": (events.ScaleAsked, {"by": 1}),
     "TTOU": (events.ScaleAsked, {"by": -1}),
     "scale": (events.CountAsked, {"count": 3}),
@@ -29,6 +28,7 @@ COMMANDS: dict[str, tuple[type[events.Event], dict[str, object]]] = {
     "INT": (events.StopAsked, {"phase": Phase.QUICK}),
     "TERM TERM": (events.StopAsked, {"phase": Phase.NOW}),
 }
+THREE = fixed(3)
 STOPS = ("TERM", "INT", "TERM TERM")
 
 seeds = st.integers(0, 2**32)
@@ -41,6 +41,9 @@ limits = st.sampled_from(  # timeout, request_slow, request_hard
 policies = st.builds(
     lambda limits, **others: Policy(timeout=limits[0], request_slow=limits[1], request_hard=limits[2], **others),
     limits,
+    refork_after=st.sampled_from([0, 0, 50]),
+    emergency_crashes=st.sampled_from([0, 0, 3]),
+    emergency_window=st.sampled_from([5.0, 60.0]),
     drain=st.sampled_from([0.0, 1.0, 5.0, 30.0]),
     quick=st.sampled_from([0.0, 0.5, 2.0]),
     boot=st.sampled_from([2.0, 5.0, 60.0]),
@@ -70,6 +73,8 @@ codes = st.one_of(
         requests_a_second=st.sampled_from([0, 1, 100]),
         ignores_retirement=chances,
         wears=chances,
+        declines=chances,
+        is_deaf_to_calls=chances,
         ages=chances,
         swells=chances,
         bursts=chances,
@@ -85,7 +90,8 @@ worlds = st.builds(
     handshakes=st.sampled_from([0, 0, 3]),
     grain=st.sampled_from([0.001, 0.1, 0.5]),
 )
-commands = st.lists(st.tuples(st.floats(0, 40), st.sampled_from(["HUP", "HUP", "TTIN", "TTOU", "scale"])), max_size=12)
+asked_for = st.sampled_from(["HUP", "HUP", "TTIN", "TTOU", "scale", "refork", "refork"])
+commands = st.lists(st.tuples(st.floats(0, 40), asked_for), max_size=12)
 stops = st.lists(st.tuples(st.floats(0, 60), st.sampled_from(STOPS)), min_size=1, max_size=4)
 
 
@@ -107,6 +113,9 @@ def is_obeyable(simulation: Simulation, decision: Decision) -> None:
         elif isinstance(order, orders.ExpelWorker | orders.InterruptRequests | orders.TellSlowRequests):
             assert pool.workers[order.slot].order == order.order
             assert pool.workers[order.slot].state in (State.READY, State.RETIRING)
+        elif isinstance(order, orders.AskRefork | orders.CallWorker):
+            assert pool.workers[order.slot].order == order.order
+            assert pool.workers[order.slot] in pool.but_called(pool.in_state(State.READY))
         elif isinstance(order, orders.DismissMold):
             assert pool.generations[order.generation].stage not in (Stage.LEAVING, Stage.KILLED)
         elif isinstance(order, orders.KillMold):
@@ -117,7 +126,8 @@ def keeps_ready_what_is_wanted(simulation: Simulation, decision: Decision) -> No
     """Our own decisions never bring the ready workers below what is wanted, but for the final stop."""
     pool = simulation.pool
     retired = {order.slot for order in decision.orders if isinstance(order, orders.RetireWorker)}
-    ready = {worker.slot for worker in pool.in_state(State.READY)}
+    retired |= {order.slot for order in decision.orders if isinstance(order, orders.CallWorker)}
+    ready = {worker.slot for worker in pool.but_called(pool.in_state(State.READY))}
     if retired & ready and not pool.is_stopping:
         assert len(ready - retired) >= pool.wanted.count
     for worker in (pool.workers[slot] for slot in retired - ready):
@@ -230,9 +240,23 @@ def somewhere(
     if boots_well:
         simulation.settle().world = world
     for delay, command in asked:
-        event, fields = COMMANDS[command]
-        simulation.ask_at(simulation.now + delay, event, **fields)
+        ask_for(command, simulation, delay)
     return simulation
+
+
+def ask_for(command: str, simulation: Simulation, delay: float, configured: Bounds = THREE) -> None:
+    """Somebody asks for it, so many seconds from now.
+
+    :param configured: what a reload reads.
+    """
+    at = simulation.now + delay
+    if command == "refork":
+        simulation.ask_refork_at(at)
+    elif command == "HUP":
+        simulation.ask_at(at, events.ReloadAsked, configured=configured)
+    else:
+        event, fields = COMMANDS[command]
+        simulation.ask_at(at, event, **fields)
 
 
 # any history

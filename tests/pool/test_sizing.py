@@ -19,8 +19,8 @@ from prefork.pool.sizing import FASTEST, STEP, Pace, Window
 from tests.long import histories
 from tests.pool.simulation import Code, Simulation, World, service
 from tests.pool.test_invariants import (
-    COMMANDS,
     WATCHERS,
+    ask_for,
     commands,
     forks,
     keeps_ready_what_is_wanted,
@@ -379,9 +379,7 @@ def test_any_load_ends_in_a_quiet_pool(
     """Whatever goes wrong meanwhile: when the clients have gone it rests between its bounds, without a deadline."""
     simulation = somewhere(within, policy, world, came)
     for delay, command in asked:
-        event, fields = COMMANDS[command]
-        fields = {"configured": within} if event is ReloadAsked else fields
-        simulation.ask_at(simulation.now + delay, event, **fields)
+        ask_for(command, simulation, delay, configured=within)
     simulation.come_at(simulation.now + 61, 0)
     simulation.calm_at = simulation.now + 61
     simulation.run()
@@ -401,8 +399,7 @@ def test_every_stop_ends_also_during_growth(
     """Sizing ends where the stop begins."""
     simulation = somewhere(within, policy, world, came)
     for delay, command in stopped:
-        event, fields = COMMANDS[command]
-        simulation.ask_at(simulation.now + delay, event, **fields)
+        ask_for(command, simulation, delay)
     simulation.run()
     assert simulation.pool.is_finished
     stopped_at = simulation.told(StopAsked)[0].at

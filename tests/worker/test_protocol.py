@@ -18,12 +18,15 @@ from prefork.worker.protocol import (
     Born,
     Brief,
     Broken,
+    Call,
+    Declined,
     Failed,
     Fork,
     Leave,
     Left,
     Loaded,
     NotForked,
+    Promoted,
     Ready,
     Record,
     Wake,
@@ -33,7 +36,22 @@ from prefork.worker.protocol import (
     tail,
 )
 
-KINDS = (Brief, Fork, Leave, Loaded, Failed, NotForked, Born, Ready, Broken, Left, Wake)
+KINDS = (
+    Brief,
+    Fork,
+    Leave,
+    Loaded,
+    Failed,
+    NotForked,
+    Born,
+    Call,
+    Declined,
+    Promoted,
+    Ready,
+    Broken,
+    Left,
+    Wake,
+)
 NUMBERS = st.integers(0, 2**53)
 FIELDS: dict[object, st.SearchStrategy[object]] = {
     int: NUMBERS,
