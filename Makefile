@@ -6,13 +6,19 @@ MINUTES ?= 1
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: run test check bench soak sizing clean
+# bytecode is kept: the suite starts thousands of interpreters
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: run test long check bench soak sizing clean
 
 run: $(READY)           ## a real service under the master: files over HTTP, lines over TCP and Unix
 	@exec $(BIN)/python -m examples.demo
 
 test: $(READY)          ## the plain suite: minutes, not more
 	$(BIN)/python -m pytest -n 4 -m "not long" $(TESTS)
+
+long: $(READY)          ## the long suite: big pools, many random histories, hundreds of kills
+	$(BIN)/python -m pytest -n 2 -m "long or hypothesis" --hypothesis-profile=long $(TESTS)
 
 check: $(READY)         ## style and types
 	$(BIN)/ruff check .

@@ -1,14 +1,27 @@
-"""What all shelves share: random histories may take their time on a busy machine, and CI skips nothing."""
+"""What all shelves share: the product is compiled, random histories may take their time, and CI skips nothing."""
 
+import compileall
 import os
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 # a deadline or a complaint of slowness would measure the machine and not the code
-settings.register_profile("prefork", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("prefork")
+settings.register_profile("long", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("plain", settings.get_profile("long"), max_examples=20)
+settings.load_profile("plain")
+
+
+ROOT = Path(__file__).parents[1]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile once what is started thousands of times, by masters that keep no bytecode."""
+    if not hasattr(config, "workerinput"):  # before there are several of us
+        for directory in ("prefork", "examples", "tests/end_to_end"):
+            compileall.compile_dir(ROOT / directory, quiet=2)  # where it cannot be kept, each compiles for itself
 
 
 @pytest.hookimpl(wrapper=True)

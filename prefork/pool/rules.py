@@ -7,19 +7,24 @@ Invariants: ready workers are retired only while more are ready than wanted; for
 and never make more than wanted plus surge.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
 from msgspec import Struct
 
-from prefork.pool import backoff, recycling, sizing
+from prefork.pool import backoff, giving_up, health, probation, recycling, sizing
 from prefork.pool.orders import (
     AbandonGeneration,
+    CallDegraded,
+    CallHealthy,
     Cause,
     DismissMold,
     DumpWorker,
+    EndProbation,
     ExpelWorker,
     FailService,
+    ForgetFailures,
     InterruptRequests,
     KillChildren,
     KillMold,
@@ -29,6 +34,7 @@ from prefork.pool.orders import (
     Order,
     RefuseNew,
     RetireWorker,
+    RollBack,
     SettleGeneration,
     ShutDoor,
     SizePool,
@@ -38,7 +44,6 @@ from prefork.pool.orders import (
 )
 from prefork.pool.records import Door, Generation, Load, Phase, Policy, Pool, Reading, Stage, State, Worker
 
-FIRST_TRIES = 3  # deaths before ready, one attempt each, before a generation is given up
 MOST_UNBORN = 64  # orders under way at once: the mold's socket pair holds at least as many
 HANDSHAKE_LIMIT = 1.0  # seconds a handshake under way may take when we stop
 REPEAT = 1.0  # seconds after which a worker is told again to interrupt what is under way, or a stopped one looked after
@@ -50,7 +55,7 @@ class Later(Struct, frozen=True):
     at: float
 
 
-class Readings(Struct, frozen=True):
+class Readings(Struct, frozen=True, dict=True):
     """What is true now and in no record.
 
     :param slots: what the scoreboard says.
@@ -64,6 +69,11 @@ class Readings(Struct, frozen=True):
     load: Load | None = None
     memory: Mapping[int, tuple[int, ...]] = MappingProxyType({})
 
+    @functools.cached_property
+    def oldest(self) -> float | None:
+        """When the oldest request under way began: as long as that is within a limit, all are."""
+        return min((r.busy_since for r in self.slots.values() if r.busy_since is not None), default=None)
+
 
 Wish = Order | Later
 Rule = Callable[[Pool, Readings, Policy, float], Iterator[Wish]]
@@ -74,7 +84,7 @@ def abandon_failed(pool: Pool, readings: Readings, policy: Policy, now: float) -
     if pool.coming is None or pool.is_stopping:
         return
     coming = pool.generations[pool.coming]
-    why = _why_failed(pool, coming)
+    why = giving_up.why_failed(pool, coming)
     if why is not None:
         yield AbandonGeneration(pool.coming, why) if pool.serving else FailService(why)
     elif pool.serving and pool.wanted.generation > pool.coming and coming.stage is Stage.LOADED:
@@ -83,19 +93,28 @@ def abandon_failed(pool: Pool, readings: Readings, policy: Policy, now: float) -
         yield from _at(pool.counts_from(coming.since) + policy.boot, now, AbandonGeneration(pool.coming, why))
 
 
-def _why_failed(pool: Pool, generation: Generation) -> str | None:
-    if generation.stage is Stage.BROKEN:
-        return generation.why
-    losses_allowed = 0 if pool.serving else FIRST_TRIES - 1
-    if generation.stage is Stage.LOST and generation.losses > losses_allowed:
-        return generation.why
-    if generation.stage is Stage.LOADED and pool.backoff.failures >= FIRST_TRIES:
-        return f"its workers died {FIRST_TRIES} times in a row before they had proven themselves"
-    return None
-
-
 def _is_failed(pool: Pool, generation: Generation) -> bool:
-    return generation.number == pool.coming and _why_failed(pool, generation) is not None
+    return generation.number == pool.coming and giving_up.why_failed(pool, generation) is not None
+
+
+def judge_probation(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Go back to the generation before when too many workers of the new one are lost, or else end its probation."""
+    if pool.probation is None or pool.is_stopping:
+        return
+    generation, verdict = pool.probation.generation, probation.verdict(pool, pool.probation)
+    if verdict is None:
+        yield from _at(pool.probation.until, now, EndProbation(generation))
+    elif verdict.back_to is None:
+        yield EndProbation(generation, verdict.why)
+    else:
+        yield RollBack(generation, verdict.back_to, verdict.why)
+
+
+def give_up(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Give up a service whose workers keep dying, where there is a limit, unless newer code is asked for already."""
+    why = giving_up.why_hopeless(pool, policy.max_failures)
+    if why is not None:
+        yield FailService(why)
 
 
 def start_mold(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
@@ -132,7 +151,7 @@ def dismiss_molds(pool: Pool, readings: Readings, policy: Policy, now: float) ->
         if generation.stage is Stage.LEAVING:
             why = "it did not leave when told"
             yield from _at(since + policy.quick, now, KillMold(generation.number, why))
-        elif pool.is_stopping or generation.number not in (pool.serving, pool.coming):
+        elif pool.is_stopping or generation.number not in pool.kept:
             if generation.stage is Stage.LOADING:
                 yield KillMold(generation.number, "it is no longer needed")
             else:
@@ -218,7 +237,10 @@ def _running(pool: Pool, *states: State) -> list[Worker]:
 
 def interrupt_stuck(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
     """Interrupt requests that exceed the soft limit, and again as long as they last: one may be where none can be."""
-    if policy.timeout is None:
+    if policy.timeout is None or readings.oldest is None:
+        return
+    if now < (due := readings.oldest + policy.timeout):
+        yield Later(due)
         return
     for worker in _running(pool, State.READY, State.RETIRING):
         reading = readings.slots.get(worker.slot)
@@ -234,7 +256,10 @@ def interrupt_stuck(pool: Pool, readings: Readings, policy: Policy, now: float) 
 
 def tell_slow(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
     """Tell once of each request that is slow, and where it is."""
-    if policy.request_slow is None:
+    if policy.request_slow is None or readings.oldest is None:
+        return
+    if now < (due := readings.oldest + policy.request_slow):
+        yield Later(due)
         return
     for worker in _running(pool, State.READY, State.RETIRING):
         reading = readings.slots.get(worker.slot)
@@ -250,7 +275,10 @@ def tell_slow(pool: Pool, readings: Readings, policy: Policy, now: float) -> Ite
 
 def expel_stuck(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
     """Tell a worker to leave whose request exceeds the hard limit; what it can still finish, it has a moment for."""
-    if policy.request_hard is None:
+    if policy.request_hard is None or readings.oldest is None:
+        return
+    if now < (due := readings.oldest + policy.request_hard):
+        yield Later(due)
         return
     why = f"a request exceeded the hard limit of {policy.request_hard:g} s"
     for worker in _running(pool, State.READY, State.RETIRING):
@@ -266,6 +294,13 @@ def dump_expelled(pool: Pool, readings: Readings, policy: Policy, now: float) ->
         if not worker.is_dumped:
             due = pool.counts_from(worker.since, worker) + policy.quick / 2
             yield from _at(due, now, DumpWorker(worker.slot, worker.order))
+
+
+def forget_failures(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """End a row of failures when a successor has proven itself, or nobody is on trial for a while."""
+    due = health.row_ends_at(pool, readings.slots)
+    if due is not None and not pool.is_stopping:
+        yield from _at(due, now, ForgetFailures())
 
 
 def size_pool(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
@@ -348,6 +383,20 @@ def retire_stillborn(pool: Pool, readings: Readings, policy: Policy, now: float)
             yield RetireWorker(worker.slot, worker.order, f"generation {worker.generation} is given up")
 
 
+def tell_health(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Say when the service becomes degraded, and when it is healthy again; a reload tells its outcome instead."""
+    if not pool.serving or pool.coming is not None or pool.is_stopping:
+        return
+    trouble = health.trouble(pool, now)
+    if trouble is None:
+        if pool.degraded_since is not None:
+            yield CallHealthy()
+    elif pool.degraded_since is None:
+        yield CallDegraded(trouble.why, trouble.failures, trouble.next_try)
+    elif trouble.next_try > now:
+        yield Later(trouble.next_try)
+
+
 def close_door(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
     """On the final stop: admit nothing new, let handshakes under way finish, then close our own listeners."""
     if not pool.is_stopping or pool.door is Door.SHUT:
@@ -383,6 +432,8 @@ def _at(due: float, now: float, order: Order) -> Iterator[Wish]:
 
 RULES: tuple[Rule, ...] = (
     abandon_failed,
+    judge_probation,
+    give_up,
     settle_coming,
     start_mold,
     look_after_standing,
@@ -393,11 +444,13 @@ RULES: tuple[Rule, ...] = (
     dump_expelled,
     interrupt_stuck,
     tell_slow,
+    forget_failures,
     size_pool,
     spawn_missing,
     retire_stillborn,
     retire_surplus,
     dismiss_molds,
+    tell_health,
     close_door,
     drain_workers,
 )

@@ -27,7 +27,7 @@ def pass_gate(path: str, news: str = "") -> None:
         pass  # nobody minds the gate any more
 
 
-def tell(path: str, news: str = "") -> None:
+def tell(path: str, news: object = "") -> None:
     """Tell the test at ``path`` which process is here, and go on."""
     with socket.socket(socket.AF_UNIX) as gate:
         gate.connect(path)

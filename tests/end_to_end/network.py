@@ -1,7 +1,8 @@
 """A network of one's own: a namespace with nothing but a loopback, for root; others share the machine's.
 
 Tens of thousands of connections a second would fill the machine's connection tracking and lose packets, and a test that
-runs beside us would take ports that we expect to be free. Only the calling thread, and what it starts, is in there.
+runs beside us would take ports that we expect to be free, or be counted with ours. Only the calling thread, and what it
+starts, is in there.
 """
 
 import contextlib

@@ -12,8 +12,9 @@ from tests.end_to_end.clients import Question, ask, endpoint
 from tests.end_to_end.harness import STREAM, TCP, Application, Gate, Master, Watched, look_until, serving
 from tests.end_to_end.test_idle import let_time_pass
 from tests.end_to_end.test_modes import MODES, sockets_of
+from tests.long import long_but
 
-SOFT = ("--timeout", "300ms", "--request-hard", "1h")
+SOFT = ("--timeout", "1s", "--request-hard", "1h")  # what a busy machine needs for the next request is less
 
 # the soft limit
 
@@ -26,9 +27,9 @@ def test_a_request_that_takes_too_long_is_interrupted_where_it_is(gate: Gate) ->
         with Watched([gate.visitor().pid]) as worker:
             assert stuck.is_lost()
             line = master.wait_for("RequestTimeout: ")
-            assert re.search(rf"{host}:{port} #1 is interrupted after \d+\.\d s; its limit is 0\.3 s", line)
+            assert re.search(rf"{host}:{port} #1 is interrupted after \d+\.\d s; its limit is 1 s", line)
             assert master.lines("in pass_gate"), "the traceback says where it was"
-            master.wait_for("retires: a request exceeded its limit of 0.3 s")
+            master.wait_for("retires: a request exceeded its limit of 1 s")
             worker.wait_all()
         assert ask(master.bind(), "next") == "NEXT"
         assert not master.lines("is killed")
@@ -68,7 +69,7 @@ def name_of(connection: socket.socket) -> str:
     return f"{host}:{port}"
 
 
-@pytest.mark.parametrize("mode", ["sync", "thread", "fork", "hybrid"])
+@pytest.mark.parametrize("mode", long_but(["sync", "thread", "fork", "hybrid"], "thread", "fork"))
 def test_who_waits_for_a_silent_client_is_interrupted(mode: str) -> None:
     """In every mode: what blocks is ended, the traceback says where, the client is closed, and the next one served."""
     with serving(STREAM, "-b", TCP, *MODES[mode], *SOFT) as master:
@@ -80,7 +81,7 @@ def test_who_waits_for_a_silent_client_is_interrupted(mode: str) -> None:
         assert ask(master.bind(), "next") == "NEXT"
 
 
-@pytest.mark.parametrize("mode", ["sync", "thread", "fork", "hybrid"])
+@pytest.mark.parametrize("mode", long_but(["sync", "thread", "fork", "hybrid"], "thread", "fork"))
 def test_who_never_waits_is_interrupted(mode: str, gate: Gate) -> None:
     """Three requests that compute without end, in one worker where it takes so many; all are interrupted."""
     with serving(STREAM, "-b", TCP, *MODES[mode], *SOFT) as master:
@@ -105,7 +106,9 @@ def test_a_worker_of_many_requests_may_be_kept_after_a_timeout(mode: str, gate: 
         assert not master.lines("retires")
 
 
-@pytest.mark.parametrize("target", ["Pooled", "Extending", "ExtendingThreads", "ExtendingChildren"])
+@pytest.mark.parametrize(
+    "target", long_but(["Pooled", "Extending", "ExtendingThreads", "ExtendingChildren"], "Pooled", "ExtendingChildren")
+)
 def test_servers_that_handle_requests_their_own_way_are_interrupted_too(target: str) -> None:
     """A pool of threads of its own, a loop of its own: as far as handlers are called by ``finish_request``."""
     handler = ("--handler", "tests.end_to_end.targets:Handler")
@@ -119,19 +122,19 @@ def test_servers_that_handle_requests_their_own_way_are_interrupted_too(target: 
 # the slow log
 
 
-@pytest.mark.parametrize("mode", ["sync", "thread", "fork", "hybrid"])
+@pytest.mark.parametrize("mode", long_but(["sync", "thread", "fork", "hybrid"], "thread", "fork"))
 def test_a_slow_request_is_told_with_its_stack_and_goes_on(mode: str, gate: Gate) -> None:
     """Peer, number, age and where it is, in the log; then it is answered as if nothing had happened."""
     with serving(STREAM, "-b", TCP, *MODES[mode], "--request-slow", "300ms") as master:
         slow = Question(master.bind(), f"hold {gate.path}")
         visitor = gate.visitor()
-        line = master.wait_for("is slow")
-        assert re.search(rf"it serves {name_of(slow.socket)} #1 for \d+\.\d s", line)
+        name = name_of(slow.socket)
+        assert re.search(rf"it serves {name} #1 for \d+\.\d s", master.wait_for("is slow"))
         master.wait_for(" in pass_gate")
         visitor.let_pass()
         assert int(slow.answer()) == visitor.pid
         assert ask(master.bind(), "next") == "NEXT"
-    assert len(master.lines("is slow")) == len(master.lines(" in pass_gate")) == 1
+    assert len(master.lines(f"it serves {name} ")) == len(master.lines(" in pass_gate")) == 1
 
 
 def test_stacks_of_threads_that_never_wait_are_told_without_harm(gate: Gate) -> None:
@@ -169,10 +172,10 @@ def test_stacks_follow_the_log_file(gate: Gate, tmp_path: Path) -> None:
 # the hard limit
 
 
-@pytest.mark.parametrize("mode", ["sync", "thread", "fork", "hybrid"])
+@pytest.mark.parametrize("mode", long_but(["sync", "thread", "fork", "hybrid"], "thread", "fork"))
 def test_before_a_worker_is_killed_its_stack_is_told(mode: str, gate: Gate) -> None:
     """Also where it is stuck in C with the interpreter's lock: no Python code could tell it there."""
-    with serving(STREAM, "-b", TCP, *MODES[mode], "--request-hard", "300ms") as master:
+    with serving(STREAM, "-b", TCP, *MODES[mode], "--request-hard", "1s") as master:
         stuck = Question(master.bind(), f"stuck-in-c {gate.path}")
         pid = gate.visitor().pid
         with Watched([pid]) as worker:
@@ -187,7 +190,7 @@ def test_before_a_worker_is_killed_its_stack_is_told(mode: str, gate: Gate) -> N
 
 def test_other_threads_of_a_worker_beyond_the_hard_limit_may_finish(gate: Gate) -> None:
     """It takes nothing new; what ends within the quick limit is answered, and then nobody needs to be killed."""
-    with serving(STREAM, "-b", TCP, *MODES["thread"], "--request-hard", "300ms", "--quick-timeout", "1h") as master:
+    with serving(STREAM, "-b", TCP, *MODES["thread"], "--request-hard", "1s", "--quick-timeout", "1h") as master:
         questions = [Question(master.bind(), f"hold {gate.path}") for _ in range(2)]
         visitors = gate.visitors(2)
         with Watched([visitors[0].pid]) as worker:
@@ -202,14 +205,14 @@ def test_other_threads_of_a_worker_beyond_the_hard_limit_may_finish(gate: Gate) 
 
 def test_a_stuck_request_is_ended_and_the_log_says_whose_it_was(gate: Gate) -> None:
     """The hard limit costs the worker its life; its peer, number and age are logged, and it is replaced."""
-    with serving(STREAM, "-b", TCP, "-w", "1", "--request-hard", "300ms") as master:
+    with serving(STREAM, "-b", TCP, "-w", "1", "--request-hard", "1s") as master:
         stuck = Question(master.bind(), f"hold {gate.path}")
         host, port = stuck.socket.getsockname()
         pid = gate.visitor().pid
 
         assert stuck.is_lost()
 
-        line = master.wait_for("exceeded the hard limit of 0.3 s")
+        line = master.wait_for("exceeded the hard limit of 1 s")
         assert f"[{pid}]" in line
         assert re.search(rf"{host}:{port} #1 for \d+\.\d s", line)
         assert ask(master.bind(), "next") == "NEXT"
@@ -217,7 +220,7 @@ def test_a_stuck_request_is_ended_and_the_log_says_whose_it_was(gate: Gate) -> N
 
 def test_an_idle_worker_has_no_deadline(gate: Gate) -> None:
     """Its last request is longer ago than the limit, for another worker exceeded it meanwhile; it serves on."""
-    with serving(STREAM, "-b", TCP, "-w", "2", "--request-hard", "300ms") as master:
+    with serving(STREAM, "-b", TCP, "-w", "2", "--request-hard", "1s") as master:
         workers = master.ready_workers(gate, 2)
         stuck = Question(master.bind(), f"hold {gate.path}")
         idle = workers - {gate.visitor().pid}
@@ -227,7 +230,7 @@ def test_an_idle_worker_has_no_deadline(gate: Gate) -> None:
 
 # excuses
 
-LIMITS = ("--timeout", "1700ms", "--request-slow", "1500ms", "--request-hard", "2s", "--quick-timeout", "100ms")
+LIMITS = ("--timeout", "1500ms", "--request-slow", "1s", "--request-hard", "3s", "--quick-timeout", "100ms")
 
 
 def test_a_stopped_worker_is_not_to_blame(gate: Gate) -> None:
@@ -237,7 +240,7 @@ def test_a_stopped_worker_is_not_to_blame(gate: Gate) -> None:
         visitor = gate.visitor()
         os.kill(visitor.pid, signal.SIGSTOP)
         master.wait_for("is stopped, by a signal or a debugger")
-        let_time_pass(2.0)
+        let_time_pass(3.0)
         visitor.let_pass()
         os.kill(visitor.pid, signal.SIGCONT)
         assert int(held.answer()) == visitor.pid
@@ -263,7 +266,7 @@ def test_a_master_that_was_stopped_blames_nobody(gate: Gate) -> None:
         os.kill(master.pid, signal.SIGSTOP)
         held = Question(master.bind(), f"hold {gate.path}")
         visitor = gate.visitor()
-        let_time_pass(2.5)
+        let_time_pass(3.5)
         visitor.let_pass()
         os.kill(master.pid, signal.SIGCONT)
         assert int(held.answer()) == visitor.pid
@@ -273,7 +276,7 @@ def test_a_master_that_was_stopped_blames_nobody(gate: Gate) -> None:
 
 def test_a_stopped_worker_has_its_drain_limit_when_it_goes_on(gate: Gate) -> None:
     """A graceful stop waits for it, and it answers; whoever will not wait stops quickly."""
-    with serving(STREAM, "-b", TCP, "-w", "1", "--graceful-timeout", "300ms") as master:
+    with serving(STREAM, "-b", TCP, "-w", "1", "--graceful-timeout", "1s") as master:
         held = Question(master.bind(), f"hold {gate.path}")
         visitor = gate.visitor()
         os.kill(visitor.pid, signal.SIGSTOP)

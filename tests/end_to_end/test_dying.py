@@ -7,7 +7,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -27,6 +26,7 @@ from tests.end_to_end.harness import (
     target_for,
 )
 from tests.end_to_end.load import Load, Outcome, udp_drops
+from tests.long import long_but
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 
@@ -55,7 +55,7 @@ def test_all_workers_killed_at_once_are_replaced(gate: Gate) -> None:
         assert not master.ready_workers(gate, 4) & before
 
 
-@pytest.mark.parametrize("request_line", ["exit 0", "exit 1", "segfault"])
+@pytest.mark.parametrize("request_line", long_but(["exit 0", "exit 1", "segfault"], "exit 0", "segfault"))
 def test_a_request_that_kills_its_worker_costs_only_itself(request_line: str, gate: Gate) -> None:
     """Those that wait behind it are served by the successor."""
     with serving(STREAM, "-b", TCP, "-w", "1") as master:
@@ -96,15 +96,15 @@ def test_a_worker_told_to_leave_by_hand_is_replaced(gate: Gate) -> None:
 def test_those_that_keep_dying_come_back_ever_more_slowly(application: Application, gate: Gate, tmp_path: Path) -> None:
     """The first death is replaced at once, the next ones after 0.1 s, 0.15 s, … while the others serve."""
     flag = tmp_path / "deadly"
-    application.write("1", f"apps.tell({gate.path!r})", f"os.path.exists({str(flag)!r}) and os._exit(1)")
+    birth = f"import time; apps.tell({gate.path!r}, time.monotonic())"  # its own clock, however late we hear of it
+    application.write("1", birth, f"os.path.exists({str(flag)!r}) and os._exit(1)")
     with serving(*application.arguments, "-b", TCP, "-w", "2", "--no-preload") as master:
         gate.visitors(2)
         flag.touch()
         master.kill(master.workers()[1])
         births = []
         for _ in range(6):
-            gate.visitor()
-            births.append(time.monotonic())
+            births.append(float(gate.visitor().news))
             assert ask(master.bind(), "still there?") == "STILL THERE?"
         waits = [later - earlier for earlier, later in itertools.pairwise(births)]
         least = [0.1 * 1.5**n for n in range(5)]
@@ -117,26 +117,33 @@ def test_those_that_keep_dying_come_back_ever_more_slowly(application: Applicati
 # first boot
 
 
-@pytest.mark.parametrize("preload", ["--preload", "--no-preload"])
+HOPELESS = {
+    "import nothing_of_that_name": "nothing_of_that_name",
+    "raise RuntimeError('no database')": "no database",
+    "def broken(:": "SyntaxError",
+    "os._exit(9)": "exited with 9",
+    "os.kill(os.getpid(), signal.SIGKILL)": "killed by SIGKILL",
+    "sys.exit('configuration is missing')": "configuration is missing",
+}
+
+
 @pytest.mark.parametrize(
-    ("statement", "reason"),
-    [
-        ("import nothing_of_that_name", "nothing_of_that_name"),
-        ("raise RuntimeError('no database')", "no database"),
-        ("def broken(:", "SyntaxError"),
-        ("os._exit(9)", "exited with 9"),
-        ("os.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL"),
-        ("sys.exit('configuration is missing')", "configuration is missing"),
-    ],
+    ("preload", "statement"),
+    long_but(
+        itertools.product(["--preload", "--no-preload"], HOPELESS),
+        *(("--preload", "raise RuntimeError('no database')"), ("--no-preload", "def broken(:")),
+        *(("--no-preload", "os._exit(9)"), ("--preload", "os.kill(os.getpid(), signal.SIGKILL)")),
+        *(("--preload", "sys.exit('configuration is missing')"),),
+    ),
 )
 def test_an_application_that_cannot_start_is_exit_3(
-    statement: str, reason: str, preload: str, application: Application, short_path: Path
+    preload: str, statement: str, application: Application, short_path: Path
 ) -> None:
     """The reason stands in the log, and no process and no socket is left."""
     application.write("1", statement)
     with Master(*application.arguments, "-b", f"unix:{short_path}/socket", "-w", "2", preload) as master:
         master.expect_exit(3)
-        assert master.lines(reason)
+        assert master.lines(HOPELESS[statement])
 
 
 @pytest.mark.parametrize("preload", ["--preload", "--no-preload"])
@@ -161,8 +168,8 @@ def test_an_application_that_never_starts_is_exit_3(preload: str, application: A
     """An import that hangs is ended by the boot limit."""
     application.write("1", f"apps.pass_gate({gate.path!r})")
     with Master(*application.arguments, "-b", TCP, "-w", "1", preload, "--boot-timeout", "300ms") as master:
-        master.expect_exit(3)  # whether the limit finds it before its import or in it
-        assert master.lines("was not loaded within" if preload == "--preload" else "3 times in a row")
+        master.expect_exit(3)  # whether the limit finds it in its import or, on a busy machine, before
+        assert master.lines("was not loaded within") or (preload == "--no-preload" and master.lines("3 times in a row"))
 
 
 def test_at_the_first_start_one_failing_service_fails_all(application: Application, tmp_path: Path) -> None:
@@ -395,7 +402,7 @@ def kill_under_load(url: str, kills: int, gate: Gate) -> Outcome:
         return load.finish(nobody_is_left=True)
 
 
-@pytest.mark.parametrize("url", [TCP, "unix:", UDP, "unixgram:"])
+@pytest.mark.parametrize("url", long_but([TCP, "unix:", UDP, "unixgram:"], "unix:", UDP))
 @pytest.mark.parametrize("kills", [10, pytest.param(200, marks=[pytest.mark.long, pytest.mark.timeout(600)])])
 def test_a_kill_costs_at_most_one_request(url: str, kills: int, gate: Gate, short_path: Path) -> None:
     """Under constant load, each SIGKILL of a random worker costs at most the request it was serving."""

@@ -1,6 +1,7 @@
 """Idle costs nothing: with no traffic and nothing due, no process of the tree wakes."""
 
 import contextlib
+import itertools
 import re
 import select
 import time
@@ -11,6 +12,7 @@ import pytest
 from tests.end_to_end.clients import LIMIT, ask
 from tests.end_to_end.harness import STREAM, TCP, Gate, Master, look_until, serving
 from tests.end_to_end.load import Load
+from tests.long import long_but
 
 DEADLINES = ["--max-requests", "1000000", "--request-hard", "3s", "--graceful-timeout", "2s", "--boot-timeout", "4s"]
 DEADLINES += ["--max-age", "1h", "--memory-soft", "4GiB"]
@@ -48,14 +50,19 @@ def settled(master: Master) -> dict[str, int]:
 SIZED = ["--min-workers", "4", "--max-workers", "20", "--worker-idle-timeout", "200ms", "--memory-budget", "8GiB"]
 
 
-@pytest.mark.parametrize("seconds", [1.0, pytest.param(10.0, marks=pytest.mark.long)])
+FLAGS = {"few": ["-w", "4"], "with deadlines": ["-w", "4", *DEADLINES], "sized": SIZED}
+
+
 @pytest.mark.parametrize(
-    "flags", [["-w", "4"], ["-w", "4", *DEADLINES], SIZED], ids=["plain", "with deadlines", "sized"]
+    ("flags", "balance", "seconds"),
+    long_but(
+        itertools.product(FLAGS, ["warm", "even"], [1.0, 10.0]),
+        *(("few", "even", 1.0), ("with deadlines", "warm", 1.0), ("sized", "warm", 1.0)),
+    ),
 )
-@pytest.mark.parametrize("balance", ["warm", "even"])
-def test_an_idle_service_does_not_wake(seconds: float, flags: list[str], balance: str, gate: Gate) -> None:
+def test_an_idle_service_does_not_wake(flags: str, balance: str, seconds: float, gate: Gate) -> None:
     """After boot, a request, a death and a load: no context switch in any process, also with limits set, or sized."""
-    with serving(STREAM, "-b", TCP, "-b", "tcp://[::1]:0", "--balance", balance, *flags) as master:
+    with serving(STREAM, "-b", TCP, "-b", "tcp://[::1]:0", "--balance", balance, *FLAGS[flags]) as master:
         assert ask(master.bind(1), "hello") == "HELLO"
         master.kill(master.workers()[2])
         master.ready_workers(gate, 4)

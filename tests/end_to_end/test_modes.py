@@ -31,6 +31,7 @@ from tests.end_to_end.harness import (
 from tests.end_to_end.load import Load
 from tests.end_to_end.test_idle import let_time_pass, settled, switches
 from tests.end_to_end.test_orphans import expect_nobody, kill
+from tests.long import long_but
 
 MODES = {
     "sync": ("--mode", "sync"),
@@ -41,7 +42,8 @@ MODES = {
 }
 AT_ONCE = {"sync": 1, "thread": 3, "fork": 3, "prefork": 3, "hybrid": 6}
 SHARED = ["thread", "fork", "hybrid"]  # several requests in one worker
-every_mode = pytest.mark.parametrize("mode", MODES)
+every_mode = pytest.mark.parametrize("mode", long_but(MODES, "thread", "fork", "prefork"))
+TROUBLES = [(mode, trouble) for mode in MODES for trouble in ("hold", "stuck-in-c")]
 shared_modes = pytest.mark.parametrize("mode", SHARED)
 
 
@@ -214,8 +216,9 @@ def test_a_stop_finishes_and_answers_all_that_was_admitted(mode: str, gate: Gate
         master.expect_exit(0)
 
 
-@every_mode
-@pytest.mark.parametrize("trouble", ["hold", "stuck-in-c"])
+@pytest.mark.parametrize(
+    ("mode", "trouble"), long_but(TROUBLES, ("prefork", "hold"), ("fork", "hold"), ("fork", "stuck-in-c"))
+)
 def test_the_drain_limit_cuts_off_all_that_is_under_way(mode: str, trouble: str, gate: Gate) -> None:
     """Exit 5, and no process is left, those of a forking worker included."""
     count = AT_ONCE[mode] if trouble == "hold" else 1
@@ -388,8 +391,9 @@ def test_requests_of_a_killed_master_are_finished_and_its_address_is_free(mode: 
         expect_nobody(master)
 
 
-@every_mode
-@pytest.mark.parametrize("trouble", ["hold", "stuck-in-c"])
+@pytest.mark.parametrize(
+    ("mode", "trouble"), long_but(TROUBLES, ("thread", "hold"), ("fork", "hold"), ("fork", "stuck-in-c"))
+)
 def test_requests_of_a_killed_master_have_the_drain_limit(mode: str, trouble: str, gate: Gate) -> None:
     """What does not end is cut off, also where the interpreter never runs again."""
     with serving(STREAM, "-b", TCP, *MODES[mode], "--graceful-timeout", "300ms") as master:
@@ -403,8 +407,14 @@ def test_requests_of_a_killed_master_have_the_drain_limit(mode: str, trouble: st
 # what handlers do
 
 
-@every_mode
-@pytest.mark.parametrize("trouble", ["raise", "system-exit"])
+@pytest.mark.parametrize(
+    ("mode", "trouble"),
+    long_but(
+        [(mode, trouble) for mode in MODES for trouble in ("raise", "system-exit")],
+        *(("sync", "raise"), ("prefork", "system-exit"), ("hybrid", "raise")),
+        *(("thread", "system-exit"), ("fork", "system-exit")),
+    ),
+)
 def test_a_handler_that_fails_costs_its_own_request_only(mode: str, trouble: str, gate: Gate) -> None:
     """It is logged, and the same worker serves on."""
     with serving(STREAM, "-b", TCP, *MODES[mode]) as master:
@@ -417,7 +427,7 @@ def test_a_handler_that_fails_costs_its_own_request_only(mode: str, trouble: str
         assert master.workers() == workers
 
 
-@pytest.mark.parametrize("mode", ["sync", "thread", "prefork", "hybrid"])
+@pytest.mark.parametrize("mode", long_but(["sync", "thread", "prefork", "hybrid"], "thread", "prefork"))
 def test_a_worker_without_memory_is_replaced_in_peace(mode: str, gate: Gate) -> None:
     """What it has under way besides is finished first."""
     with serving(STREAM, "-b", TCP, *MODES[mode]) as master:
@@ -452,7 +462,7 @@ def test_a_request_beyond_the_hard_limit_is_ended_with_all_of_its_worker(mode: s
         assert ask(master.bind(), "next") == "NEXT"
 
 
-@pytest.mark.parametrize("mode", ["sync", "thread", "fork"])
+@pytest.mark.parametrize("mode", long_but(["sync", "thread", "fork"], "sync", "fork"))
 def test_a_program_that_a_stuck_request_started_ends_with_it(mode: str, gate: Gate) -> None:
     """It is of the worker's process group, unless it was given one of its own."""
     with serving(STREAM, "-b", TCP, *MODES[mode], "--request-hard", "300ms") as master:

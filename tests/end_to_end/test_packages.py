@@ -13,6 +13,7 @@ import pytest
 
 from tests.end_to_end.clients import LIMIT, endpoint
 from tests.end_to_end.harness import Master, look_until, serving
+from tests.long import long_but
 
 HERE = "tests.end_to_end.packages"
 
@@ -63,7 +64,7 @@ CASES: dict[str, tuple[str, tuple[str, ...], Callable[[str], Any], Any]] = {
 }
 
 
-@pytest.fixture(params=CASES)
+@pytest.fixture(params=long_but(CASES, "http.server in threads", "wsgiref.simple_server", "dnslib"))
 def served(request: pytest.FixtureRequest) -> Any:
     """A master that serves one of them, how to ask it, and what it should say."""
     name = request.param

@@ -14,11 +14,12 @@ from tests.end_to_end.clients import LIMIT, Question, ask
 from tests.end_to_end.harness import ROOT, STREAM, TCP, UDP, Gate, Master, place, serving, target_for
 from tests.end_to_end.load import Load
 from tests.end_to_end.test_idle import settled
+from tests.long import long_but
 
 # by requests
 
 
-@pytest.mark.parametrize("url", [TCP, "unix:", UDP, "unixgram:"])
+@pytest.mark.parametrize("url", long_but([TCP, "unix:", UDP, "unixgram:"], TCP, UDP))
 def test_a_worker_is_replaced_after_its_requests(url: str, short_path: Path) -> None:
     """Each worker of one that are wanted serves at least as many requests as it may, then another takes over."""
     url = place(url, short_path)

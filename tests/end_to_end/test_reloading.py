@@ -1,5 +1,6 @@
 """A new generation replaces the old without anybody noticing, or is given up without anybody noticing."""
 
+import itertools
 import os
 import signal
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.end_to_end.harness import (
     target_for,
 )
 from tests.end_to_end.load import Load, udp_drops
+from tests.long import long_but
 
 MODES = ["--preload", "--no-preload"]
 
@@ -123,27 +125,31 @@ def test_a_hup_during_the_first_boot_is_not_forgotten(application: Application, 
 
 # to bad code
 
-BROKEN = [
-    ("def broken(:", "SyntaxError"),
-    ("raise RuntimeError('half a deploy')", "half a deploy"),
-    ("import nothing_of_that_name", "nothing_of_that_name"),
-    ("os._exit(9)", "exited with 9"),
-    ("os.kill(os.getpid(), signal.SIGSEGV)", "killed by SIGSEGV"),
-]
+BROKEN = {
+    "def broken(:": "SyntaxError",
+    "raise RuntimeError('half a deploy')": "half a deploy",
+    "import nothing_of_that_name": "nothing_of_that_name",
+    "os._exit(9)": "exited with 9",
+    "os.kill(os.getpid(), signal.SIGSEGV)": "killed by SIGSEGV",
+}
 
 
-@pytest.mark.parametrize("preload", MODES)
-@pytest.mark.parametrize(("statement", "reason"), BROKEN)
-def test_a_broken_deploy_is_given_up(
-    statement: str, reason: str, preload: str, application: Application, gate: Gate
-) -> None:
+@pytest.mark.parametrize(
+    ("preload", "broken"),
+    long_but(
+        itertools.product(MODES, BROKEN),
+        *(("--preload", "def broken(:"), ("--no-preload", "raise RuntimeError('half a deploy')")),
+        *(("--preload", "os._exit(9)"), ("--no-preload", "os.kill(os.getpid(), signal.SIGSEGV)")),
+    ),
+)
+def test_a_broken_deploy_is_given_up(preload: str, broken: str, application: Application, gate: Gate) -> None:
     """Code that cannot load: the log says why, the very same workers serve on, and the next good reload works."""
     with serving(*application.arguments, "-b", TCP, "-w", "2", preload) as master:
         before = master.ready_workers(gate, 2)
-        application.write("2", statement)
+        application.write("2", broken)
         master.signal(signal.SIGHUP)
         master.wait_given_up(2)
-        assert master.lines(reason)
+        assert master.lines(BROKEN[broken])
         assert master.ready_workers(gate, 2) == before
         assert ask(master.bind(), "version") == "1"
         application.write("3")
@@ -216,8 +222,13 @@ def test_a_changed_configuration_is_read(tmp_path: Path, gate: Gate) -> None:
 # while reloading
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("preload", MODES)
+@pytest.mark.parametrize(
+    ("preload", "signum"),
+    long_but(
+        itertools.product(MODES, [signal.SIGTERM, signal.SIGINT]),
+        *(("--preload", signal.SIGTERM), ("--no-preload", signal.SIGINT)),
+    ),
+)
 def test_a_stop_in_the_middle_of_a_reload_wins(
     preload: str, signum: signal.Signals, application: Application, gate: Gate
 ) -> None:
@@ -396,7 +407,7 @@ def reload_under_load(url: str, reloads: int, recycles: int) -> None:
         assert outcome.admitted_in_vain == 0, outcome
 
 
-@pytest.mark.parametrize("url", [TCP, "unix:", UDP, "unixgram:"])
+@pytest.mark.parametrize("url", long_but([TCP, "unix:", UDP, "unixgram:"], TCP, UDP))
 @pytest.mark.parametrize(
     ("reloads", "recycles"), [(2, 10), pytest.param(20, 200, marks=[pytest.mark.long, pytest.mark.timeout(600)])]
 )
@@ -405,7 +416,7 @@ def test_reloads_recycles_and_a_stop_cost_nothing(url: str, reloads: int, recycl
     reload_under_load(place(url, short_path), reloads, recycles)
 
 
-@pytest.mark.parametrize("url", [TCP, "unix:", UDP, "unixgram:"])
+@pytest.mark.parametrize("url", long_but([TCP, "unix:", UDP, "unixgram:"], TCP, "unixgram:"))
 def test_a_broken_deploy_costs_nothing(url: str, tmp_path: Path, short_path: Path) -> None:
     """Under constant load, a reload to broken code is given up without anybody noticing."""
     url = place(url, short_path)

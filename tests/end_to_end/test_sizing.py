@@ -10,6 +10,7 @@ import pytest
 from tests.end_to_end.clients import Question, ask
 from tests.end_to_end.harness import DATAGRAM, STREAM, TCP, UDP, Gate, Master, Visitor, look_until, place, serving
 from tests.end_to_end.load import Load
+from tests.long import long_but
 
 HASTY = ["--worker-idle-timeout", "100ms"]  # nothing here waits for the default
 
@@ -40,7 +41,7 @@ def wait_for_workers(master: Master, count: int) -> None:
     look_until(lambda: len(master.workers()) == count, f"{count} workers")
 
 
-@pytest.mark.parametrize("url", [TCP, "unix:"], ids=["TCP", "Unix"])
+@pytest.mark.parametrize("url", long_but([TCP, "unix:"], "unix:"))
 def test_it_grows_while_clients_wait_and_shrinks_when_they_have_gone(url: str, gate: Gate, tmp_path: Path) -> None:
     """By no more than 1, 2, 4 and so on, as the ramp says, to the most there may be; then back to the least."""
     sizes = ["--min-workers", "1", "--max-workers", "9", "--max-spare", "1", *HASTY]
@@ -76,7 +77,7 @@ def test_workers_with_threads_are_counted_by_their_threads(gate: Gate) -> None:
         wait_for_workers(master, 1)
 
 
-@pytest.mark.parametrize("url", [TCP, UDP, "unix:", "unixgram:"], ids=["TCP", "UDP", "Unix", "Unix datagrams"])
+@pytest.mark.parametrize("url", long_but([TCP, UDP, "unix:", "unixgram:"], TCP, "unixgram:"))
 def test_on_demand_there_is_nobody_until_somebody_comes(url: str, tmp_path: Path) -> None:
     """The master itself hears the first client; when none has come for a while, there is nobody again."""
     target = STREAM if url in (TCP, "unix:") else DATAGRAM

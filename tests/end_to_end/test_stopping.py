@@ -26,6 +26,7 @@ from tests.end_to_end.harness import (
     target_for,
 )
 from tests.end_to_end.load import Load
+from tests.long import long_but
 
 STREAMS = [TCP, "tcp://[::1]:0", "unix:"]
 DATAGRAMS = [UDP, "udp://[::1]:0", "unixgram:"]
@@ -43,7 +44,7 @@ def one_held(gate: Gate, url: str, *arguments: str, bind_dir: Path) -> Iterator[
 # graceful
 
 
-@pytest.mark.parametrize("url", [*STREAMS, *DATAGRAMS])
+@pytest.mark.parametrize("url", long_but([*STREAMS, *DATAGRAMS], TCP, "unix:", "unixgram:"))
 def test_an_idle_service_ends_at_once_and_leaves_nothing(url: str, short_path: Path) -> None:
     """TERM: exit 0, one line that says so, no process, no socket."""
     url = place(url, short_path)
@@ -238,7 +239,7 @@ def test_a_quick_stop_is_quick(signum: signal.Signals, gate: Gate, short_path: P
 @pytest.mark.parametrize("signum", QUICK_STOPS)
 def test_a_quick_stop_of_an_idle_service_cuts_nobody_off(signum: signal.Signals) -> None:
     """INT and QUIT exit with 0 when everything was drained."""
-    with serving(STREAM, "-b", TCP, "-w", "2") as master:
+    with serving(STREAM, "-b", TCP, "-w", "2", "--quick-timeout", "30s") as master:
         assert ask(master.bind(), "hello") == "HELLO"
         master.signal(signum)
         master.expect_exit(0)
@@ -411,7 +412,7 @@ def stop_udp_under_load(stops: int) -> None:
             assert outcome.wrong == 0, outcome
 
 
-@pytest.mark.parametrize("url", [TCP, "unix:", "unixgram:"])
+@pytest.mark.parametrize("url", long_but([TCP, "unix:", "unixgram:"], TCP, "unixgram:"))
 def test_a_stop_under_saturating_load_loses_nothing(url: str, short_path: Path) -> None:
     """TERM under 32 saturating clients leaves no completed handshake, and no accepted datagram, unanswered."""
     stop_under_load(place(url, short_path), stops=2)

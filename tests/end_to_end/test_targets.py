@@ -1,6 +1,7 @@
 """What can be served under the master: classes, factories, loops of their own, and listeners that others opened."""
 
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ import pytest
 
 from tests.end_to_end.clients import LIMIT, Question, ask, endpoint
 from tests.end_to_end.harness import DATAGRAM, STREAM, TCP, UDP, Gate, Master, look_until, place, serving
+from tests.long import long_but
 
 HANDLER = ("--handler", "tests.end_to_end.targets:Handler")
 DATAGRAM_HANDLER = ("--handler", DATAGRAM)
@@ -27,17 +29,21 @@ def target(name: str, *arguments: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize(
     ("name", "url"),
-    [
-        ("TCPServer", TCP),
-        ("ThreadingTCPServer", TCP),
-        ("ForkingTCPServer", TCP),
-        ("UnixStreamServer", "unix:"),
-        ("ThreadingUnixStreamServer", "unix:"),
-        ("UDPServer", UDP),
-        ("ThreadingUDPServer", UDP),
-        ("ForkingUDPServer", UDP),
-        ("UnixDatagramServer", "unixgram:"),
-    ],
+    long_but(
+        [
+            ("TCPServer", TCP),
+            ("ThreadingTCPServer", TCP),
+            ("ForkingTCPServer", TCP),
+            ("UnixStreamServer", "unix:"),
+            ("ThreadingUnixStreamServer", "unix:"),
+            ("UDPServer", UDP),
+            ("ThreadingUDPServer", UDP),
+            ("ForkingUDPServer", UDP),
+            ("UnixDatagramServer", "unixgram:"),
+        ],
+        *(("TCPServer", TCP), ("ThreadingUnixStreamServer", "unix:"), ("ForkingUDPServer", UDP)),
+        *(("UnixDatagramServer", "unixgram:"),),
+    ),
 )
 def test_a_server_class_of_the_standard_library_is_a_target(name: str, url: str, short_path: Path) -> None:
     """With a handler it is all that is needed."""
@@ -153,8 +159,9 @@ def test_a_datagram_is_over_when_its_handler_is() -> None:
 # loops of their own
 
 
-@pytest.mark.parametrize("binds", [1, 2])
-@pytest.mark.parametrize("name", LOOPS)
+@pytest.mark.parametrize(
+    ("name", "binds"), long_but(itertools.product(LOOPS, [1, 2]), ("Asking", 1), *((name, 2) for name in LOOPS))
+)
 def test_a_loop_of_its_own_serves_reloads_and_stops(name: str, binds: int) -> None:
     """It serves more requests than a worker has room for at a time, and an idle one leaves at once."""
     arguments = ("--graceful-timeout", "1h", "--threads", "3", "--children", "3")
@@ -322,6 +329,7 @@ import os
 from examples import rows
 from examples.rows import Factors, Rows
 from tests.end_to_end.apps import pass_gate
+from tests.long import long_but
 
 rows.LEASE = 0.0
 
@@ -380,8 +388,13 @@ def opened(url: str, directory: Path) -> Iterator[tuple[socket.socket, str]]:
         yield listener, f"{url}{name}" if isinstance(name, str) else f"{url.partition(':')[0]}://{name[0]}:{name[1]}"
 
 
-@pytest.mark.parametrize("url", [TCP, UDP, "unix:", "unixgram:"])
-@pytest.mark.parametrize("mode", ["prefork", "thread", "fork"])
+@pytest.mark.parametrize(
+    ("url", "mode"),
+    long_but(
+        itertools.product([TCP, UDP, "unix:", "unixgram:"], ["prefork", "thread", "fork"]),
+        *((TCP, "prefork"), (UDP, "fork"), ("unix:", "thread"), ("unixgram:", "prefork")),
+    ),
+)
 def test_a_listener_that_was_inherited_is_served(url: str, mode: str, short_path: Path) -> None:
     """By its number, whatever kind it is of; the file of a Unix socket is left to whoever made it."""
     with opened(url, short_path) as (listener, address):
@@ -395,8 +408,13 @@ def test_a_listener_that_was_inherited_is_served(url: str, mode: str, short_path
             assert os.path.exists(endpoint(address).address)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("mode", ["prefork", "thread", "fork"])
-@pytest.mark.parametrize("url", [TCP, "unix:"])
+@pytest.mark.parametrize(
+    ("url", "mode"),
+    long_but(
+        itertools.product([TCP, "unix:"], ["prefork", "thread", "fork"]),
+        *((TCP, "prefork"), ("unix:", "thread"), (TCP, "fork")),
+    ),
+)
 def test_a_stop_leaves_the_queue_of_an_inherited_listener_to_the_next(
     url: str, mode: str, gate: Gate, short_path: Path
 ) -> None:

@@ -5,11 +5,10 @@ each decision before it is performed. In most histories all becomes calm at the 
 """
 
 from collections import Counter
-from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from prefork.pool import events, orders
@@ -18,6 +17,7 @@ from prefork.pool.learn import learn
 from prefork.pool.orders import Cause
 from prefork.pool.records import Door, Phase, Policy, Pool, Stage, State, fixed
 from prefork.pool.rules import MOST_UNBORN, Decision, decide
+from tests.long import histories, long_but
 from tests.pool.simulation import GOOD, Code, Simulation, World, service
 
 COMMANDS: dict[str, tuple[type[events.Event], dict[str, object]]] = {
@@ -62,6 +62,7 @@ codes = st.one_of(
         dies_starting=chances,
         never_ready=chances,
         dies_ready=chances,
+        dies_at_work=chances,
         leaves=chances,
         sticks=chances,
         heeds=chances,
@@ -86,10 +87,6 @@ worlds = st.builds(
 )
 commands = st.lists(st.tuples(st.floats(0, 40), st.sampled_from(["HUP", "HUP", "TTIN", "TTOU", "scale"])), max_size=12)
 stops = st.lists(st.tuples(st.floats(0, 60), st.sampled_from(STOPS)), min_size=1, max_size=4)
-
-
-def histories(max_examples: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    return settings(max_examples=max_examples, deadline=None)
 
 
 # what is watched at every decision
@@ -194,7 +191,9 @@ def moved_forward(before: Pool, after: Pool) -> None:
     assert before.wanted.phase <= after.wanted.phase
     assert before.wanted.generation <= after.wanted.generation
     assert before.last_generation <= after.last_generation
-    assert before.serving <= after.serving
+    if before.serving > after.serving:
+        assert before.probation is not None
+        assert after.serving == before.probation.fallback
     assert before.next_order <= after.next_order
     assert DOORS.index(before.door) <= DOORS.index(after.door)
     owed = after.backoff
@@ -215,13 +214,19 @@ class Watched(Simulation):
 
 
 def somewhere(
-    workers: int, policy: Policy, world: World, asked: list[tuple[float, str]], boots_well: bool
+    workers: int,
+    policy: Policy,
+    world: World,
+    asked: list[tuple[float, str]],
+    boots_well: bool,
+    probation: float = 0.0,
 ) -> Simulation:
     """A service in a world, with all that people will ask for.
 
     :param boots_well: the world turns bad only when the service has settled.
     """
     simulation = Watched(workers, policy, World() if boots_well else world)
+    simulation.probation = probation
     if boots_well:
         simulation.settle().world = world
     for delay, command in asked:
@@ -234,12 +239,12 @@ def somewhere(
 
 
 @histories(400)
-@given(counts, policies, worlds, commands, st.booleans())
+@given(counts, policies, worlds, commands, st.booleans(), st.sampled_from([0, 0, 1, 20]))
 def test_any_history_ends_in_what_was_asked_for(
-    workers: int, policy: Policy, world: World, asked: list[tuple[float, str]], boots_well: bool
+    workers: int, policy: Policy, world: World, asked: list[tuple[float, str]], boots_well: bool, probation: float
 ) -> None:
     """When all is calm the service serves the latest code with the wanted workers and rests; or it failed to start."""
-    simulation = somewhere(workers, policy, world, asked, boots_well)
+    simulation = somewhere(workers, policy, world, asked, boots_well, probation)
     simulation.calm_at = simulation.now + 50.0
     simulation.watchers.append(repeats_itself)
     simulation.run()
@@ -258,7 +263,7 @@ def test_any_history_ends_in_what_was_asked_for(
 
 
 @histories(300)
-@given(counts, policies, worlds, commands, stops, st.booleans())
+@given(counts, policies, worlds, commands, stops, st.booleans(), st.sampled_from([0, 0, 20]))
 def test_every_stop_ends(
     workers: int,
     policy: Policy,
@@ -266,9 +271,10 @@ def test_every_stop_ends(
     asked: list[tuple[float, str]],
     stopped: list[tuple[float, str]],
     boots_well: bool,
+    probation: float,
 ) -> None:
     """In any state, with any code: within the limit asked for, as long as the kernel honours SIGKILL."""
-    simulation = somewhere(workers, policy, world, asked + stopped, boots_well).run()
+    simulation = somewhere(workers, policy, world, asked + stopped, boots_well, probation).run()
     assert simulation.pool.is_finished
     assert not simulation.workers
     assert not simulation.molds
@@ -302,9 +308,9 @@ def test_news_of_the_dead_changes_nothing(
             assert news.generation in pool.generations or learn(pool, news) == pool
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_thousands_of_workers_are_kept_like_a_few(seed: int) -> None:
-    """Two thousand workers through boot, deaths, refusals, a reload and a stop: the same promises, still quick."""
+@pytest.mark.parametrize(("workers", "seed"), long_but([(200, 0), (2000, 0), (2000, 1), (2000, 2)], (200, 0)))
+def test_thousands_of_workers_are_kept_like_a_few(workers: int, seed: int) -> None:
+    """Hundreds and thousands through boot, deaths, refusals, a reload and a stop: the same promises, still quick."""
     code = Code(
         dies_starting=1,
         dies_ready=2,
@@ -319,13 +325,13 @@ def test_thousands_of_workers_are_kept_like_a_few(seed: int) -> None:
     )
     policy = Policy(drain=5.0, boot=5.0, request_hard=2.0)
     world = World(seed=seed, refused=1, grain=0.1)
-    simulation = Simulation(service(2000), policy, world, watchers=[*WATCHERS]).settle()
+    simulation = Simulation(service(workers), policy, world, watchers=[*WATCHERS]).settle()
     simulation.become(code)
     simulation.run(simulation.now + 10)
-    simulation.ask(events.ReloadAsked, configured=fixed(2000)).calm_at = simulation.now + 10
+    simulation.ask(events.ReloadAsked, configured=fixed(workers)).calm_at = simulation.now + 10
     simulation.run()
     assert simulation.pool.is_settled
-    assert len(simulation.pool.workers) == 2000
+    assert len(simulation.pool.workers) == workers
     simulation.ask(events.StopAsked, phase=Phase.DRAINING).run()
     assert simulation.pool.is_finished
 
@@ -474,6 +480,55 @@ def test_a_stop_during_a_reload_wins_at_once(
     assert simulation.pool.is_finished
 
 
+@histories(100)
+@given(st.integers(1, 25), seeds, st.sampled_from([0.0, 5.0, 15.0]), st.sampled_from([1, 3, 30]))
+def test_a_generation_that_crashes_on_probation_is_rolled_back_at_no_cost(
+    workers: int, seed: int, crashes_after: float, request: float
+) -> None:
+    """The old generation serves again, with all its workers; only deaths ever lower the ready ones, no decision."""
+    code = Code(dies_ready=100, life=(crashes_after, crashes_after + 2))
+    simulation = Watched(workers, Policy(), World(seed=seed, codes=(GOOD, GOOD, GOOD), request=(0.0, request)))
+    simulation.probation = 20.0
+    simulation.settle().ask(events.ReloadAsked, configured=fixed(workers + 2))
+    simulation.run(has_come=lambda pool: pool.serving == 2)
+    simulation.become(code, GOOD)
+    simulation.lose_workers()
+    simulation.run()
+    pool = simulation.pool
+    [rolled_back] = simulation.told(events.GenerationRolledBack)
+    assert rolled_back.why
+    assert (pool.serving, pool.wanted.count, list(pool.generations)) == (1, workers, [1])
+    assert {(worker.generation, worker.state) for worker in pool.workers.values()} == {(1, State.READY)}
+    simulation.ask(events.ReloadAsked, configured=fixed(workers)).run()
+    assert simulation.pool.serving == 3
+
+
+@histories(50)
+@given(st.integers(1, 25), seeds, st.lists(st.floats(0, 60), min_size=1, max_size=6))
+def test_reloads_during_a_probation_fall_back_to_the_last_good_one(
+    workers: int, seed: int, moments: list[float]
+) -> None:
+    """The newest wins; while any is on probation the mold of the last that passed is there to go back to."""
+    simulation = Watched(workers, Policy(), World(seed=seed))
+    simulation.probation = 20.0
+    good = [1]
+
+    def can_go_back(simulation: Simulation, decision: Decision) -> None:
+        on_probation = simulation.pool.probation
+        if on_probation is None:
+            good.append(simulation.pool.serving)
+        else:
+            assert on_probation.fallback == good[-1]
+            assert simulation.pool.generations[good[-1]].stage is Stage.LOADED
+
+    simulation.settle().watchers.append(can_go_back)
+    for moment in moments:
+        simulation.ask_at(simulation.now + moment, events.ReloadAsked, configured=fixed(workers))
+    simulation.run()
+    assert simulation.pool.serving == simulation.pool.last_generation
+    assert list(simulation.pool.generations) == [simulation.pool.serving]
+
+
 # forks
 
 
@@ -488,6 +543,7 @@ CRASHES = {
     "at once": Code(dies_starting=100, boot=(0.0, 0.0)),
     "when ready": Code(dies_ready=100, life=(0.0, 0.0)),
     "within the first seconds": Code(dies_ready=100, life=(0.0, 9.9)),
+    "of the first request": Code(dies_ready=100, dies_at_work=100, life=(0.0, 29.0)),
     "by leaving": Code(leaves=100, life=(0.0, 0.5)),
     "by leaving or dying": Code(leaves=50, dies_ready=50, life=(0.0, 3.0)),
     "stuck until killed": Code(sticks=100, life=(0.0, 1.0)),

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tests.sizing.days import Day, all_days
+from tests.sizing.days import DAYS, Day
 from tests.sizing.outcome import SUPERVISORS, Outcome, spend
 from tests.sizing.picture import Series, draw
 
@@ -42,7 +42,8 @@ def needed(day: Day) -> Series:
 def main() -> None:
     outcomes: dict[str, dict[str, Outcome]] = {}
     PICTURES.mkdir(exist_ok=True)
-    for day in all_days():
+    for make_day in DAYS.values():
+        day = make_day()
         print(day.name, flush=True)
         outcomes[day.name] = {name: spend(day, make(day.most)) for name, make in SUPERVISORS.items()}
         pools = [(name, outcomes[day.name][name].floor.sizes) for name in DRAWN]

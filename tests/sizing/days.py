@@ -98,6 +98,15 @@ def thousands(high: float = 1800, seconds: float = 240, seed: int = 8) -> Day:
     return Day("thousands", clients, seconds, most=2000)
 
 
-def all_days() -> list[Day]:
-    small = [steady(), step(), bursts(), short_requests(), square(8), square(60), diurnal(), slow_boots(), crashes()]
-    return [*small, thousands()]
+DAYS: dict[str, Callable[[], Day]] = {
+    "steady": steady,
+    "step": step,
+    "bursts": bursts,
+    "short requests": short_requests,
+    "square wave of 8 s": lambda: square(8),
+    "square wave of 60 s": lambda: square(60),
+    "diurnal": diurnal,
+    "slow boots": slow_boots,
+    "crash storm": crashes,
+    "thousands": thousands,
+}

@@ -3,18 +3,19 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from prefork.pool.records import Bounds
+from tests.long import histories, long_but
 from tests.sizing import days
 from tests.sizing.__main__ import row
-from tests.sizing.days import Day
+from tests.sizing.days import DAYS
 from tests.sizing.floor import Client, Floor
 from tests.sizing.outcome import LEAST, MOST_SPARE, SPARE, SUPERVISORS, changes_of_direction, spend
 from tests.sizing.supervisors import Ours
 
-SMALL = {day.name: day for day in days.all_days() if day.name not in ("diurnal", "thousands")}
+SMALL = [name for name in DAYS if name not in ("diurnal", "thousands")]
 PAGE = Path(__file__).parents[2] / "docs" / "sizing.md"
 
 
@@ -22,24 +23,26 @@ def ours(most: int = 100) -> Ours:
     return Ours(Bounds(LEAST, most), SPARE, MOST_SPARE)
 
 
-@pytest.mark.parametrize("day", SMALL.values(), ids=SMALL.keys())
-def test_clients_wait_about_as_long_as_at_apaches_or_less(day: Day) -> None:
+@pytest.mark.parametrize("name", long_but(SMALL, "bursts", "slow boots"))
+def test_clients_wait_about_as_long_as_at_apaches_or_less(name: str) -> None:
     """On every day, on the average; and it costs at most half as many worker-seconds more."""
+    day = DAYS[name]()
     apache, mine = spend(day, SUPERVISORS["Apache prefork"](day.most)), spend(day, ours(day.most))
     assert mine.mean <= 1.1 * apache.mean  # who keeps what a wave leaves, a worker a second, is ready for the next
     assert mine.worker_seconds <= 1.5 * apache.worker_seconds
 
 
-@pytest.mark.parametrize("day", SMALL.values(), ids=SMALL.keys())
-def test_it_costs_less_than_a_fixed_pool(day: Day) -> None:
+@pytest.mark.parametrize("name", long_but(SMALL, "crash storm"))
+def test_it_costs_less_than_a_fixed_pool(name: str) -> None:
     """At most half of what its most workers would cost all day."""
+    day = DAYS[name]()
     assert spend(day, ours(day.most)).worker_seconds <= 0.5 * day.most * day.seconds
 
 
-@pytest.mark.parametrize("name", ["steady", "bursts", "crash storm"])
+@pytest.mark.parametrize("name", long_but(["steady", "bursts", "crash storm"], "bursts"))
 def test_the_page_tells_what_happens(name: str) -> None:
     """The table was made from this code."""
-    page, day = PAGE.read_text(), SMALL[name]
+    page, day = PAGE.read_text(), DAYS[name]()
     for number, (who, make) in enumerate(SUPERVISORS.items()):
         assert row(name if number == 0 else "", who, spend(day, make(day.most))) in page
 
@@ -111,6 +114,7 @@ def test_when_the_clients_have_gone_the_pool_rests() -> None:
     assert floor.size == 0
 
 
+@pytest.mark.long
 def test_thousands_follow_the_ramp() -> None:
     """32 a second, to as many as there may be, and back."""
     day = days.thousands(seconds=160)
@@ -125,7 +129,7 @@ def test_thousands_follow_the_ramp() -> None:
 # whatever clients do
 
 
-@settings(max_examples=60, deadline=None)
+@histories(60)
 @given(
     st.lists(st.tuples(st.floats(0, 100), st.sampled_from([0.0, 0.01, 1.0, 20.0]), st.integers(1, 40)), max_size=12),
     st.integers(0, 4),
