@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import fields, force_setattr
 
 from prefork.config.settings import NO_BIND, Instance, Service
+from prefork.master.commands import Occasion
 from prefork.pool.records import Pool
 from prefork.pool.sizing import Window
 from prefork.report.status import Figures
@@ -85,12 +86,19 @@ class ClientHeld(msgspec.Struct, frozen=True):
     progress: bool
 
 
+class PidFileHeld(msgspec.Struct, frozen=True):
+    """:param fd: has the lock."""
+
+    path: str
+    fd: int
+
+
 class Header(msgspec.Struct, frozen=True):
     """:param pid: of the master; a book of another is none of ours.
     :param body: see ``BODY``; ``protocol``: what its molds and workers speak.
     :param name: of the instance, numbered as it is; ``holder`` is the socket that holds it.
     :param lifeline: both ends.
-    :param log: where the log goes; ``feed``: both ends of where molds and workers take it from.
+    :param log: where the log goes.
     :param signals: a pipe with the numbers of those that came and were not obeyed yet.
     :param mask: signals that were blocked before all were.
     :param limit: of open descriptors, as the master was started with.
@@ -114,8 +122,7 @@ class Header(msgspec.Struct, frozen=True):
     clients: list[ClientHeld]
     descriptors: list[int]
     services: dict[str, ServiceHeld]
-    feed: tuple[int, int] | None = None
-    pid_file: int | None = None
+    pid_file: PidFileHeld | None = None
 
     @property
     def is_of_this_version(self) -> bool:
@@ -159,12 +166,39 @@ class ServiceKnown(msgspec.Struct, frozen=True):
     pairs: list[PairHeld]
 
 
+class OrderKnown(msgspec.Struct, frozen=True):
+    """A command that is wanted; ``settings`` are those of its service then."""
+
+    settings: dict[str, Any]
+    occasion: Occasion
+
+
+class RunHeld(msgspec.Struct, frozen=True):
+    """A command that runs, see ``commands.py``."""
+
+    service: str
+    order: OrderKnown
+    pid: int
+    pidfd: int
+    reader: int
+    remainder: bytes
+    lines: int
+    deadline: float
+    killed_at: float | None
+    next: OrderKnown | None
+
+
 class Body(msgspec.Struct, frozen=True):
-    """:param instance: the settings that services do not have for themselves."""
+    """:param instance: the settings that services do not have for themselves.
+    :param feed: both ends of the log feed, and its count.
+    """
 
     instance: dict[str, Any]
     services: dict[str, ServiceKnown]
     strangers: int
+    has_reopened: bool
+    feed: tuple[int, int, int]
+    runs: list[RunHeld]
 
 
 class UnreadableError(ValueError):

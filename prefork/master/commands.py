@@ -10,7 +10,7 @@ Read next: ``docs/commands.md``; ``loop.py``, who tells what happened.
 import logging
 import os
 import time
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -63,7 +63,7 @@ def occasion(before: Pool, event: events.Event) -> Occasion | None:
 
 
 @dataclass(eq=False)
-class _Order:
+class Order:
     """A command that is wanted."""
 
     service: str
@@ -80,7 +80,7 @@ class _Order:
 
 
 @dataclass(eq=False)
-class _Output:
+class Output:
     """The reading end of what a run prints.
 
     :param reader: -1 once it is closed.
@@ -92,15 +92,15 @@ class _Output:
 
 
 @dataclass(eq=False)
-class _Run:
+class Run:
     """A command that runs."""
 
-    order: _Order
+    order: Order
     pid: int
     pidfd: int
-    output: _Output
+    output: Output
     deadline: float
-    next: _Order | None = None
+    next: Order | None = None
     killed_at: float | None = None
 
 
@@ -110,7 +110,7 @@ class Commands:
 
     name: str
     machine: Machine
-    _runs: dict[tuple[str, str], _Run] = field(default_factory=dict)
+    _runs: dict[tuple[str, str], Run] = field(default_factory=dict)
 
     def learn(self, before: Pool, event: events.Event, settings: Service) -> None:
         """Run what is wanted at this news.
@@ -120,7 +120,7 @@ class Commands:
         what = occasion(before, event)
         if what is None or not getattr(settings, f"on_{what.kind}"):
             return
-        order = _Order(before.name, settings, what)
+        order = Order(before.name, settings, what)
         run = self._runs.get(order.key)
         if run is None:
             self._start(order)
@@ -147,6 +147,16 @@ class Commands:
         """When the next one is due to be killed, or to have died of it."""
         return min((_due(run) for run in self._runs.values()), default=None)
 
+    @property
+    def running(self) -> list[Run]:
+        return list(self._runs.values())
+
+    def resume(self, runs: Iterable[Run]) -> None:
+        """Go on with what the image before us has started."""
+        for run in runs:
+            self._runs[run.order.key] = run
+            self._heed(run)
+
     def finish(self, *, is_hurried: bool) -> None:
         """Nothing is served any more: end what runs, but for a command that tells of a failure.
 
@@ -162,7 +172,7 @@ class Commands:
         """Whether all have ended, or were killed and cannot be waited for any longer."""
         return all(run.killed_at is not None and now() >= _due(run) for run in self._runs.values())
 
-    def _start(self, order: _Order) -> None:
+    def _start(self, order: Order) -> None:
         argv = getattr(order.settings, order.name)
         try:
             reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -179,14 +189,18 @@ class Commands:
             return
         pidfd = processes.open_pidfd(pid)
         assert pidfd is not None, "an uncollected child has a pidfd"
-        run = _Run(order, pid, pidfd, _Output(reader), now() + order.settings.command_timeout)
+        run = Run(order, pid, pidfd, Output(reader), now() + order.settings.command_timeout)
         self._runs[order.key] = run
-        self.machine.helpers.add(pid)
-        self.machine.poller.add(pidfd, run)
-        self.machine.poller.add(reader, run.output)
+        self._heed(run)
         logger.debug("%s: %s", _who(run), " ".join(argv))
 
-    def _read(self, run: _Run) -> None:
+    def _heed(self, run: Run) -> None:
+        self.machine.helpers.add(run.pid)
+        self.machine.poller.add(run.pidfd, run)
+        if run.output.reader != -1:
+            self.machine.poller.add(run.output.reader, run.output)
+
+    def _read(self, run: Run) -> None:
         output = run.output
         while output.reader != -1:
             try:
@@ -204,13 +218,13 @@ class Commands:
                 logger.warning("%s prints more than %d lines, and nobody reads on", _who(run), MOST_LINES)
                 self._close(run)
 
-    def _close(self, run: _Run) -> None:
+    def _close(self, run: Run) -> None:
         if run.output.reader != -1:
             self.machine.poller.remove(run.output.reader)
             os.close(run.output.reader)
             run.output.reader = -1
 
-    def _reap(self, run: _Run) -> None:
+    def _reap(self, run: Run) -> None:
         ended = processes.reap(run.pidfd)
         if ended is None:
             return
@@ -226,27 +240,27 @@ class Commands:
         if run.next is not None:
             self._start(run.next)
 
-    def _kill(self, run: _Run) -> None:
+    def _kill(self, run: Run) -> None:
         run.killed_at = now()
         processes.kill_group(run.pidfd, run.pid)
 
 
-def _who(run: _Run) -> str:
+def _who(run: Run) -> str:
     return f"{run.order.service}: {run.order.name} [{run.pid}]"
 
 
-def _due(run: _Run) -> float:
+def _due(run: Run) -> float:
     return run.deadline if run.killed_at is None else run.killed_at + MERCY
 
 
-def _print(run: _Run, lines: list[bytes]) -> None:
+def _print(run: Run, lines: list[bytes]) -> None:
     for line in lines:
         if run.output.lines < MOST_LINES and line.strip():
             logger.info("%s: %s", _who(run), line.decode(errors="backslashreplace").rstrip())
         run.output.lines += 1
 
 
-def _environment(name: str, order: _Order) -> Mapping[str, str]:
+def _environment(name: str, order: Order) -> Mapping[str, str]:
     occasion = order.occasion
     told = {
         "NAME": name,

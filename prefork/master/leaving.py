@@ -17,6 +17,7 @@ from prefork import __version__
 from prefork.config.settings import Instance
 from prefork.control.server import Client
 from prefork.master import book
+from prefork.master.commands import Order, Run
 from prefork.master.hands import Hands
 from prefork.master.opening import Opened
 from prefork.pool.records import Pool
@@ -45,12 +46,14 @@ class Known(NamedTuple):
     """What the loop knows.
 
     :param waiting: who waits for the outcome of the upgrade, and whether to tell how far it is.
+    :param runs: commands that run.
     """
 
     settings: Instance
     pools: Mapping[str, Pool]
     started_at: float
     waiting: Mapping[Client, bool]
+    runs: Iterable[Run]
 
 
 class _Kept:
@@ -107,16 +110,40 @@ class _Kept:
         fd, text = self.keep(client.connection.fileno()), client.input.decode("latin-1")
         return book.ClientHeld(fd, text, waits=client in waiting, progress=waiting.get(client, False))
 
+    def hold_run(self, run: Run) -> book.RunHeld:
+        output = run.output
+        return book.RunHeld(
+            service=run.order.service,
+            order=_known(run.order),
+            pid=run.pid,
+            pidfd=self.keep(run.pidfd),
+            reader=output.reader if output.reader == -1 else self.keep(output.reader),
+            remainder=output.remainder,
+            lines=output.lines,
+            deadline=run.deadline,
+            killed_at=run.killed_at,
+            next=None if run.next is None else _known(run.next),
+        )
+
+
+def _known(order: Order) -> book.OrderKnown:
+    return book.OrderKnown(book.plain(order.settings), order.occasion)
+
 
 def compose(opened: Opened, wakeup: Wakeup, known: Known, mask: Iterable[int]) -> tuple[bytes, set[int]]:
     """The book, and the descriptors that it names."""
     kept = _Kept()
     control = opened.control
+    giver, taker, number = opened.feed.held
     body = book.Body(
         instance=book.plain(known.settings),
         services={name: kept.know_service(hands, known.pools[name]) for name, hands in opened.hands.items()},
         strangers=opened.machine.strangers,
+        has_reopened=opened.machine.has_reopened,
+        feed=(kept.keep(giver), kept.keep(taker), number),
+        runs=[kept.hold_run(run) for run in known.runs],
     )
+    pid_file = opened.pid_file
     header = book.Header(
         pid=os.getpid(),
         package=__version__,
@@ -134,8 +161,7 @@ def compose(opened: Opened, wakeup: Wakeup, known: Known, mask: Iterable[int]) -
         clients=[] if control is None else [kept.hold_client(one, known.waiting) for one in control.lasting],
         services={name: kept.hold_service(hands, known.pools[name]) for name, hands in opened.hands.items()},
         descriptors=[],
-        feed=(kept.keep(opened.feed.ends[0]), kept.keep(opened.feed.ends[1])),
-        pid_file=None if opened.pid_file is None else kept.keep(opened.pid_file.fileno()),
+        pid_file=None if pid_file is None else book.PidFileHeld(pid_file.path, kept.keep(pid_file.fileno())),
     )
     return book.write(replace(header, descriptors=sorted(kept.fds)), body), kept.fds
 

@@ -87,6 +87,9 @@ def _run(
     except Exception:
         logger.exception("internal error: the master ends, its workers finish what they have; please report it")
         return Exit.INTERNAL
+    finally:
+        # an interpreter that ends gives signals their default action back: one that comes so late must not be its exit
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
 
 
 def _wanted(service: Service, is_lent: bool) -> Wanted:
@@ -123,9 +126,9 @@ class Master:
         self._hands = all_hands
         self._reopen_log = reopen_log
         self._operators = operators
-        self._commands = Commands(machine.instance, machine)
         self._upgrading = upgrading
         self._resumed = resumed
+        self._commands = Commands(machine.instance, machine)
         self.heard: set[int] = set()  # the signals that came in all its life
         self._awake_at = now()
         self._watches = {name: Watch(hands.board) for name, hands in all_hands.items()}
@@ -151,10 +154,10 @@ class Master:
             self._obey_signals(heard)
             self._operators.obey(keys, self)
             self._commands.obey(keys)
-            if self._is_finished:
-                self._commands.finish(is_hurried=not self.heard.isdisjoint(_STOPS))
             if self._upgrading is not None:
                 self._upgrading.go_on(keys, self)
+            if self._is_finished:
+                self._commands.finish(is_hurried=not self.heard.isdisjoint(_STOPS))
             until = self._decide_all()
         return self._exit_code()
 
@@ -208,8 +211,8 @@ class Master:
             look_again = self._watches[name].look(readings, hands.looks_every(self._pools[name]), moment)
             deadlines += [] if look_again is None else [look_again]
         deadlines += [now()] if self._operators.has_more else []
-        deadlines += [] if self._commands.until is None else [self._commands.until]
-        deadlines += [] if self._upgrading is None or self._upgrading.due is None else [self._upgrading.due]
+        due = (self._commands.until, self._upgrading.due if self._upgrading is not None else None)
+        deadlines += [moment for moment in due if moment is not None]
         return min(deadlines, default=None)
 
     def _wake(self) -> None:
@@ -258,7 +261,7 @@ class Master:
 
     def known(self) -> Known:
         """What the next image has to know."""
-        return Known(self._settings, self._pools, self._started_at, self._operators.upgrading)
+        return Known(self._settings, self._pools, self._started_at, self._operators.upgrading, self._commands.running)
 
     def _go_on(self) -> set[int]:
         """New code is here: the next generation is of it.
@@ -266,6 +269,7 @@ class Master:
         :returns: the signals that came while nobody listened.
         """
         assert self._resumed is not None
+        self._commands.resume(self._resumed.runs)
         why = self.reload()
         self._operators.go_on(self._resumed.waiting, self._resumed.text, why, self._pools)
         return self._resumed.heard

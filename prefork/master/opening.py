@@ -55,10 +55,10 @@ class Opened:
     settings: Instance
     name: str
     holder: socket.socket
+    pid_file: PidFile | None
     lifeline: tuple[int, int]
     log: LogFile
     feed: Feed
-    pid_file: PidFile | None
     machine: Machine
     hands: dict[str, Hands]
     control: Server | None
@@ -74,13 +74,10 @@ def open_instance(settings: Instance) -> Iterator[Opened]:
 
     :raises NameTakenError: another instance holds the name, or the pid file.
     :raises BindError: an address cannot be bound.
-    :raises UsageError: the log file cannot be opened, or the pid file not written.
+    :raises UsageError: the log file or the pid file cannot be opened.
     """
     name, holder = hold_name(settings)
-    with contextlib.ExitStack() as at_last, holder:
-        pid_file = hold_pid_file(settings.pid)
-        if pid_file is not None:
-            at_last.callback(pid_file.close)
+    with contextlib.ExitStack() as at_last, holder, hold_pid_file(settings.pid) as pid_file:
         log = open_log(settings, name)
         feed = at_last.enter_context(contextlib.closing(Feed(log.fileno())))
         titles.set_title(f"master {name}")
@@ -91,7 +88,7 @@ def open_instance(settings: Instance) -> Iterator[Opened]:
             control = open_control(settings, name, machine.poller)
             if control is not None:
                 at_last.callback(control.close)  # its end says that all else has ended, the name is free too
-            yield Opened(settings, name, holder, ends, log, feed, pid_file, machine, all_hands, control)
+            yield Opened(settings, name, holder, pid_file, ends, log, feed, machine, all_hands, control)
 
 
 def raise_descriptors(settings: Instance) -> int:
@@ -144,15 +141,15 @@ def open_log(settings: Instance, name: str) -> LogFile:
         raise UsageError(f"log_file: cannot open {settings.log_file}: {error.strerror}; {remedy}") from None
 
 
-def hold_pid_file(path: str, fd: int | None = None) -> PidFile | None:
-    """Leave our pid where scripts look for it; nothing, where there is no path.
+@contextlib.contextmanager
+def hold_pid_file(path: str) -> Iterator[PidFile | None]:
+    """Leave our pid where scripts look for it, until the block ends; nothing, where there is no path.
 
-    :param fd: where we hold it already.
     :raises NameTakenError: a running process holds that file.
     :raises UsageError: it cannot be written, or holds something else.
     """
     try:
-        return PidFile(path, fd) if path else None
+        file = PidFile(path) if path else None
     except BlockingIOError:
         raise NameTakenError(f"pid: {path} is held by a running instance; stop it, or choose another path") from None
     except FileExistsError:
@@ -160,6 +157,8 @@ def hold_pid_file(path: str, fd: int | None = None) -> PidFile | None:
     except OSError as error:
         remedy = "give a path that this user may write, or none"
         raise UsageError(f"pid: cannot write {path}: {error.strerror}; {remedy}") from None
+    with contextlib.closing(file) if file else contextlib.nullcontext():
+        yield file
 
 
 def control_address(settings: Instance, name: str) -> Address:

@@ -23,7 +23,8 @@ from prefork.config.settings import NO_CONTROL, Instance, Service
 from prefork.control.server import Client, Server
 from prefork.errors import Exit, UsageError
 from prefork.master import book, opening
-from prefork.master.book import Body, Header, ServiceHeld, ServiceKnown
+from prefork.master.book import Body, Header, OrderKnown, RunHeld, ServiceHeld, ServiceKnown
+from prefork.master.commands import Order, Output, Run
 from prefork.master.hands import Child, Hands, Machine, Mold, NoticePipe
 from prefork.master.opening import Opened
 from prefork.master.scale import scale_for
@@ -33,6 +34,7 @@ from prefork.pool.rules import Readings, decide
 from prefork.system import handover, processes, titles
 from prefork.system.logfeed import Feed
 from prefork.system.logfile import set_up
+from prefork.system.pidfile import PidFile
 from prefork.system.slots import Scoreboard
 from prefork.system.sockets import Listener
 
@@ -59,6 +61,7 @@ class Resumed(NamedTuple):
 
     :param heard: the signals that came, and that nobody has obeyed.
     :param waiting: who asked for the upgrade, and whether to tell how far it is.
+    :param runs: commands that run.
     :param text: what became of it so far.
     """
 
@@ -66,6 +69,7 @@ class Resumed(NamedTuple):
     started_at: float
     heard: set[int]
     waiting: dict[Client, bool]
+    runs: list[Run]
     text: str
 
 
@@ -102,7 +106,7 @@ def try_out(left: Left, reread: Callable[[], Instance]) -> Exit:
     else:
         _refuse_other_binds(left.header, settings)
     for name, service in settings.service.items():
-        hands = Hands(name, service, [], opening.create_board(service))
+        hands = Hands(name, service, [], opening.create_board(service), scale=scale_for(service))
         if left.body is not None:
             _remember(hands, left.body.services[name])
         decide(_pool(left, name, service), Readings({}), hands.policy, now())
@@ -133,16 +137,18 @@ def resume(left: Left, reread: Callable[[], Instance]) -> Iterator[tuple[Opened,
     os.close(left.note)
     settings = reread() if body is None else _settings(body)
     with contextlib.ExitStack() as at_last, socket.socket(fileno=header.holder) as holder:
-        log = set_up(settings.log_file, settings.log_level, header.name, fd=header.log)
-        feed = at_last.enter_context(contextlib.closing(Feed(log.fileno(), header.feed)))
-        pid_file = opening.hold_pid_file(settings.pid, header.pid_file)
+        pid_file = None if header.pid_file is None else PidFile(header.pid_file.path, header.pid_file.fd)
         if pid_file is not None:
             at_last.callback(pid_file.close)
+        log = set_up(settings.log_file, settings.log_level, header.name, fd=header.log)
+        feed = Feed(log.fileno()) if body is None else Feed.resumed(*body.feed)
+        at_last.callback(feed.close)
         titles.set_title(f"master {header.name}")
         processes.become_subreaper()
         opening.raise_descriptors(settings)
         machine = opening.make_machine(settings, header.name, header.lifeline[0], header.limit, feed)
-        machine.strangers = 0 if body is None else body.strangers
+        if body is not None:
+            machine.strangers, machine.has_reopened = body.strangers, body.has_reopened
         with contextlib.ExitStack() as undo:
             all_hands: dict[str, Hands] = {}
             for name, service in settings.service.items():
@@ -160,8 +166,9 @@ def resume(left: Left, reread: Callable[[], Instance]) -> Iterator[tuple[Opened,
             heard = _heard(header.signals)
             signal.pthread_sigmask(signal.SIG_SETMASK, header.mask)
             ends = header.lifeline
-            opened = Opened(settings, header.name, holder, ends, log, feed, pid_file, machine, all_hands, control)
-            yield opened, Resumed(pools, header.started_at, heard, waiting, text)
+            opened = Opened(settings, header.name, holder, pid_file, ends, log, feed, machine, all_hands, control)
+            runs = [] if body is None else [_run(held) for held in body.runs]
+            yield opened, Resumed(pools, header.started_at, heard, waiting, runs, text)
 
 
 def _settings(body: Body) -> Instance:
@@ -184,7 +191,7 @@ def _take(left: Left, name: str, service: Service, machine: Machine) -> Hands:
     known = None if left.body is None else left.body.services[name]
     listeners = [Listener(parse(one.address), _socket(one.fd), one.inode) for one in held.listeners]
     board = opening.create_board(service) if known is None else Scoreboard(known.board, known.lanes)
-    hands = Hands(name, service, listeners, board, kick=held.kick, scale=scale_for(service))
+    hands = Hands(name, service, listeners, board, scale=scale_for(service), kick=held.kick)
     for one in held.workers:
         child = Child(one.slot, one.order, one.pid, one.pidfd, reads_orders=known is not None)
         hands.children[one.slot] = child
@@ -231,6 +238,17 @@ def _take_molds(hands: Hands, held: ServiceHeld, known: ServiceKnown, machine: M
         pipe = NoticePipe(held_pipe.reader, held_pipe.remainder)
         hands.pipes.add(pipe)
         machine.poller.add(pipe.reader, pipe)
+
+
+def _run(held: RunHeld) -> Run:
+    output = Output(held.reader, held.remainder, held.lines)
+    order = _order(held.service, held.order)
+    following = None if held.next is None else _order(held.service, held.next)
+    return Run(order, held.pid, held.pidfd, output, held.deadline, following, held.killed_at)
+
+
+def _order(service: str, known: OrderKnown) -> Order:
+    return Order(service, book.service_of(known.settings), known.occasion)
 
 
 def _send_molds_away(held: ServiceHeld) -> None:

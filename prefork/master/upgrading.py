@@ -193,9 +193,8 @@ class Upgrading:
         why = _why_not(master.pools.values()) or trial.why
         if not why and now() >= trial.until:
             limit = "raise boot_timeout if it needs longer"
-            late = "the new installation did not say that it starts"
-            late = late if trial.passed is None else "a mold did not answer, or a command did not end,"
-            why = f"{late} within its time; {limit}"
+            waits_for = "the new installation did not say that it starts" if trial.passed is None else "no mold answers"
+            why = f"{waits_for} within its time; {limit}"
         if not why and trial.passed is not None and self._is_quiet(trial):
             why = self._become(trial, trial.passed, master)
         if why:
@@ -205,10 +204,10 @@ class Upgrading:
             self._operators.refuse_upgrade(why)
 
     def _is_quiet(self, trial: Trial) -> bool:
-        """Whether there is nobody whom the next image might not know of: no command, no worker that is being born."""
+        """Whether nobody is being born, whom a next image that cannot read the body would not know of."""
         is_anybody_unborn = any(mold.unborn for hands in self._opened.hands.values() for mold in hands.molds.values())
         is_telling = self._operators.has_more and now() < trial.passed_at + PATIENCE
-        return not is_anybody_unborn and not is_telling and not self._opened.machine.helpers
+        return not is_anybody_unborn and not is_telling
 
     def _become(self, trial: Trial, passed: Verdict, master: Upgradable) -> str:
         """:returns: why it could not be."""

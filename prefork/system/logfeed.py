@@ -20,28 +20,31 @@ class Feed:
     """The giving end.
 
     :param fd: what hangs there from the beginning.
-    :param ends: of the program that became this one, the giving one first.
     """
 
-    def __init__(self, fd: int, ends: tuple[int, int] | None = None) -> None:
-        if ends is None:
-            kind = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK
-            self._giver, self._taker = socket.socketpair(socket.AF_UNIX, kind)
-            self._number = 0
-            self._give(fd)
-        else:
-            self._giver, self._taker = (socket.socket(fileno=end) for end in ends)
-            self._number = int(self._taker.recv(_LONGEST, socket.MSG_PEEK))
-            self.replace(fd)
+    def __init__(self, fd: int) -> None:
+        kind = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK
+        self._giver, self._taker = socket.socketpair(socket.AF_UNIX, kind)
+        self._number = 0
+        self._give(fd)
 
-    @property
-    def ends(self) -> tuple[int, int]:
-        """For a program that this one becomes."""
-        return self._giver.fileno(), self._taker.fileno()
+    @classmethod
+    def resumed(cls, giver: int, taker: int, number: int) -> "Feed":
+        """The feed of the image before us: what hangs there stays."""
+        feed = cls.__new__(cls)
+        feed._giver, feed._taker, feed._number = socket.socket(fileno=giver), socket.socket(fileno=taker), number
+        for end in (feed._giver, feed._taker):
+            end.setblocking(False)
+        return feed
 
     def fileno(self) -> int:
         """The end to hand over, for ``take``."""
         return self._taker.fileno()
+
+    @property
+    def held(self) -> tuple[int, int, int]:
+        """What ``resumed`` wants."""
+        return self._giver.fileno(), self._taker.fileno(), self._number
 
     def replace(self, fd: int) -> None:
         """Hang ``fd`` there instead; whoever looks meanwhile finds one of the two."""

@@ -13,15 +13,17 @@ import os
 class PidFile:
     """The lock, and in the file our pid, until ``close``.
 
-    :param fd: of a program that became this one: it holds the lock, and its pid is ours.
+    :param held: the descriptor that has the lock already, of a file that this process wrote.
     :raises BlockingIOError: another process holds it.
     :raises FileExistsError: there is something else than a pid in it.
     :raises OSError: it cannot be opened or written.
     """
 
-    def __init__(self, path: str, fd: int | None = None) -> None:
-        self._path = os.path.abspath(path)
-        self._fd = _open_locked(self._path) if fd is None else fd
+    def __init__(self, path: str, held: int | None = None) -> None:
+        self.path = os.path.abspath(path)
+        self._fd = _open_locked(self.path) if held is None else held
+        if held is not None:
+            return
         try:
             if os.read(self._fd, 32).strip(b"0123456789 \n"):
                 raise FileExistsError
@@ -32,14 +34,13 @@ class PidFile:
             raise
 
     def fileno(self) -> int:
-        """The descriptor that holds the lock."""
         return self._fd
 
     def close(self) -> None:
         """Remove the file, if it is still ours, and let the lock go."""
         with contextlib.suppress(OSError):
-            if os.path.samestat(os.stat(self._path), os.fstat(self._fd)):
-                os.unlink(self._path)
+            if os.path.samestat(os.stat(self.path), os.fstat(self._fd)):
+                os.unlink(self.path)
         os.close(self._fd)
 
 

@@ -283,8 +283,9 @@ class Master:
             self._process.wait()
             os.close(self._pidfd)
             self._reader.join(LIMIT)
-            assert self._process.stdout is not None
-            self._process.stdout.close()
+            if not self._reader.is_alive():  # else a stray holds the log, and a close would wait for it
+                assert self._process.stdout is not None
+                self._process.stdout.close()
             if error is not None:
                 error.add_note(self._whole_log())
 

@@ -1,6 +1,7 @@
 """What one image leaves, the next reads: as it was, or at least as much as every version can."""
 
 import base64
+import os
 import zlib
 
 import msgspec
@@ -9,6 +10,7 @@ import pytest
 from prefork.config.settings import Instance, Service, convert
 from prefork.master import book
 from prefork.master.book import Body, ClientHeld, Header, Listening, MoldHeld, PairHeld, PipeHeld, ServiceHeld
+from prefork.master.commands import Occasion
 from prefork.pool.events import ReloadAsked, StopAsked
 from prefork.pool.records import (
     Backoff,
@@ -39,6 +41,14 @@ SERVICES = (
     {"target": "a:B", "bind": ("tcp://127.0.0.1:0",)},
     {"target": "a:B", "bind": ("none",), "threads": 7, "timeout": "250ms"},
     {"target": "a:B", "bind": ("unix:/run/x?mode=0600",), "max_workers": 9, "memory_budget": "2GiB"},
+    {
+        "target": "a:B",
+        "bind": ("udp://127.0.0.1:0",),
+        "user": str(os.getuid()),
+        "rlimits": {"core": 0, "nofile": 64},
+        "umask": "027",
+        "on_ready": ["/bin/true", "é"],
+    },
     {"target": "a:B", "bind": ("unix:@x", "udp://[::1]:9"), "mode": "thread", "pythonpath": ("é", "b")},
 )
 
@@ -94,8 +104,30 @@ def known(pool: Pool) -> book.ServiceKnown:
     )
 
 
+def run() -> book.RunHeld:
+    return book.RunHeld(
+        service="echo",
+        order=book.OrderKnown({"target": "a:B"}, Occasion("reload", 2, "abandoned", "é")),
+        pid=4713,
+        pidfd=17,
+        reader=-1,
+        remainder=b"\xff",
+        lines=200,
+        deadline=30.5,
+        killed_at=None,
+        next=book.OrderKnown({}, Occasion("ready", 1)),
+    )
+
+
 def body(pool: Pool) -> Body:
-    return Body(instance={"name": "shop"}, services={"echo": known(pool)}, strangers=3)
+    return Body(
+        instance={"name": "shop"},
+        services={"echo": known(pool)},
+        strangers=3,
+        has_reopened=True,
+        feed=(15, 16, 2),
+        runs=[run()],
+    )
 
 
 def full_pool() -> Pool:
@@ -153,15 +185,17 @@ def test_a_header_of_this_version_can_be_read_for_ever() -> None:
 # A body as each version writes it. Where it does not mean the same any more: raise BODY, and add another.
 BODIES = {
     1: (
-        "eNq9lc1u00AQx/1ZIQSIB4AL4im4NOLMG3CwNt5Jsoqza3bWTcsFJVUr1AtqnqBqbOejBV4harnlHRCP0CO3svbGaUoOUS7xwR6v9z8zv93xzv"
-        "GYcVSEh9BLOelAii0RjxHkAQsBeymELXGWxkJE38z3YiDvEq6AnmWhSLhyp6HgDdZMJNCB7WUE29pwnBxDEgG9n0pA9hloUD9yljZR8/s7q7ym"
-        "TeAgiWKC21ncIghOhkxnNLcW17QNEGNAhZA3ozI33nTyUHT0c/YzIqiCBx/W1YONp/ZpzpNOHaSdacwm2AvXtYXrYczobNhtHV3kkUAEtJxK4R"
-        "iFs1HhVgrXKNyNCq9SeEbhbVT4lcI3Cn+jYq9S7BnF3kbFqCtkGySe2L+tlylGQtmZkFSv3aMt0t7Uch33/y62qJxoNnb/jxkbSyD0SI/Milj2"
-        "dYccBhI+JYAKrSLy5e3kiulKkjKJdT1ZP1ZeCkfV/k+UiGigE+paE6brIOnEQG/GqIQo5s2mXeAqEHy1qpyKwTEMzjqDszWDs1sGt2JwDYO7zu"
-        "BuzeDulsGrGDzD4K0zeFszeLtl8CsG3zD46wz+1gz+bhmmHA71WPk7j+okbItG4+u4QVikz210J4VlotReG8UolARbOo2UMn2/Ll8DJdrAsZ9F"
-        "cADRvOaZuZeF7pWxrykQ9f/EL3cPEysMvR6NBEmE1vfS0uF1O2HRMue0OPGdaXEPHneEUZhomEbDyk3es0nZBSJB6HGZy5O13lKedZdcXJEuac"
-        "PCXxVJdzyldDfBfq6IbIIaknfvy2WKRNPPCr/Yc3qrHwuFjuyksY48eGpndUEkfZZFhAPWcg5Agfb1NN0dKc5rbxdMCMAHg/l+9Y8Pliey7n4s"
-        "Bjzv50WhgHw+kdAhjGvzl//xzQe4z2LCJJ6frGAV8Zl8UdRBkSXQ22FLdC+K91Cf67ouJqgk4U19sLv/ABKoEU8="
+        "eNrNVs1u4zYQ1m9QFP3Z7rm9FH2KHhqj575BDwYjjmzBMqlyqHjTSxMvNihyi7cPEMSS/JO0fQVj00MBt6+w6CPssTd3KFq2tz4YuUUHaSjNNz"
+        "Mf+YnDy2kiUDMRwUUhWB8K7MpsiqBOkwjwooCoK6+KTMr0rfPMephX1YAJDfyqjGQutD+PpIiTTq6Aj9ygZNgjw/MqjFgKfDVXgMmPwNsnZ97G"
+        "Znq5eufU17wDAhTTiRRumXUZgldiQjUtnfU17wFk2OZSqjeTujrR8apI9um5+D1lqNvbGM7d1sZL97ISef8ElFsS0Q6469CtdehxlvDFeNA9u6"
+        "lSiQjoeA3CswjvIMJvEL5F+AcRQYMILCI4iAgbRGgR4UHEUYM4soijg4jJQKoeKHzlvnWeF5hK7ZZScZq795aIounNPB7/u16i2tEu7PE/9t1U"
+        "AeNn9GZhcrn3ffaireCHHFBTMjOisjaLXPWhL9XZywJlrJ2iyxQnJ2BIuhrniKbU24fZXULSUyrPSIDObzsDk7mJNdMy5W1iMHBmCQkn72fA30"
+        "xRS2n8FvMBCN2WYleGXkPas6S9fdLeo0l7T5y035D2LWl/n7T/aNL+EycdNKQDSzrYJx08mnTwxEmHDenQkg73SYePJh0+cdKzFGItT2lPO58L"
+        "eEGf6+1scsKinozjn6cxS1KqBf2ZsWzC1hcWPIkUwy5VVPCE7vf1sK1lDwQOyxROIV22Aut7a3CfW/ueA9P/d/zp3daxYURzGefIUnR+rS1KT+"
+        "00STflF6bjeXNzb7/fESdRTmTi2Kls3YtZ3QVTyfjLupYP9nprvdffCnnHBqwH63hNJur5WlM3xWGlmeqAHrOvv62nKZWdsDRx8cK72P1oEJTZ"
+        "KzLKPPrQLU8kLe9HZcoEYKsSABz4kNzodMBx2fpqzQkBxGi0PG52oNGmI1H3TzLA62FlRAbq45mCPksEmX+E33/5HazKjCUKr1/t0DL5E/WJkY"
+        "SpEvjDuCsHN2YcUV8jicxQKyY6JAL/nk4XJFeZEZw/FDHV+PrTZ16hcoHXV5P1wac+49i/ZLiZmF3uUxlFDCn5L1SpyerN2AkTXFJUkrP5M/5+"
+        "nhAbHvPP1mRWO2TcVZkmNEt//TklrXBjL1vfnFvJ9pLUCnFRGMluKzjfpi3rv9C9ufkPc6vOYQ=="
     ),
 }
 
