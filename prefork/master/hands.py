@@ -140,9 +140,11 @@ class Hands:
         return min((limit for limit in limits if limit is not None), default=None)
 
     def read(self, pool: Pool, now: float) -> Readings:
-        """What the scoreboard and the kernel's tables say now, as far as a setting makes a rule ask for it."""
+        """What the scoreboard and the kernel's tables say now, as far as a rule asks for it."""
         readings: Mapping[int, Reading] = {}
-        if any(settings.max_requests for settings in self.loads.values()) or self.looks_every is not None:
+        has_limits = any(settings.max_requests for settings in self.loads.values()) or self.looks_every is not None
+        has_surplus = len(pool.in_state(State.READY)) > pool.wanted.count  # of whom the idle leave first
+        if has_limits or has_surplus:
             watched = pool.in_state(State.READY, State.RETIRING)
             readings = {worker.slot: self._read_slot(worker.slot, now) for worker in watched}
         handshakes = self._count_handshakes() if pool.door is Door.REFUSING else 0
