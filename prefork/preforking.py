@@ -23,6 +23,7 @@ from prefork.config.settings import NO_BIND, SIZING, Instance, Service, convert,
 from prefork.errors import Exit, NotLoadedError, UsageError
 from prefork.master import opening, plain
 from prefork.master.hands import LANES, SLOTS, Hands
+from prefork.master.scale import scale_for
 from prefork.servers.inet import TCPServer, UDPServer
 from prefork.servers.inherited import inherit
 from prefork.servers.unix import UnixDatagramServer, UnixStreamServer
@@ -43,6 +44,12 @@ _SETTINGS = (
     "balance",
     "max_requests",
     "max_requests_jitter",
+    "max_age",
+    "max_age_jitter",
+    "memory_soft",
+    "memory_hard",
+    "memory_measure",
+    "max_surge",
     "graceful_timeout",
     "quick_timeout",
     "boot_timeout",
@@ -120,6 +127,12 @@ class PreforkingMixIn:
     :cvar balance: idle workers get clients ``warm``, the one that served last first, or ``even``, in turn.
     :cvar max_requests: replace a worker after as many requests; 0 is never.
     :cvar max_requests_jitter: up to as many more, at random for each worker.
+    :cvar max_age: replace a worker that has served as long; 0 is never.
+    :cvar max_age_jitter: up to so much longer, at random for each worker.
+    :cvar memory_soft: replace a worker that uses more: bytes, or text with a unit, ``"300MiB"``; 0 is never.
+    :cvar memory_hard: kill a worker that uses more; 0 is never.
+    :cvar memory_measure: what counts: ``uss``, the memory that a worker has alone, or ``pss``, shares of it as well.
+    :cvar max_surge: replace at most as many at a time; ``None`` is a quarter of the workers.
     :cvar graceful_timeout: what a worker that leaves has to finish its request.
     :cvar quick_timeout: what INT leaves.
     :cvar boot_timeout: what a worker has until it is ready.
@@ -139,6 +152,12 @@ class PreforkingMixIn:
     balance: Literal["warm", "even"] = "warm"
     max_requests: int = 0
     max_requests_jitter: int = 0
+    max_age: float | str = 0.0
+    max_age_jitter: float | str = 0.0
+    memory_soft: int | str = 0
+    memory_hard: int | str = 0
+    memory_measure: Literal["uss", "pss"] = "uss"
+    max_surge: int | None = None
     graceful_timeout: float | str = 30.0
     quick_timeout: float | str = 1.0
     boot_timeout: float | str = 60.0
@@ -270,7 +289,7 @@ def _serve_instance(server: Any, service: Service) -> plain.Outcome | None:
         with _non_blocking(server) as listeners:
             name = _name(type(server).__name__)
             board = slots.Scoreboard.create(SLOTS, max(LANES, *service.at_once))
-            hands = Hands(name, service, listeners, board, is_lent=True)
+            hands = Hands(name, service, listeners, board, is_lent=True, scale=scale_for(service))
             application = Application(name, Kind.INSTANCE, server)
 
             def settle_in(brief: Brief, fork: Fork) -> Brief:

@@ -14,9 +14,11 @@ from typing import Any, Literal, NamedTuple, get_args
 import msgspec
 
 from prefork.address import UNIX_PATH_MAX, Address, parse
-from prefork.config.units import LARGEST_SIZE, Bytes, Seconds, parse_bytes, parse_seconds
+from prefork.config import privileges
+from prefork.config.units import LARGEST_SIZE, Bytes, Command, Seconds, parse_bytes, parse_command, parse_seconds
 from prefork.errors import UsageError
 from prefork.system import cpus
+from prefork.system.privileges import Privileges
 from prefork.system.sockets import DEFAULT_BACKLOG
 
 DEFAULT_WORKERS = 4
@@ -25,6 +27,7 @@ MORE_SPARE = 2  # and so many more at most: as php-fpm, 1 and 3
 DEFAULT_IDLE = Seconds(10.0)
 LARGEST = 2**31 - 1  # what an int of the kernel holds
 MOST_WORKERS = 4000
+MOST_SURGE = MOST_WORKERS // 4  # workers beyond those, while some are replaced
 DEFAULT_THREADS = 64
 HARD_AFTER_SOFT = 5.0  # seconds that an interrupted request has to end, unless request_hard is set
 DEFAULT_CHILDREN = 40  # socketserver.ForkingMixIn.max_children
@@ -32,7 +35,7 @@ MOST_AT_ONCE = 1000  # requests in one worker
 NO_BIND = ("none",)  # the server brings its own work
 NO_CONTROL = "none"  # no control socket
 LONGEST_NAME = 60  # bytes; with the uid it must fit into an abstract socket's name
-_OURS = ("is_named", "why_workers")  # fields that no user sets
+_OURS = ("is_named", "why_workers", "privileges")  # fields that no user sets
 SIZING = ("min_workers", "max_workers", "min_spare", "max_spare", "worker_idle_timeout", "memory_budget")
 
 
@@ -62,6 +65,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     fixed pool; of one that sizes itself it is ``None``, and what begins with ``min`` and ``max`` are numbers.
 
     :param why_workers: how ``"auto"`` became the number of workers.
+    :param privileges: what the settings from ``user`` to ``cpu_affinity`` come to.
     :param concurrency: how a worker handles its requests; ``None`` as the target's class says, by its mix-in.
     """
 
@@ -85,6 +89,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     graceful_timeout: Seconds = Seconds(30.0)
     quick_timeout: Seconds = Seconds(1.0)
     boot_timeout: Seconds = Seconds(60.0)
+    probation: Seconds | None = None
     timeout: Seconds | None = None
     on_timeout: Literal["retire", "keep"] = "retire"
     request_slow: Seconds | None = None
@@ -93,11 +98,32 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     keepalive: Seconds | None = None
     max_requests: int = 0
     max_requests_jitter: int = 0
+    max_failures: int = 0
+    max_age: Seconds = Seconds(0.0)
+    max_age_jitter: Seconds = Seconds(0.0)
+    memory_soft: Bytes = Bytes(0)
+    memory_hard: Bytes = Bytes(0)
+    memory_measure: Literal["uss", "pss"] = "uss"
+    max_surge: int | None = None
     chdir: str = ""
     pythonpath: tuple[str, ...] = ()
     worker_start: str = ""
     worker_stop: str = ""
+    health: str = ""
+    user: str = ""
+    group: str = ""
+    umask: str = ""
+    chroot: str = ""
+    rlimits: dict[str, int | str] = {}
+    no_new_privs: bool = False
+    nice: int | None = None
+    cpu_affinity: str = ""
+    on_ready: Command = Command()
+    on_reload: Command = Command()
+    on_failed: Command = Command()
+    command_timeout: Seconds = Seconds(30.0)
     why_workers: str = ""
+    privileges: Privileges = Privileges()
 
     def __post_init__(self) -> None:
         for setting, example in _TARGETS.items():
@@ -112,7 +138,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
             if number is not None and not least <= number <= most:
                 raise ValueError(f"{name}: {number} is not between {least} and {most}")
         self._settle_workers()
-        for name in ("backlog", "max_requests", "max_requests_jitter"):
+        self._settle_privileges()
+        for name in ("backlog", "max_requests", "max_requests_jitter", "max_failures"):
             if not 0 <= getattr(self, name) <= LARGEST:
                 raise ValueError(f"{name}: {getattr(self, name)} is out of range; write 0 or more, at most {LARGEST}")
 
@@ -198,6 +225,23 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         if self.request_slow and self.request_hard and self.request_slow >= self.request_hard:
             what = f"{self.request_slow:g} s is not less than request_hard, which is {self.request_hard:g} s"
             raise ValueError(f"request_slow: {what}; make it shorter, or leave it out")
+        if 0 < self.memory_hard < self.memory_soft:
+            what = f"{self.memory_hard} is less than memory_soft, which is {self.memory_soft}"
+            raise ValueError(f"memory_hard: {what}; raise it, or leave it out")
+
+    def _settle_privileges(self) -> None:
+        """:raises ValueError: a setting makes no sense here, or needs a privilege that we lack."""
+        settled = privileges.settle(
+            user=self.user,
+            group=self.group,
+            umask=self.umask,
+            chroot=self.chroot,
+            rlimits=self.rlimits,
+            no_new_privs=self.no_new_privs,
+            nice=self.nice,
+            cpu_affinity=self.cpu_affinity,
+        )
+        msgspec.structs.force_setattr(self, "privileges", settled)
 
     def _settle_bind(self) -> None:
         if self.bind == NO_BIND:
@@ -217,6 +261,16 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     def is_sized(self) -> bool:
         """Whether the pool sizes itself."""
         return self.max_workers is not None and self.min_workers != self.max_workers
+
+    @property
+    def limits_memory(self) -> bool:
+        """Whether a worker may be too heavy."""
+        return bool(self.memory_soft or self.memory_hard)
+
+    @property
+    def weighs(self) -> bool:
+        """Whether anything depends on what processes weigh."""
+        return self.limits_memory or self.memory_budget is not None
 
     @property
     def bounds(self) -> tuple[int, int]:
@@ -255,6 +309,7 @@ _TARGETS = {
     "handler": "myapp.handlers:Echo",
     "worker_start": "myapp.hooks:connect",
     "worker_stop": "myapp.hooks:disconnect",
+    "health": "myapp.hooks:is_well",
 }
 
 
@@ -265,6 +320,7 @@ _RANGES = (
     ("min_spare", 0, MOST_WORKERS),
     ("max_spare", 0, MOST_WORKERS),
     ("memory_budget", 1, LARGEST_SIZE),
+    ("max_surge", 1, MOST_SURGE),
     ("threads", 1, MOST_AT_ONCE),
     ("children", 1, MOST_AT_ONCE),
 )
@@ -292,6 +348,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     """One master and its services.
 
     :param name: in titles, logs and the exclusive name.
+    :param pid: path of the pid file; empty for none.
     :param control: path of the control socket, or ``none``; empty leaves it where commands find it by the name.
     :param is_named: whether the name was given, so that a second instance of it is refused.
     """
@@ -301,6 +358,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     log_file: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     control: str = ""
+    pid: str = ""
     is_named: bool = False
 
     def __post_init__(self) -> None:
@@ -360,6 +418,7 @@ _EXPECTED: dict[Any, str] = {
     int | None: "is not a whole number; write it as 4",
     int | Literal["auto"] | None: 'is not a whole number; write it as 4, or "auto"',
     bool: "is neither true nor false; write true or false",
+    dict[str, int | str]: "is not a table of limits; write it as { nofile = 4096, core = 0 }",
     tuple[str, ...]: 'is not a list of texts; write it as ["…", "…"]',
 }
 _LATER = {"mode": ("select",), "concurrency": ("select",)}
@@ -410,8 +469,10 @@ def _read(name: str, value: Any, kind: Any, place: str) -> Any:
     try:
         if Seconds in (kind, *get_args(kind)):
             return parse_seconds(value)
-        if Bytes in get_args(kind):
+        if Bytes in (kind, *get_args(kind)):
             return parse_bytes(value)
+        if kind is Command:
+            return parse_command(value)
         return msgspec.convert(value, kind, strict=not isinstance(value, str))
     except msgspec.ValidationError:
         if value in _LATER.get(name, ()):

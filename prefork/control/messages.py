@@ -57,6 +57,15 @@ class Stop(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     progress: bool = False
 
 
+class Upgrade(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Become the version that is installed now, and reload; answered as a reload is.
+
+    :param progress: whether to tell how far it is.
+    """
+
+    progress: bool = False
+
+
 class Scale(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Change how many workers a service has: to a number, or by one.
 
@@ -68,7 +77,7 @@ class Scale(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     by: int = 0
 
 
-Request = Ping | Status | Reload | Stop | Scale
+Request = Ping | Status | Reload | Upgrade | Stop | Scale
 
 
 # replies that another follows
@@ -95,6 +104,17 @@ class RequestStatus(msgspec.Struct, frozen=True, kw_only=True):
     label: str = ""
 
 
+class MemoryStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker used when it was last weighed.
+
+    :param measure: ``uss``, what it has alone, or ``pss``, its share of what others have as well.
+    """
+
+    bytes: int
+    measure: str
+    ago_seconds: float
+
+
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One worker.
 
@@ -102,7 +122,9 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     :param state: ``starting``, ``idle``, ``busy``, ``retiring``, ``expelled`` (for a request beyond the hard limit) or
         ``killed``.
     :param state_seconds: since it is that; busy and idle count as one.
+    :param age_seconds: since it became ready; ``None`` before that.
     :param requests: it has served, ``errors`` those of them that raised.
+    :param memory: where anything depends on what it weighs, and it was weighed.
     :param why: it retires or was killed.
     """
 
@@ -111,9 +133,11 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
     state: str
     state_seconds: float
+    age_seconds: float | None = None
     requests: int = 0
     errors: int = 0
     current: list[RequestStatus] = []
+    memory: MemoryStatus | None = None
     why: str = ""
 
 
@@ -168,7 +192,7 @@ class LoadStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     :param generation: ``None`` where it was refused before it had a number.
     :param outcome: ``serves``, ``abandoned`` or ``refused``.
-    :param why: in the last two.
+    :param why: in the last two; and of one that serves although it has failed its probation.
     """
 
     generation: int | None
@@ -182,6 +206,7 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     :param phase: ``starting``, ``healthy``, ``degraded``, ``reloading``, ``stopping`` or ``failed``.
     :param generation: that serves; 0 until one does. ``coming``: that is being brought in.
+    :param probation_seconds: for how long it can still be rolled back; ``None`` where it cannot.
     :param configured: the least and the most workers by the configuration; ``wanted`` by it, operators and the load.
     :param orphaned: dead workers whose children still finish requests.
     :param requests: served since the master started, also by workers that are gone; ``errors`` likewise.
@@ -195,6 +220,7 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
     phase: str
     generation: int
     coming: int | None
+    probation_seconds: float | None = None
     configured: tuple[int, int]
     wanted: int
     starting: int

@@ -13,17 +13,19 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from prefork.config.settings import MOST_WORKERS, Service
-from prefork.master.meter import LOOK, Meter, Scale
+from prefork.config.settings import MOST_SURGE, MOST_WORKERS, Service
+from prefork.master.meter import LOOK, Meter
+from prefork.master.scale import Scale
 from prefork.pool import events
-from prefork.pool.records import Door, Load, Policy, Pool, Reading, State
+from prefork.pool.records import Door, Load, Policy, Pool, Reading, State, Worker
 from prefork.pool.rules import Readings
-from prefork.report.status import NONE_YET, Figures, View
+from prefork.report.status import NONE_YET, Figures, View, Weighed
 from prefork.system import draining, kick, queues, slots, sockets
 from prefork.system.wakeup import Poller
 from prefork.worker.protocol import Fork
 
-SLOTS = MOST_WORKERS + MOST_WORKERS // 4 + 1  # the ceiling and its surge; pages nobody touches cost nothing
+SLOTS = MOST_WORKERS + MOST_SURGE + 1  # the ceiling and its surge; pages nobody touches cost nothing
+LOOK_FOR_PROOF = 1.0  # seconds from one look to the next at who is on trial, while anybody is busy
 LANES = 64  # at least so many requests a worker may serve at once, so that a reload may raise a lower setting
 
 
@@ -58,12 +60,16 @@ class NoticePipe:
 
 @dataclass(eq=False)
 class Child:
-    """A worker process."""
+    """A worker process.
+
+    :param reads_orders: from our scoreboard; a worker of another version may have one of its own, and knows only TERM.
+    """
 
     slot: int
     order: int
     pid: int
     pidfd: int
+    reads_orders: bool = True
 
 
 @dataclass(eq=False)
@@ -71,6 +77,7 @@ class Hands:
     """The kernel's side of one service.
 
     :param is_lent: the listeners belong to somebody who may go on with them after a stop.
+    :param scale: ``None`` where no setting asks what processes weigh.
     """
 
     name: str
@@ -78,6 +85,7 @@ class Hands:
     listeners: list[sockets.Listener]
     board: slots.Scoreboard
     is_lent: bool = False
+    scale: Scale | None = None
     kick: int = field(default_factory=kick.create)
     molds: dict[int, Mold] = field(default_factory=dict)
     pipes: set[NoticePipe] = field(default_factory=set)
@@ -86,11 +94,10 @@ class Hands:
     settled: int = 0  # the generation that serves; 0 until one does
     lines: dict[int, slots.Slot] = field(default_factory=dict)  # of the scoreboard, by slot
     meter: Meter = field(default_factory=Meter)
-    scale: Scale = field(default_factory=Scale)
     heeds_clients: bool = False  # our listeners are in the poller
 
     @property
-    def _serving(self) -> Service:
+    def serving(self) -> Service:
         """What the generation that serves was loaded with."""
         return self.loads.get(self.settled, self.settings)
 
@@ -99,13 +106,14 @@ class Hands:
     @property
     def policy(self) -> Policy:
         """By the settings of the generation that serves; a generation to come has its own time to boot."""
-        settings = self._serving
+        settings = self.serving
         min_spare, max_spare = settings.spares
         return Policy(
             drain=settings.graceful_timeout,
             quick=settings.quick_timeout,
             boot=self.settings.boot_timeout,
-            max_requests=settings.max_requests,
+            max_failures=settings.max_failures,
+            max_surge=settings.max_surge,
             timeout=settings.timeout or None,
             request_slow=settings.request_slow or None,
             request_hard=settings.request_hard or None,
@@ -133,22 +141,46 @@ class Hands:
             self.lines[slot] = self.board.slot(slot)
         return self.lines[slot]
 
-    @property
-    def looks_every(self) -> float | None:
+    def looks_every(self, pool: Pool) -> float | None:
         """Seconds within which a worker that became busy has to be seen; ``None`` where no rule asks."""
-        limits = [self.policy.shortest, LOOK if self._serving.is_sized else None]
+        limits = [self.policy.shortest, LOOK if self.serving.is_sized or self._limits_memory else None]
+        limits += [LOOK_FOR_PROOF] if pool.backoff.failures else []
         return min((limit for limit in limits if limit is not None), default=None)
+
+    @property
+    def _limits_memory(self) -> bool:
+        """Whether any worker may be too heavy, of whatever generation."""
+        return any(settings.limits_memory for settings in self.loads.values())
 
     def read(self, pool: Pool, now: float) -> Readings:
         """What the scoreboard and the kernel's tables say now, as far as a rule asks for it."""
         readings: Mapping[int, Reading] = {}
-        has_limits = any(settings.max_requests for settings in self.loads.values()) or self.looks_every is not None
+        has_limits = (
+            any(settings.max_requests for settings in self.loads.values()) or self.looks_every(pool) is not None
+        )
         has_surplus = len(pool.in_state(State.READY)) > pool.wanted.count  # of whom the idle leave first
         if has_limits or has_surplus:
             watched = pool.in_state(State.READY, State.RETIRING)
             readings = {worker.slot: self._read_slot(worker.slot, now) for worker in watched}
         handshakes = self._count_handshakes() if pool.door is Door.REFUSING else 0
-        return Readings(readings, handshakes, self._read_load(pool, readings, now))
+        memory = self._weigh(pool, readings, now)
+        return Readings(readings, handshakes, self._read_load(pool, readings, now), memory)
+
+    def _weigh(self, pool: Pool, readings: Mapping[int, Reading], now: float) -> Mapping[int, tuple[int, ...]]:
+        """Weigh a few of those who may weigh something else than before; what is known of all, by slot."""
+        if self.scale is None:
+            return {}
+        served: dict[int, int | None] = {}
+        for slot, reading in readings.items():
+            if (pid := pool.workers[slot].pid) is not None:
+                served[pid] = reading.requests if reading.busy_since is None else None
+        self.scale.look(served, [mold.pid for mold in self.molds.values()], now)
+        return {slot: self._samples(pool.workers[slot]) for slot in readings}
+
+    def _samples(self, worker: Worker) -> tuple[int, ...]:
+        if self.scale is None or worker.pid is None:
+            return ()
+        return self.scale.samples(worker.pid, worker.memory.measure)
 
     def _read_slot(self, slot: int, now: float) -> Reading:
         line = self.line(slot)
@@ -163,16 +195,17 @@ class Hands:
         )
 
     def _read_load(self, pool: Pool, readings: Mapping[int, Reading], now: float) -> Load | None:
-        settings = self._serving
+        settings = self.serving
         if not settings.is_sized or pool.is_stopping:
             return None
         queued = sum(queues.depth(listener.socket) for listener in self.listeners)
         load = self.meter.read(pool, readings, queued, settings.worker_idle_timeout or 0.0, now)
         if settings.memory_budget is None:
             return load
-        workers = (child.pid for child in self.children.values())
-        molds = (mold.pid for mold in self.molds.values())
-        return replace(load, affordable=self.scale.affordable(settings.memory_budget, workers, molds, now))
+        assert self.scale is not None, "made where there is a budget"
+        workers = [child.pid for child in self.children.values()]
+        molds = [mold.pid for mold in self.molds.values()]
+        return replace(load, affordable=self.scale.affordable(settings.memory_budget, workers, molds))
 
     def heed_clients(self, load: Load | None, pool: Pool, poller: Poller) -> None:
         """Let the first client wake the master, while no worker is wanted that it could wake.
@@ -204,20 +237,42 @@ class Hands:
     def view(self, pool: Pool) -> View:
         """What a snapshot is made from."""
         binds = tuple(str(listener.address) for listener in self.listeners)
-        return View(pool, self.loads.get(self.settled, self.settings), binds, self.line, self.past)
+        return View(pool, self.loads.get(self.settled, self.settings), binds, self.line, self.past, self._weight)
 
-    def settle(self, generation: int) -> None:
-        """The generation serves: its settings hold from now on, and those before it are forgotten."""
+    def _weight(self, worker: Worker) -> Weighed | None:
+        """What the worker weighed last."""
+        samples = self._samples(worker)
+        if not samples:
+            return None
+        assert self.scale is not None, "it gave the samples"
+        assert worker.pid is not None, "so did it"
+        return Weighed(samples[-1], worker.memory.measure, self.scale.weighed_at(worker.pid))
+
+    def settle(self, generation: int, *, keeps_the_last: bool = False) -> None:
+        """The generation serves: its settings hold from now on.
+
+        :param keeps_the_last: those before it are not forgotten yet, for it is on probation.
+        """
         self.settled = generation
         for listener in self.listeners:
             if not listener.address.is_inherited:  # the option would be that of all who hold the socket
                 sockets.keep_alive(listener.socket, self.loads[generation].keepalive or 0.0)
+        if not keeps_the_last:
+            self.forget_before(generation)
+
+    def forget_before(self, generation: int) -> None:
+        """Nobody will be forked from an older one any more."""
         self.loads = {number: settings for number, settings in self.loads.items() if number >= generation}
 
     def abandon(self, generation: int) -> None:
         """The generation failed: nothing it was loaded with holds, unless something newer is asked for already."""
         if self.settings is self.loads.pop(generation, None):
             self.settings = self.loads[self.settled]
+
+    def roll_back(self, generation: int, back_to: int) -> None:
+        """The generation failed on probation: what the one before was loaded with holds again."""
+        self.settle(back_to)
+        self.abandon(generation)
 
     def close_listeners(self) -> None:
         """Close our copies. Paths stay till the end, so that a client waiting for room in a queue is refused by it."""
@@ -296,6 +351,7 @@ class Machine:
 
     :param descriptors: the soft limit of open descriptors we were started with.
     :param adopts: whether the kernel gives us orphans: workers whose process between ended, and strangers.
+    :param helpers: pids of children that are neither mold nor worker, reaped by whoever started them.
     :param unadopted: dead workers whose process between still lives, so that they are not our children yet.
     """
 
@@ -307,7 +363,10 @@ class Machine:
     poller: Poller = field(default_factory=Poller)
     log_file: str = ""
     log_level: str = "info"
+    log_feed: int = -1  # where molds and workers take the log file from; -1 where there is none
+    has_reopened: bool = False  # the log, so that a newborn may have taken the file before
     unadopted: set[Child] = field(default_factory=set)
+    helpers: set[int] = field(default_factory=set)
     strangers: int = 0  # ended processes that were not ours, reaped as sub-reaper or PID 1
     has_waiting_strangers: bool = False  # some may be there that could not be told from our own yet
     _undo: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)

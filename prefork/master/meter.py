@@ -7,65 +7,24 @@ Read next: ``prefork/pool/sizing.py``, what follows from it; ``watch.py``, when 
 """
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
 
 from msgspec.structs import replace
 
 from prefork.pool.records import Load, Pool, Reading, State
 from prefork.pool.sizing import Pace, Window, used
-from prefork.system import memory
 
 LOOK = 0.25  # seconds from one look to the next while anything is busy
-WEIGHED = 8  # processes a look: a small one costs up to 0.1 ms
-
-
-class Weight(NamedTuple):
-    """Memory of a process, and when it was read."""
-
-    size: int
-    at: float
-
-
-class Scale:
-    """What workers and molds weigh. A few are read a look, those whose figures are the oldest."""
-
-    def __init__(self) -> None:
-        self._weights: dict[int, Weight] = {}  # by pid
-        self._weighed_at = float("-inf")
-
-    def affordable(self, budget: int, workers: Iterable[int], molds: Iterable[int], now: float) -> int | None:
-        """How many workers of the present weight the budget has room for, at least one.
-
-        ``None`` as long as no worker has a figure.
-
-        :param workers: pids.
-        """
-        workers, molds = set(workers), set(molds)
-        if now >= self._weighed_at + LOOK or not workers & self._weights.keys():
-            self._weighed_at = now
-            self._weigh(workers | molds, now)
-        known = [self._weights[pid].size for pid in workers & self._weights.keys()]
-        rest = budget - sum(self._weights[pid].size for pid in molds & self._weights.keys())
-        return max(1, int(rest * len(known) / sum(known))) if known else None
-
-    def _weigh(self, pids: set[int], now: float) -> None:
-        known = {pid: weight for pid, weight in self._weights.items() if pid in pids}
-        never = Weight(0, float("-inf"))
-        for pid in sorted(pids, key=lambda pid: known.get(pid, never).at)[:WEIGHED]:
-            size = memory.proportional_bytes(pid)
-            if size is None:  # gone, or not ours to read
-                known.pop(pid, None)
-            else:
-                known[pid] = Weight(size, now)
-        self._weights = known
 
 
 class Meter:
-    """See above. It is asked at every decision, however soon after the one before."""
+    """See above. It is asked at every decision, however soon after the one before.
+
+    :ivar window: what was needed lately.
+    """
 
     def __init__(self) -> None:
-        self._window = Window(0.0)
+        self.window = Window(0.0)
         self._pace = Pace()
         self._before: dict[tuple[int, int], Reading] = {}  # by slot and order, at the look before
         self._looked_at = 0.0
@@ -81,8 +40,8 @@ class Meter:
         average = self._add(ready, now) / at_once
         busy = sum(reading.busy for reading in ready.values()) / at_once
         load = Load(busy, queued, at_once, self._pace.each)
-        self._window = Window(seconds, self._window.seen).with_need(now, max(used(load), math.ceil(average)))
-        return replace(load, peak=self._window.peak, falls_at=self._window.falls_at)
+        self.window = Window(seconds, self.window.seen).with_need(now, max(used(load), math.ceil(average)))
+        return replace(load, peak=self.window.peak, falls_at=self.window.falls_at)
 
     def _add(self, ready: dict[tuple[int, int], Reading], now: float) -> float:
         """Add up what was done since the last look.

@@ -7,14 +7,19 @@ Read next: ``molding.py``, where workers are forked.
 """
 
 import random
+import signal
 import time
 from collections.abc import Callable
 from typing import Any
 
+from prefork.config.settings import Service
 from prefork.master.hands import Child, Events, Hands, Machine
 from prefork.pool import events, orders
+from prefork.pool.records import MemoryLimits
 from prefork.system import draining, processes, slots
 from prefork.worker.protocol import DUMP_STACKS, READ_YOUR_ORDERS, Fork, OrderCell
+
+MEMORY_JITTER = 0.05  # of a limit
 
 now = time.monotonic
 # what is ordered because time is up
@@ -49,8 +54,20 @@ def _kill_mold(order: orders.KillMold, hands: Hands, machine: Machine) -> Events
 
 
 def _settle(order: orders.SettleGeneration, hands: Hands, machine: Machine) -> Events:
-    hands.settle(order.generation)
-    return [events.GenerationSettled(at=now(), generation=order.generation)]
+    probation = (hands.loads[order.generation].probation or 0.0) if hands.settled else 0.0
+    hands.settle(order.generation, keeps_the_last=probation > 0)
+    return [events.GenerationSettled(at=now(), generation=order.generation, probation=probation)]
+
+
+def _end_probation(order: orders.EndProbation, hands: Hands, machine: Machine) -> Events:
+    hands.forget_before(order.generation)
+    return [events.ProbationEnded(at=now(), generation=order.generation, why=order.why)]
+
+
+def _roll_back(order: orders.RollBack, hands: Hands, machine: Machine) -> Events:
+    hands.roll_back(order.generation, order.back_to)
+    generation, back_to = order.generation, order.back_to
+    return [events.GenerationRolledBack(at=now(), generation=generation, back_to=back_to, why=order.why)]
 
 
 def _abandon(order: orders.AbandonGeneration, hands: Hands, machine: Machine) -> Events:
@@ -62,6 +79,21 @@ def _fail(order: orders.FailService, hands: Hands, machine: Machine) -> Events:
     return [events.ServiceFailed(at=now(), why=order.why)]
 
 
+# how the service is
+
+
+def _forget_failures(order: orders.ForgetFailures, hands: Hands, machine: Machine) -> Events:
+    return [events.FailuresForgotten(at=now())]
+
+
+def _call_degraded(order: orders.CallDegraded, hands: Hands, machine: Machine) -> Events:
+    return [events.ServiceDegraded(at=now(), why=order.why, failures=order.failures, next_try=order.next_try)]
+
+
+def _call_healthy(order: orders.CallHealthy, hands: Hands, machine: Machine) -> Events:
+    return [events.ServiceRecovered(at=now())]
+
+
 # workers
 
 
@@ -71,8 +103,8 @@ def _size_pool(order: orders.SizePool, hands: Hands, machine: Machine) -> Events
 
 def _spawn_worker(order: orders.SpawnWorker, hands: Hands, machine: Machine) -> Events:
     settings = hands.loads[order.generation]
-    jitter = random.randint(0, settings.max_requests_jitter)
-    max_requests = settings.max_requests + jitter if settings.max_requests else 0
+    max_requests = settings.max_requests and settings.max_requests + random.randint(0, settings.max_requests_jitter)
+    max_age = settings.max_age and settings.max_age + random.uniform(0, settings.max_age_jitter)
     ordered = events.WorkerOrdered(
         at=now(),
         slot=order.slot,
@@ -80,6 +112,8 @@ def _spawn_worker(order: orders.SpawnWorker, hands: Hands, machine: Machine) -> 
         generation=order.generation,
         cause=order.cause,
         max_requests=max_requests,
+        max_age=max_age,
+        memory=_memory_limits(settings),
     )
     cells = hands.line(order.slot).orders
     cells[slots.PHASE] = OrderCell.SERVE
@@ -88,11 +122,17 @@ def _spawn_worker(order: orders.SpawnWorker, hands: Hands, machine: Machine) -> 
     return [ordered, *machine.molding.fork(order.generation, fork, hands, machine)]
 
 
+def _memory_limits(settings: Service) -> MemoryLimits:
+    """A worker's own, up to a twentieth lower: a limit of memory is a most, and siblings shall not reach it at once."""
+    part = 1 - random.uniform(0, MEMORY_JITTER)
+    return MemoryLimits(int(settings.memory_soft * part), int(settings.memory_hard * part), settings.memory_measure)
+
+
 def _retire_worker(order: orders.RetireWorker, hands: Hands, machine: Machine) -> Events:
     hands.line(order.slot).orders[slots.PHASE] = OrderCell.DRAIN if order.drain else OrderCell.RETIRE
     child = _child(order, hands)
     if child is not None:
-        processes.tell(child.pidfd, READ_YOUR_ORDERS)
+        processes.tell(child.pidfd, READ_YOUR_ORDERS if child.reads_orders else signal.SIGTERM)
     return [events.WorkerRetired(at=now(), slot=order.slot, order=order.order, why=order.why)]
 
 
@@ -207,7 +247,12 @@ _PERFORM: dict[type[orders.Order], Callable[[Any, Hands, Machine], Events]] = {
     orders.KillMold: _kill_mold,
     orders.SettleGeneration: _settle,
     orders.AbandonGeneration: _abandon,
+    orders.EndProbation: _end_probation,
+    orders.RollBack: _roll_back,
     orders.FailService: _fail,
+    orders.ForgetFailures: _forget_failures,
+    orders.CallDegraded: _call_degraded,
+    orders.CallHealthy: _call_healthy,
     orders.SizePool: _size_pool,
     orders.SpawnWorker: _spawn_worker,
     orders.RetireWorker: _retire_worker,

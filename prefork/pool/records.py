@@ -59,7 +59,8 @@ class Policy(Struct, frozen=True):
     :param drain: seconds a retiring worker has to finish its request.
     :param quick: seconds a quick stop leaves.
     :param boot: seconds from the order to ready, for a mold as for a worker.
-    :param max_requests: recycle a worker after as many, before jitter; 0 is never.
+    :param max_failures: failures in a row after which the service is given up; 0 is never.
+    :param max_surge: how many workers may be replaced at a time; ``None`` is a quarter of those wanted.
     :param timeout: seconds after which a request is interrupted; ``None`` is never.
     :param request_slow: seconds after which the log tells where a request is; ``None`` is never.
     :param request_hard: seconds after which a request costs its worker the life; ``None`` is never.
@@ -71,7 +72,8 @@ class Policy(Struct, frozen=True):
     drain: float = 30.0
     quick: float = 1.0
     boot: float = 60.0
-    max_requests: int = 0
+    max_failures: int = 0
+    max_surge: int | None = None
     timeout: float | None = None
     request_slow: float | None = None
     request_hard: float | None = None
@@ -84,6 +86,10 @@ class Policy(Struct, frozen=True):
         """The first limit that a request meets; ``None`` where it has none."""
         limits = (self.timeout, self.request_slow, self.request_hard)
         return min((limit for limit in limits if limit is not None), default=None)
+
+    def surge(self, count: int) -> int:
+        """How many workers beyond ``count`` wanted ones a replacement may use for a while."""
+        return self.max_surge or max(1, count // 4)
 
 
 class Bounds(NamedTuple):
@@ -131,6 +137,19 @@ class Wanted(Struct, frozen=True):
         return self.configured.moved(self.scaled)
 
 
+class MemoryLimits(Struct, frozen=True):
+    """What a worker may use, its jitter included, in bytes; 0 is no limit.
+
+    :param soft: beyond it, it is replaced.
+    :param hard: beyond it, it is killed.
+    :param measure: ``uss``, what it has alone, or ``pss``, its share of what others have as well.
+    """
+
+    soft: int = 0
+    hard: int = 0
+    measure: str = "uss"
+
+
 class Worker(Struct, frozen=True):
     """One worker process.
 
@@ -138,6 +157,8 @@ class Worker(Struct, frozen=True):
     :param since: when it entered its state.
     :param pid: ``None`` until it is born.
     :param max_requests: its own limit, jitter included; 0 is none.
+    :param max_age: seconds that it may serve, likewise.
+    :param memory: likewise.
     :param why: in ``RETIRING``, ``EXPELLED`` and ``KILLED``, the reason.
     :param interrupted: of its requests, those up to this number were to be interrupted when it was last told so.
     :param told_slow: of its requests, those up to this number were told of as slow.
@@ -155,6 +176,8 @@ class Worker(Struct, frozen=True):
     ready_at: float | None = None
     pid: int | None = None
     max_requests: int = 0
+    max_age: float = 0.0
+    memory: MemoryLimits = MemoryLimits()
     why: str = ""
     interrupted: int = 0
     interrupted_at: float = 0.0
@@ -208,6 +231,24 @@ class Outcome(Struct, frozen=True):
     why: str = ""
 
 
+class Probation(Struct, frozen=True):
+    """A generation that serves, while the one before it could serve again.
+
+    :param fallback: the generation before, whose mold is kept.
+    :param until: the moment at which it is passed.
+    :param configured: the least and the most workers by the settings of the fallback, and ``scaled`` by operators then.
+    :param losses: workers of it that were lost since it serves, and ``why`` the last one.
+    """
+
+    generation: int
+    fallback: int
+    until: float
+    configured: Bounds
+    scaled: int = 0
+    losses: int = 0
+    why: str = ""
+
+
 class Bucket(Struct, frozen=True):
     """Tokens that refill with time: what was left when one was last taken."""
 
@@ -219,6 +260,8 @@ class Backoff(Struct, frozen=True):
     """What the dead owe: how many replacements wait for leave, and how fast it is given.
 
     :param failures: attempts in a row that ended unproven; a hundred workers that die of one attempt are one.
+    :param why: how the last of them ended.
+    :param is_by_requests: it died of its first request, so that a successor proves itself by one that it has served.
     :param crashed: replacements owed for workers that died unproven.
     :param died: replacements owed for workers that had proven themselves.
     :param refusals: times in a row the machine refused a fork.
@@ -227,6 +270,8 @@ class Backoff(Struct, frozen=True):
 
     failures: int = 0
     failed_at: float = float("-inf")
+    why: str = ""
+    is_by_requests: bool = False
     crashed: int = 0
     died: int = 0
     crash_tokens: Bucket = Bucket()
@@ -279,9 +324,11 @@ class Pool(Struct, frozen=True):
 
     :param serving: the generation that serves; 0 until one first does.
     :param coming: the generation being brought in, if any.
+    :param probation: of the generation that serves, if it is on any.
     :param last_generation: the highest number ever given.
     :param cut_off: requests that a stop ended before they were answered.
     :param failed: why the service was given up.
+    :param degraded_since: when it was last said to be degraded; ``None`` while it is not.
     :param awake_since: when the master went on after it, or the whole machine, had stood still: limits begin anew.
     """
 
@@ -289,6 +336,7 @@ class Pool(Struct, frozen=True):
     wanted: Wanted
     serving: int = 0
     coming: int | None = None
+    probation: Probation | None = None
     last_generation: int = 0
     generations: Mapping[int, Generation] = field(default_factory=dict)
     workers: Mapping[int, Worker] = field(default_factory=dict)
@@ -299,6 +347,7 @@ class Pool(Struct, frozen=True):
     door_since: float = 0.0
     cut_off: int = 0
     failed: str | None = None
+    degraded_since: float | None = None
     last_load: Outcome | None = None
     awake_since: float = float("-inf")
 
@@ -314,15 +363,26 @@ class Pool(Struct, frozen=True):
         return self.wanted.phase > Phase.SERVING
 
     @property
+    def is_reloading(self) -> bool:
+        """Whether a generation is asked for, coming, or on probation."""
+        is_asked = self.wanted.generation > self.last_generation
+        return is_asked or self.coming is not None or self.probation is not None
+
+    @property
     def is_settled(self) -> bool:
         """Whether nothing asked for is still to be tried, and all wanted workers are ready."""
-        is_waiting = self.coming is not None or self.wanted.generation > self.last_generation
-        return self.serving > 0 and not is_waiting and len(self.in_state(State.READY)) >= self.wanted.count
+        return self.serving > 0 and not self.is_reloading and len(self.in_state(State.READY)) >= self.wanted.count
 
     @property
     def is_finished(self) -> bool:
         is_empty = not self.workers and not self.generations and not self.leftovers
         return self.is_stopping and self.door is Door.SHUT and is_empty
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """The generations whose molds are needed."""
+        fallback = self.probation.fallback if self.probation is not None else None
+        return tuple(number for number in (self.coming, self.serving, fallback) if number)
 
     @property
     def target(self) -> int | None:
@@ -337,20 +397,13 @@ class Pool(Struct, frozen=True):
         """The generation workers should be of, also while its mold is lost: it answers for deaths."""
         return self.target or self.serving or self.coming or 0
 
-    @property
-    def surge(self) -> int:
-        """How many workers beyond the wanted count a replacement may use for a while."""
-        return max(1, self.wanted.count // 4)
 
+def is_proven(worker: Worker, requests: int, now: float, *, is_by_requests: bool = False) -> bool:
+    """Whether the worker has shown that it works: ten seconds ready, or ten requests.
 
-def is_proven(worker: Worker, requests: int, now: float) -> bool:
-    """Whether the worker has shown that it works: ten seconds ready, or ten requests."""
-    if worker.ready_at is None:
+    :param requests: as many as it has served.
+    :param is_by_requests: its first request is the test, so that time alone shows nothing, however long it idled.
+    """
+    if worker.ready_at is None or (is_by_requests and not requests):
         return False
     return requests >= PROVEN_AFTER_REQUESTS or now - worker.ready_at >= PROVEN_AFTER_SECONDS
-
-
-def is_worn_out(worker: Worker, readings: Mapping[int, Reading]) -> bool:
-    """Whether the worker has served as many requests as it should."""
-    reading = readings.get(worker.slot)
-    return bool(worker.max_requests and reading and reading.requests >= worker.max_requests)

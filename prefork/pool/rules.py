@@ -7,18 +7,24 @@ Invariants: ready workers are retired only while more are ready than wanted; for
 and never make more than wanted plus surge.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 
 from msgspec import Struct
 
-from prefork.pool import backoff, sizing
+from prefork.pool import backoff, giving_up, health, probation, recycling, sizing
 from prefork.pool.orders import (
     AbandonGeneration,
+    CallDegraded,
+    CallHealthy,
     Cause,
     DismissMold,
     DumpWorker,
+    EndProbation,
     ExpelWorker,
     FailService,
+    ForgetFailures,
     InterruptRequests,
     KillChildren,
     KillMold,
@@ -28,6 +34,7 @@ from prefork.pool.orders import (
     Order,
     RefuseNew,
     RetireWorker,
+    RollBack,
     SettleGeneration,
     ShutDoor,
     SizePool,
@@ -35,9 +42,8 @@ from prefork.pool.orders import (
     StartMold,
     TellSlowRequests,
 )
-from prefork.pool.records import Door, Generation, Load, Phase, Policy, Pool, Reading, Stage, State, Worker, is_worn_out
+from prefork.pool.records import Door, Generation, Load, Phase, Policy, Pool, Reading, Stage, State, Worker
 
-FIRST_TRIES = 3  # deaths before ready, one attempt each, before a generation is given up
 MOST_UNBORN = 64  # orders under way at once: the mold's socket pair holds at least as many
 HANDSHAKE_LIMIT = 1.0  # seconds a handshake under way may take when we stop
 REPEAT = 1.0  # seconds after which a worker is told again to interrupt what is under way, or a stopped one looked after
@@ -49,17 +55,24 @@ class Later(Struct, frozen=True):
     at: float
 
 
-class Readings(Struct, frozen=True):
+class Readings(Struct, frozen=True, dict=True):
     """What is true now and in no record.
 
     :param slots: what the scoreboard says.
     :param handshakes: TCP handshakes under way on our listeners.
     :param load: of a pool that sizes itself; ``None`` of a fixed one.
+    :param memory: by slot, the last samples of what its worker uses, in bytes, the newest last; where it was weighed.
     """
 
     slots: Mapping[int, Reading]
     handshakes: int = 0
     load: Load | None = None
+    memory: Mapping[int, tuple[int, ...]] = MappingProxyType({})
+
+    @functools.cached_property
+    def oldest(self) -> float | None:
+        """When the oldest request under way began: as long as that is within a limit, all are."""
+        return min((r.busy_since for r in self.slots.values() if r.busy_since is not None), default=None)
 
 
 Wish = Order | Later
@@ -71,7 +84,7 @@ def abandon_failed(pool: Pool, readings: Readings, policy: Policy, now: float) -
     if pool.coming is None or pool.is_stopping:
         return
     coming = pool.generations[pool.coming]
-    why = _why_failed(pool, coming)
+    why = giving_up.why_failed(pool, coming)
     if why is not None:
         yield AbandonGeneration(pool.coming, why) if pool.serving else FailService(why)
     elif pool.serving and pool.wanted.generation > pool.coming and coming.stage is Stage.LOADED:
@@ -80,19 +93,28 @@ def abandon_failed(pool: Pool, readings: Readings, policy: Policy, now: float) -
         yield from _at(pool.counts_from(coming.since) + policy.boot, now, AbandonGeneration(pool.coming, why))
 
 
-def _why_failed(pool: Pool, generation: Generation) -> str | None:
-    if generation.stage is Stage.BROKEN:
-        return generation.why
-    losses_allowed = 0 if pool.serving else FIRST_TRIES - 1
-    if generation.stage is Stage.LOST and generation.losses > losses_allowed:
-        return generation.why
-    if generation.stage is Stage.LOADED and pool.backoff.failures >= FIRST_TRIES:
-        return f"its workers died {FIRST_TRIES} times in a row before they had proven themselves"
-    return None
-
-
 def _is_failed(pool: Pool, generation: Generation) -> bool:
-    return generation.number == pool.coming and _why_failed(pool, generation) is not None
+    return generation.number == pool.coming and giving_up.why_failed(pool, generation) is not None
+
+
+def judge_probation(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Go back to the generation before when too many workers of the new one are lost, or else end its probation."""
+    if pool.probation is None or pool.is_stopping:
+        return
+    generation, verdict = pool.probation.generation, probation.verdict(pool, pool.probation)
+    if verdict is None:
+        yield from _at(pool.probation.until, now, EndProbation(generation))
+    elif verdict.back_to is None:
+        yield EndProbation(generation, verdict.why)
+    else:
+        yield RollBack(generation, verdict.back_to, verdict.why)
+
+
+def give_up(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Give up a service whose workers keep dying, where there is a limit, unless newer code is asked for already."""
+    why = giving_up.why_hopeless(pool, policy.max_failures)
+    if why is not None:
+        yield FailService(why)
 
 
 def start_mold(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
@@ -129,7 +151,7 @@ def dismiss_molds(pool: Pool, readings: Readings, policy: Policy, now: float) ->
         if generation.stage is Stage.LEAVING:
             why = "it did not leave when told"
             yield from _at(since + policy.quick, now, KillMold(generation.number, why))
-        elif pool.is_stopping or generation.number not in (pool.serving, pool.coming):
+        elif pool.is_stopping or generation.number not in pool.kept:
             if generation.stage is Stage.LOADING:
                 yield KillMold(generation.number, "it is no longer needed")
             else:
@@ -187,6 +209,14 @@ def _limits(pool: Pool, worker: Worker, policy: Policy) -> list[tuple[float, str
     return limits
 
 
+def kill_swollen(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Kill a worker beyond its hard limit of memory, in trouble as well: it is the machine that is in danger."""
+    if not readings.memory:
+        return
+    for worker, why in recycling.swollen(_running(pool, State.READY, State.RETIRING), readings.memory):
+        yield KillWorker(worker.slot, worker.order, why)
+
+
 def end_leftovers(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
     """Give the children of a dead worker the time it would have had to finish its requests, and kill them then."""
     for leftover in pool.leftovers.values():
@@ -207,7 +237,10 @@ def _running(pool: Pool, *states: State) -> list[Worker]:
 
 def interrupt_stuck(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
     """Interrupt requests that exceed the soft limit, and again as long as they last: one may be where none can be."""
-    if policy.timeout is None:
+    if policy.timeout is None or readings.oldest is None:
+        return
+    if now < (due := readings.oldest + policy.timeout):
+        yield Later(due)
         return
     for worker in _running(pool, State.READY, State.RETIRING):
         reading = readings.slots.get(worker.slot)
@@ -223,7 +256,10 @@ def interrupt_stuck(pool: Pool, readings: Readings, policy: Policy, now: float) 
 
 def tell_slow(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
     """Tell once of each request that is slow, and where it is."""
-    if policy.request_slow is None:
+    if policy.request_slow is None or readings.oldest is None:
+        return
+    if now < (due := readings.oldest + policy.request_slow):
+        yield Later(due)
         return
     for worker in _running(pool, State.READY, State.RETIRING):
         reading = readings.slots.get(worker.slot)
@@ -239,7 +275,10 @@ def tell_slow(pool: Pool, readings: Readings, policy: Policy, now: float) -> Ite
 
 def expel_stuck(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
     """Tell a worker to leave whose request exceeds the hard limit; what it can still finish, it has a moment for."""
-    if policy.request_hard is None:
+    if policy.request_hard is None or readings.oldest is None:
+        return
+    if now < (due := readings.oldest + policy.request_hard):
+        yield Later(due)
         return
     why = f"a request exceeded the hard limit of {policy.request_hard:g} s"
     for worker in _running(pool, State.READY, State.RETIRING):
@@ -257,6 +296,13 @@ def dump_expelled(pool: Pool, readings: Readings, policy: Policy, now: float) ->
             yield from _at(due, now, DumpWorker(worker.slot, worker.order))
 
 
+def forget_failures(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """End a row of failures when a successor has proven itself, or nobody is on trial for a while."""
+    due = health.row_ends_at(pool, readings.slots)
+    if due is not None and not pool.is_stopping:
+        yield from _at(due, now, ForgetFailures())
+
+
 def size_pool(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
     """Want more workers while what is busy and queued needs them, and fewer once they were not needed for a while."""
     if readings.load is None or pool.is_stopping or not pool.serving:
@@ -271,10 +317,14 @@ def spawn_missing(pool: Pool, readings: Readings, policy: Policy, now: float) ->
     target = pool.target
     if pool.is_stopping or target is None:
         return
+    next_worn = recycling.next_worn(pool, readings.slots, readings.memory, now)
+    if next_worn is not None:
+        yield Later(next_worn)
+    worn = recycling.worn_out(pool, readings.slots, readings.memory, now)
     living = pool.in_state(State.STARTING, State.READY)
-    kept = [w for w in living if w.generation == target and not is_worn_out(w, readings.slots)]
+    kept = [w for w in living if w.generation == target and w.slot not in worn]
     gap = max(0, pool.wanted.count - len(living))
-    room = pool.wanted.count + pool.surge - len(pool.workers)
+    room = pool.wanted.count + policy.surge(pool.wanted.count) - len(pool.workers)
     wanted = max(gap, min(pool.wanted.count - len(kept), room))
     wanted = min(wanted, MOST_UNBORN - sum(w.pid is None for w in living))
     if wanted <= 0:
@@ -308,18 +358,19 @@ def retire_surplus(pool: Pool, readings: Readings, policy: Policy, now: float) -
     if surplus <= 0:
         return
     newest = pool.newest
+    worn = recycling.worn_out(pool, readings.slots, readings.memory, now)
 
     def worth(worker: Worker) -> tuple[bool, bool, bool, int]:
         reading = readings.slots.get(worker.slot)
         is_busy = reading is not None and reading.busy_since is not None
-        return worker.generation == newest, not is_worn_out(worker, readings.slots), is_busy, -worker.slot
+        return worker.generation == newest, worker.slot not in worn, is_busy, -worker.slot
 
     tellable = [worker for worker in ready if worker.pid is not None]  # "ready" may overtake "born"
     for worker in sorted(tellable, key=worth)[:surplus]:
         if worker.generation != newest:
             why = f"generation {newest} replaces it"
-        elif is_worn_out(worker, readings.slots):
-            why = f"it has served {worker.max_requests} requests"
+        elif worker.slot in worn:
+            why = recycling.why_worn(worker, worn[worker.slot], readings.memory, now)
         else:
             why = f"workers wanted: {pool.wanted.count}"
         yield RetireWorker(worker.slot, worker.order, why)
@@ -330,6 +381,20 @@ def retire_stillborn(pool: Pool, readings: Readings, policy: Policy, now: float)
     for worker in pool.in_state(State.STARTING):
         if worker.pid is not None and worker.generation not in (pool.serving, pool.coming) and not pool.is_stopping:
             yield RetireWorker(worker.slot, worker.order, f"generation {worker.generation} is given up")
+
+
+def tell_health(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Say when the service becomes degraded, and when it is healthy again; a reload tells its outcome instead."""
+    if not pool.serving or pool.coming is not None or pool.is_stopping:
+        return
+    trouble = health.trouble(pool, now)
+    if trouble is None:
+        if pool.degraded_since is not None:
+            yield CallHealthy()
+    elif pool.degraded_since is None:
+        yield CallDegraded(trouble.why, trouble.failures, trouble.next_try)
+    elif trouble.next_try > now:
+        yield Later(trouble.next_try)
 
 
 def close_door(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
@@ -367,20 +432,25 @@ def _at(due: float, now: float, order: Order) -> Iterator[Wish]:
 
 RULES: tuple[Rule, ...] = (
     abandon_failed,
+    judge_probation,
+    give_up,
     settle_coming,
     start_mold,
     look_after_standing,
     kill_overdue,
+    kill_swollen,
     end_leftovers,
     expel_stuck,
     dump_expelled,
     interrupt_stuck,
     tell_slow,
+    forget_failures,
     size_pool,
     spawn_missing,
     retire_stillborn,
     retire_surplus,
     dismiss_molds,
+    tell_health,
     close_door,
     drain_workers,
 )

@@ -15,6 +15,7 @@ from prefork.config.settings import Service
 from prefork.control.messages import (
     Degraded,
     LoadStatus,
+    MemoryStatus,
     RequestStatus,
     ServiceStatus,
     Snapshot,
@@ -48,11 +49,23 @@ class Figures(NamedTuple):
 NONE_YET = Figures()
 
 
+class Weighed(NamedTuple):
+    """What a process used when it was last looked at.
+
+    :param size: bytes, of what ``measure`` counts.
+    """
+
+    size: int
+    measure: str
+    at: float
+
+
 class View(NamedTuple):
     """What there is to tell of one service.
 
     :param line: the scoreboard's, of a slot.
     :param past: figures of workers that are gone.
+    :param weight: of a worker; ``None`` where it was not weighed.
     """
 
     pool: Pool
@@ -60,6 +73,7 @@ class View(NamedTuple):
     binds: tuple[str, ...]
     line: Callable[[int], slots.Slot]
     past: Figures
+    weight: Callable[[Worker], Weighed | None]
 
 
 def tell(name: str, uptime: float, views: Iterable[View], now: Callable[[], float]) -> Iterator[Workers | Snapshot]:
@@ -84,7 +98,8 @@ def _parts(view: View, now: Callable[[], float]) -> Iterator[list[WorkerStatus]]
     weight = 0
     for slot in sorted(view.pool.workers):
         line = view.line(slot)
-        part.append(_tell_worker(view.pool.workers[slot], line, now()))
+        worker = view.pool.workers[slot]
+        part.append(_tell_worker(worker, line, view.weight(worker), now()))
         weight += 1 + line.totals[slots.LANES]
         if weight >= AT_A_TIME:
             yield part
@@ -106,7 +121,7 @@ class _Sums:
             self.states[worker.state] = self.states.get(worker.state, 0) + 1
 
 
-def _tell_worker(worker: Worker, line: slots.Slot, now: float) -> WorkerStatus:
+def _tell_worker(worker: Worker, line: slots.Slot, weight: Weighed | None, now: float) -> WorkerStatus:
     figures, current = NONE_YET, []
     if worker.pid is not None and line.totals[slots.ORDER] == worker.order:  # else the slot still has another's figures
         figures = Figures(line.totals[slots.REQUESTS], line.totals[slots.ERRORS])
@@ -120,11 +135,19 @@ def _tell_worker(worker: Worker, line: slots.Slot, now: float) -> WorkerStatus:
         generation=worker.generation,
         state=_STATES.get(worker.state) or ("busy" if current else "idle"),
         state_seconds=_round(now - worker.since),
+        age_seconds=None if worker.ready_at is None else _round(now - worker.ready_at),
         requests=figures.requests,
         errors=figures.errors,
         current=current,
+        memory=_tell_weight(weight, now),
         why=worker.why,
     )
+
+
+def _tell_weight(weight: Weighed | None, now: float) -> MemoryStatus | None:
+    if weight is None:
+        return None
+    return MemoryStatus(bytes=weight.size, measure=weight.measure, ago_seconds=_round(now - weight.at))
 
 
 def _tell_service(view: View, sums: _Sums, now: float) -> ServiceStatus:
@@ -140,6 +163,7 @@ def _tell_service(view: View, sums: _Sums, now: float) -> ServiceStatus:
         phase=_phase(pool, degraded is not None),
         generation=pool.serving,
         coming=pool.coming,
+        probation_seconds=None if pool.probation is None else _round(pool.probation.until - now),
         configured=(pool.wanted.configured.least, pool.wanted.configured.most),
         wanted=pool.wanted.count,
         starting=count("starting", 0),
@@ -163,7 +187,7 @@ def _phase(pool: Pool, is_degraded: bool) -> str:
         return "stopping"
     if not pool.serving:
         return "starting"
-    if pool.coming is not None or pool.wanted.generation > pool.last_generation:
+    if pool.is_reloading:
         return "reloading"
     return "degraded" if is_degraded else "healthy"
 
@@ -179,7 +203,9 @@ def _last_load(pool: Pool, now: float) -> LoadStatus | None:
     load = pool.last_load
     if load is None:
         return None
-    outcome = "serves" if not load.why else "abandoned" if load.generation else "refused"
+    outcome = "refused"
+    if load.generation is not None:
+        outcome = "serves" if load.generation == pool.serving else "abandoned"
     return LoadStatus(generation=load.generation, outcome=outcome, ago_seconds=_round(now - load.at), why=load.why)
 
 

@@ -8,8 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from prefork.control.messages import ServiceStatus, Snapshot, WorkerStatus
 
-_HEAD = ("slot", "pid", "gen", "state", "for", "requests", "errors", "now")
-_LEFT = {3, 7}  # columns of text; numbers stand to the right
+_HEAD = ("slot", "pid", "gen", "state", "for", "requests", "errors", "memory", "now")
+_LEFT = {"state", "now"}  # columns of text; numbers stand to the right
+_ENDS = {
+    "refused": "a reload was refused",
+    "abandoned": "generation {} was given up",
+    "serves": "generation {} failed its probation, with nothing to go back to",
+}
 SHOWN_AT_ONCE = 3  # requests of one worker
 
 
@@ -18,7 +23,7 @@ def lines(snapshot: Snapshot, workers: Mapping[str, Sequence[WorkerStatus]]) -> 
     for service in snapshot.services:
         yield ""
         yield from _tell_service(service)
-        yield from _align([_HEAD, *map(_row, workers.get(service.name, ()))])
+        yield from _align(list(_rows(workers.get(service.name, ()))))
 
 
 def _tell_service(service: ServiceStatus) -> Iterator[str]:
@@ -32,6 +37,8 @@ def _tell_service(service: ServiceStatus) -> Iterator[str]:
     generation = f"generation {service.generation}"
     if service.coming is not None:
         generation += f", {service.coming} is coming"
+    if service.probation_seconds is not None:
+        generation += f", on probation for {age(service.probation_seconds)}"
     counts = [f"{number} {what}" for number, what in _others(service) if number]
     served = f"{service.requests} request{'s' * (service.requests != 1)}, {service.errors} failed"
     yield "  " + "; ".join([service.phase, generation, ", ".join([wanted, *counts]), served])
@@ -43,8 +50,7 @@ def _tell_service(service: ServiceStatus) -> Iterator[str]:
         yield f"  degraded: {_last_line(lack.why)}; {lack.failures} in a row, {wait}"
     load = service.last_load
     if load is not None and load.why:
-        what = "a reload was refused" if load.generation is None else f"generation {load.generation} was given up"
-        yield f"  {age(load.ago_seconds)} ago {what}: {_last_line(load.why)}"
+        yield f"  {age(load.ago_seconds)} ago {_ENDS[load.outcome].format(load.generation)}: {_last_line(load.why)}"
 
 
 def _others(service: ServiceStatus) -> list[tuple[int, str]]:
@@ -52,12 +58,19 @@ def _others(service: ServiceStatus) -> list[tuple[int, str]]:
     return [(service.busy, "busy"), (service.starting, "starting"), (service.retiring, "retiring"), orphaned]
 
 
+def _rows(workers: Sequence[WorkerStatus]) -> Iterator[tuple[str, ...]]:
+    hidden = None if any(worker.memory for worker in workers) else _HEAD.index("memory")
+    for row in (_HEAD, *map(_row, workers)):
+        yield tuple(cell for column, cell in enumerate(row) if column != hidden)
+
+
 def _row(worker: WorkerStatus) -> tuple[str, ...]:
     doing = [f"{r.peer} #{r.number} for {age(r.age_seconds)} {r.label}".rstrip() for r in worker.current]
     if len(doing) > SHOWN_AT_ONCE:
         doing = [*doing[:SHOWN_AT_ONCE], f"and {len(doing) - SHOWN_AT_ONCE} more"]
     pid = "-" if worker.pid is None else str(worker.pid)
-    figures = (str(worker.requests), str(worker.errors))
+    memory = f"{worker.memory.bytes / 2**20:.1f}M" if worker.memory else "-"
+    figures = (str(worker.requests), str(worker.errors), memory)
     now = _plain(", ".join(doing) or worker.why)
     return str(worker.slot), pid, str(worker.generation), worker.state, age(worker.state_seconds), *figures, now
 
@@ -65,8 +78,8 @@ def _row(worker: WorkerStatus) -> tuple[str, ...]:
 def _align(rows: list[tuple[str, ...]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        pairs = zip(row, widths, strict=True)
-        cells = [cell.ljust(width) if n in _LEFT else cell.rjust(width) for n, (cell, width) in enumerate(pairs)]
+        columns = zip(rows[0], row, widths, strict=True)
+        cells = [cell.ljust(width) if head in _LEFT else cell.rjust(width) for head, cell, width in columns]
         yield "  " + "  ".join(cells).rstrip()
 
 

@@ -21,9 +21,10 @@ import warnings
 from collections.abc import Callable
 from typing import NoReturn
 
+from prefork.errors import NotLoadedError
 from prefork.system import lifeline, processes, slots, stdio, titles
 from prefork.system.logfile import LogFile, set_up
-from prefork.worker import application, worker
+from prefork.worker import application, privileges, worker
 from prefork.worker.application import Application
 from prefork.worker.protocol import (
     PACKET_MAX,
@@ -51,7 +52,8 @@ def main() -> NoReturn:
     packet = pair.recv(PACKET_MAX)
     if protocol_of(packet) != PROTOCOL:
         answer = Failed(
-            f"the installed prefork speaks protocol {PROTOCOL}, the running master {protocol_of(packet)}; restart it"
+            f"the installed prefork speaks protocol {PROTOCOL}, the running master {protocol_of(packet)}; "
+            "run prefork upgrade"
         )
         _send(pair, answer)
         os._exit(1)
@@ -68,11 +70,12 @@ def main() -> NoReturn:
     app: Application | None = None
     show = _hide_while_loading([pair.fileno(), *_descriptors(brief)])
     try:
-        log = set_up(brief.log_file, brief.log_level, f"{brief.label} mold")
+        log = set_up(brief.log_file, brief.log_level, f"{brief.label} mold", brief.log_feed)
+        privileges.give_up(brief.privileges)
         application.enter_home(brief)
         if brief.preload:
             app = application.load_for(brief)
-    except application.TargetError as error:
+    except NotLoadedError as error:
         _fail(pair, str(error))
     except BaseException as error:
         _fail(pair, application.describe(error))
@@ -82,7 +85,8 @@ def main() -> NoReturn:
 
 
 def _descriptors(brief: Brief) -> list[int]:
-    return [brief.lifeline, brief.notices, brief.scoreboard, brief.kick, *(fd for _, fd in brief.binds)]
+    fds = [brief.lifeline, brief.notices, brief.scoreboard, brief.kick, *(fd for _, fd in brief.binds)]
+    return [*fds, *([brief.log_feed] if brief.log_feed != -1 else [])]
 
 
 def _hide_while_loading(fds: list[int]) -> Callable[[], None]:

@@ -45,7 +45,7 @@ def deadlines(options: Options) -> list[Row]:
 
 def decision(options: Options) -> list[Row]:
     """One decision about a pool of 2 000 workers, every limit set"""
-    policy = Policy(max_requests=10**6, timeout=30.0, request_slow=10.0, request_hard=35.0)
+    policy = Policy(timeout=30.0, request_slow=10.0, request_hard=35.0)
     pool = _pool(POOL)
     idle, busy = Reading(requests=100), Reading(requests=100, busy_since=9.5, under_way=((101, 9.5),), busy=1)
     rows = []

@@ -55,6 +55,8 @@ WRONG_SERVICE: list[tuple[str, object, str]] = [
     ("bind", ["fd:3", "fd:3"], "given twice"),
     ("handler", "app", "MODULE:NAME"),
     ("worker_start", "connect", "MODULE:NAME"),
+    ("health", "is_well", "MODULE:NAME"),
+    ("max_failures", -1, "0 or more"),
     ("worker_stop", "app:", "MODULE:NAME"),
     ("mode", "threads", "sync, thread, fork, prefork, hybrid"),
     ("mode", "select", "not in this version"),
@@ -71,6 +73,7 @@ WRONG_SERVICE: list[tuple[str, object, str]] = [
     ("graceful_timeout", "9" * 400, "30s"),
     ("quick_timeout", [1], "30s"),
     ("boot_timeout", "1 week", "30s"),
+    ("probation", "soon", "30s"),
     ("timeout", "soon", "30s"),
     ("on_timeout", "kill", "retire"),
     ("request_slow", "later", "30s"),
@@ -79,6 +82,13 @@ WRONG_SERVICE: list[tuple[str, object, str]] = [
     ("keepalive", "yes", "30s"),
     ("max_requests", -5, "0 or more"),
     ("max_requests_jitter", -5, "0 or more"),
+    ("max_age", "old", "30s"),
+    ("max_age_jitter", -1, "30s"),
+    ("memory_soft", "much", "256MiB"),
+    ("memory_hard", -5, "256MiB"),
+    ("memory_measure", "rss", "uss, pss"),
+    ("max_surge", 0, "between 1 and 1000"),
+    ("max_surge", "half", "whole number"),
     ("chdir", 3, "text"),
     ("pythonpath", "lib", "list"),
     ("pythonpath", [3], "text"),
@@ -90,6 +100,7 @@ WRONG_INSTANCE: list[tuple[str, object, str]] = [
     ("name", 3, "text"),
     ("log_file", 3, "text"),
     ("log_level", "loud", "warning"),
+    ("pid", 3, "text"),
     ("control", "yes", "/run/shop/control.sock"),
     ("control", "/" + "x" * 107, "at most 107 bytes"),
     ("control", 3, "text"),
@@ -266,6 +277,16 @@ def test_the_hard_limit_follows_the_soft_one() -> None:
     assert "request_slow: 10 s is not less than request_hard, which is 10 s; make it shorter" in line
     line = refusal({**GOOD, "timeout": "10s", "request_hard": "9s"}, Service, PLACE)
     assert line == f"{PLACE}: request_hard: 9 s is less than timeout, which is 10 s; make it longer, or leave it out"
+
+
+def test_the_hard_limit_of_memory_is_no_lower_than_the_soft_one() -> None:
+    """Nobody would be replaced in peace; each alone is a limit."""
+    line = refusal({**GOOD, "memory_soft": "300MiB", "memory_hard": "200MiB"}, Service, PLACE)
+    what = "200MiB is less than memory_soft, which is 300MiB; raise it, or leave it out"
+    assert line == f"{PLACE}: memory_hard: {what}"
+    assert not convert(GOOD, Service, PLACE).weighs
+    for alone in ("memory_soft", "memory_hard"):
+        assert convert({**GOOD, alone: "300MiB"}, Service, PLACE).weighs
 
 
 def test_a_service_is_named_like_an_instance() -> None:

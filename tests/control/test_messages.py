@@ -25,6 +25,7 @@ from prefork.control.messages import (
     Scale,
     Status,
     Stop,
+    Upgrade,
     Workers,
     WorkerStatus,
     encode,
@@ -38,6 +39,7 @@ REQUESTS = [
     Reload(progress=True),
     Stop(now=True),
     Scale(service="echo", to=6),
+    Upgrade(progress=True),
     Scale(service="e", by=-1),
 ]
 WORKER = WorkerStatus(

@@ -138,6 +138,21 @@ def _process(rest: str) -> str:
     return f"{os.getpid()} {os.getpgrp()} {os.readlink('/proc/self/fd/0')} {','.join(names)}"
 
 
+_LEAKED: list[bytes] = []
+
+
+def _leak(size: str) -> str:
+    """Keep so many MiB for good."""
+    _LEAKED.append(b"x" * (int(size) << 20))
+    return str(os.getpid())
+
+
+def _leak_and_hold(rest: str) -> str:
+    size, _, path = rest.partition(" ")
+    _leak(size)
+    return _hold(path)
+
+
 COMMANDS: dict[str, Callable[[str], str]] = {
     "pid": _pid,
     "hold": _hold,
@@ -153,6 +168,8 @@ COMMANDS: dict[str, Callable[[str], str]] = {
     "deaf": _deaf,
     "daemon": _daemon,
     "helper": _helper,
+    "leak": _leak,
+    "leak-and-hold": _leak_and_hold,
     "open-files": _open_files,
     "process": _process,
 }

@@ -15,6 +15,7 @@ from tests.end_to_end.load import Load
 from tests.long import long_but
 
 DEADLINES = ["--max-requests", "1000000", "--request-hard", "3s", "--graceful-timeout", "2s", "--boot-timeout", "4s"]
+DEADLINES += ["--max-age", "1h", "--memory-soft", "4GiB"]
 
 
 def switches(master: Master) -> dict[str, int]:

@@ -116,6 +116,17 @@ def test_max_requests_replaces_a_worker() -> None:
         look_until(lambda: ask(program.bind(), "pid") != first, "another worker answers")
 
 
+def test_max_age_and_memory_soft_replace_a_worker() -> None:
+    """The same rules as under ``prefork run``, also while nobody asks for anything."""
+    with Program(SERVER.replace("workers=2", 'workers=1, max_age="200ms"'), SERVE) as program:
+        program.wait_for("s old", count=3)
+    with Program(SERVER.replace("workers=2", 'workers=1, memory_soft="1MiB"'), SERVE) as program:
+        program.wait_serving()
+        first = ask(program.bind(), "pid")
+        look_until(lambda: ask(program.bind(), "pid") != first, "another worker answers")
+        program.wait_for("more than its memory_soft of")
+
+
 @pytest.mark.parametrize("base", ["socketserver.TCPServer", "socketserver.ForkingTCPServer"])
 def test_requests_are_bounded_by_request_timeout(base: str, gate: Gate) -> None:
     """By that, and not by ``timeout``, which the standard library has for the wait of ``handle_request``."""
@@ -198,6 +209,17 @@ def test_shutdown_in_a_signal_handler_of_the_program() -> None:
         program.signal(signal.SIGTERM)
         program.hears("mine")
         program.hears("still mine: True")
+        program.expect_exit(0)
+
+
+def test_a_signal_that_upgrades_a_master_is_the_programs_own() -> None:
+    """No other program could become this one, so USR2 means what its handler says."""
+    with Program(
+        SERVER, "signal.signal(signal.SIGUSR2, lambda signum, frame: (say('mine'), server.shutdown()))", SERVE
+    ) as program:
+        program.wait_serving()
+        program.signal(signal.SIGUSR2)
+        program.hears("mine")
         program.expect_exit(0)
 
 

@@ -1,10 +1,7 @@
 """What the meter makes of the scoreboard's figures; time is an argument, and every figure is given."""
 
-import pytest
-
-from prefork.master.meter import LOOK, WEIGHED, Meter, Scale
+from prefork.master.meter import Meter
 from prefork.pool.records import Load, Reading
-from prefork.system import memory
 from tests.pool.test_rules import serving
 
 SECONDS = 10.0
@@ -72,43 +69,3 @@ def test_two_looks_at_one_moment_are_one() -> None:
     meter, pool = Meter(), serving(1)
     first = meter.read(pool, {1: busy(0.0, 1.0)}, 0, SECONDS, 1.0)
     assert meter.read(pool, {1: busy(0.0, 1.0)}, 0, SECONDS, 1.0) == first
-
-
-@pytest.fixture
-def weighed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The pids that were weighed, in order: each is a hundred bytes, but 999, which is nobody's."""
-    pids: list[int] = []
-
-    def weigh(pid: int) -> int | None:
-        pids.append(pid)
-        return None if pid == 999 else 100
-
-    monkeypatch.setattr(memory, "proportional_bytes", weigh)
-    return pids
-
-
-def test_a_budget_has_room_for_so_many_workers_beside_the_molds(weighed: list[int]) -> None:
-    """Of the weight they have now."""
-    assert Scale().affordable(1000, [1, 2], [50], now=0.0) == 9
-
-
-def test_one_worker_is_always_affordable(weighed: list[int]) -> None:
-    """A budget bounds growth; it never leaves clients without anybody."""
-    assert Scale().affordable(10, [1], [50], now=0.0) == 1
-
-
-def test_nothing_is_known_of_workers_that_cannot_be_read(weighed: list[int]) -> None:
-    """They are other users', or gone."""
-    assert Scale().affordable(1000, [999], [50], now=0.0) is None
-
-
-def test_a_few_are_weighed_a_look_the_oldest_figures_first(weighed: list[int]) -> None:
-    """However many decisions are made between two looks."""
-    scale, pids = Scale(), range(1, 21)
-    scale.affordable(1000, pids, [], now=0.0)
-    scale.affordable(1000, pids, [], now=LOOK / 2)
-    assert weighed == list(range(1, WEIGHED + 1))
-    scale.affordable(1000, pids, [], now=LOOK)
-    scale.affordable(1000, pids, [], now=2 * LOOK)
-    assert sorted(weighed[:20]) == list(pids)
-    assert weighed[20:] == [1, 2, 3, 4]

@@ -15,13 +15,15 @@ from typing import TypeVar
 
 from prefork.pool import events, orders
 from prefork.pool.learn import learn
-from prefork.pool.records import Bounds, Load, Policy, Pool, Reading, State, Wanted, fixed
+from prefork.pool.records import Bounds, Load, MemoryLimits, Policy, Pool, Reading, State, Wanted, fixed
+from prefork.pool.recycling import SOFT_SAMPLES
 from prefork.pool.rules import RULES, Decision, Readings, decide
 from prefork.pool.sizing import Window
 
 Told = TypeVar("Told", bound=events.Event | orders.Order)
 Span = tuple[float, float]  # seconds, from and to
 NEVER = float("inf")
+MEMORY_LIMITS = MemoryLimits(soft=100, hard=1000)
 LOOK = 0.25  # seconds from one look at busy workers to the next
 MOST_TURNS = 50_000  # a limit for failure: a history that long never comes to rest
 
@@ -44,6 +46,7 @@ class Code:
     dies_starting: float = 0
     never_ready: float = 0
     dies_ready: float = 0
+    dies_at_work: float = 0  # of those: of its first request, having served none
     leaves: float = 0  # by its own decision
     sticks: float = 0  # in a request without end
     heeds: float = 0  # of those that stick: can be interrupted
@@ -51,6 +54,9 @@ class Code:
     requests_a_second: float = 0
     ignores_retirement: float = 0
     wears: float = 0  # reaches its ``max_requests`` within a life
+    ages: float = 0  # has a ``max_age`` within a life
+    swells: float = 0  # is beyond its soft limit of memory after a life, and stays there
+    bursts: float = 0  # the same of its hard limit
 
 
 GOOD = Code()
@@ -101,6 +107,7 @@ class Simulation:
     """One service in its world.
 
     :param calm_at: from then on nothing goes wrong any more.
+    :param probation: seconds of each generation, but for the first.
     :param watchers: called with each decision before it is performed.
     :param history: all that was ordered and learnt.
     """
@@ -110,11 +117,13 @@ class Simulation:
     world: World
     now: float = 0.0
     calm_at: float = NEVER
+    probation: float = 0.0
     watchers: list[Callable[["Simulation", Decision], None]] = field(default_factory=list)
     history: list[events.Event | orders.Order] = field(default_factory=list)
     molds: dict[int, MoldProcess] = field(default_factory=dict)
     workers: dict[int, WorkerProcess] = field(default_factory=dict)
     readings: dict[int, Reading] = field(default_factory=dict)
+    memory: dict[int, tuple[int, ...]] = field(default_factory=dict)
     clients: int = 0  # that want a worker each, now
     window: Window | None = None  # of a pool that sizes itself
 
@@ -165,11 +174,11 @@ class Simulation:
         """What is true now. As many clients as there are ready workers are served, the others queue."""
         handshakes = self.world.handshakes if self.pool.is_stopping else 0
         if self.window is None:
-            return Readings(self.readings, handshakes)
+            return Readings(self.readings, handshakes, memory=self.memory)
         busy = min(self.clients, len(self.pool.in_state(State.READY)))
         self.window = self.window.with_need(self.now, self.clients)
         load = Load(busy, self.clients - busy, peak=self.window.peak, falls_at=self.window.falls_at)
-        return Readings(self.readings, handshakes, load)
+        return Readings(self.readings, handshakes, load, self.memory)
 
     def settle(self) -> "Simulation":
         """Go on until what was asked for serves."""
@@ -229,11 +238,21 @@ class Simulation:
                 if generation in self.molds:
                     self._later(self.world.kill, self._mold_dies, self.molds[generation], "was killed")
             case orders.SettleGeneration(generation):
-                self.tell(events.GenerationSettled(at=at, generation=generation))
+                self.tell(events.GenerationSettled(at=at, generation=generation, probation=self.probation))
+            case orders.EndProbation(generation, why):
+                self.tell(events.ProbationEnded(at=at, generation=generation, why=why))
+            case orders.RollBack(generation, back_to, why):
+                self.tell(events.GenerationRolledBack(at=at, generation=generation, back_to=back_to, why=why))
             case orders.AbandonGeneration(generation, why):
                 self.tell(events.GenerationAbandoned(at=at, generation=generation, why=why))
             case orders.FailService(why):
                 self.tell(events.ServiceFailed(at=at, why=why))
+            case orders.ForgetFailures():
+                self.tell(events.FailuresForgotten(at=at))
+            case orders.CallDegraded(why, failures, next_try):
+                self.tell(events.ServiceDegraded(at=at, why=why, failures=failures, next_try=next_try))
+            case orders.CallHealthy():
+                self.tell(events.ServiceRecovered(at=at))
             case orders.SizePool(workers, why):
                 self.tell(events.PoolSized(at=at, count=workers, why=why))
             case orders.SpawnWorker():
@@ -335,6 +354,8 @@ class Simulation:
             generation=order.generation,
             cause=order.cause,
             max_requests=worker.max_requests,
+            max_age=self.random.uniform(*code.life) if self._happens(code.ages) else 0.0,
+            memory=MEMORY_LIMITS,
         )
         self.tell(ordered)
         mold = self.molds.get(order.generation)
@@ -389,13 +410,18 @@ class Simulation:
         worker.ready_at = self.now
         self.tell(events.WorkerReady(at=self.now, slot=worker.slot, order=worker.order))
         if self._happens(code.dies_ready):
-            self._mishap(code.life, self._exit, worker, "was killed by SIGSEGV")
+            end = self._die_at_work if self._happens(code.dies_at_work) else self._exit
+            self._mishap(code.life, end, worker, "was killed by SIGSEGV")
         elif self._happens(code.leaves):
             self._mishap(code.life, self._leave, worker)
         elif self._happens(code.sticks):
             self._mishap(code.life, self._stick, worker)
         elif worker.max_requests:
             self._mishap(code.life, self._wear_out, worker)
+        if self._happens(code.bursts):
+            self._mishap(code.life, self._swell, worker, MEMORY_LIMITS.hard + 1)
+        elif self._happens(code.swells):
+            self._mishap(code.life, self._swell, worker, MEMORY_LIMITS.soft + 1)
 
     def _leave(self, worker: WorkerProcess) -> None:
         if worker.is_alive:
@@ -406,6 +432,11 @@ class Simulation:
                 )
             )
             self._later(self.world.request, self._exit, worker, "exited")
+
+    def _die_at_work(self, worker: WorkerProcess, how: str) -> None:
+        worker.is_stuck = True
+        worker.ready_at = None
+        self._exit(worker, how)
 
     def _stick(self, worker: WorkerProcess) -> None:
         if worker.is_alive:
@@ -427,6 +458,10 @@ class Simulation:
             worker.requests = worker.max_requests
             self.readings[worker.slot] = Reading(requests=worker.requests)
 
+    def _swell(self, worker: WorkerProcess, size: int) -> None:
+        if worker.is_alive:
+            self.memory[worker.slot] = (size,) * SOFT_SAMPLES
+
     def _count_requests(self, worker: WorkerProcess) -> None:
         if worker.ready_at is not None:
             rate = self._code(worker.generation).requests_a_second
@@ -439,6 +474,7 @@ class Simulation:
             worker.is_alive = False
             del self.workers[worker.slot]
             self.readings.pop(worker.slot, None)
+            self.memory.pop(worker.slot, None)
             exited = events.WorkerExited(
                 at=self.now,
                 slot=worker.slot,

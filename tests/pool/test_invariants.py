@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefork.pool import events, orders
+from prefork.pool.health import trouble
 from prefork.pool.learn import learn
 from prefork.pool.orders import Cause
 from prefork.pool.records import Door, Phase, Policy, Pool, Stage, State, fixed
@@ -43,6 +44,7 @@ policies = st.builds(
     drain=st.sampled_from([0.0, 1.0, 5.0, 30.0]),
     quick=st.sampled_from([0.0, 0.5, 2.0]),
     boot=st.sampled_from([2.0, 5.0, 60.0]),
+    max_surge=st.sampled_from([None, None, 1, 3, 50]),
 )
 codes = st.one_of(
     st.just(GOOD),
@@ -60,6 +62,7 @@ codes = st.one_of(
         dies_starting=chances,
         never_ready=chances,
         dies_ready=chances,
+        dies_at_work=chances,
         leaves=chances,
         sticks=chances,
         heeds=chances,
@@ -67,6 +70,9 @@ codes = st.one_of(
         requests_a_second=st.sampled_from([0, 1, 100]),
         ignores_retirement=chances,
         wears=chances,
+        ages=chances,
+        swells=chances,
+        bursts=chances,
     ),
 )
 worlds = st.builds(
@@ -125,7 +131,7 @@ def forks_no_more_than_may_be(simulation: Simulation, decision: Decision) -> Non
     if not spawned:
         return
     missing = pool.wanted.count - sum(worker.is_living for worker in pool.workers.values())
-    room = pool.wanted.count + pool.surge - len(pool.workers)
+    room = pool.wanted.count + simulation.policy.surge(pool.wanted.count) - len(pool.workers)
     assert len(spawned) <= max(missing, room)
     assert len(spawned) + sum(worker.pid is None for worker in pool.workers.values()) <= MOST_UNBORN
     assert not pool.is_stopping
@@ -138,12 +144,25 @@ def forks_no_more_than_may_be(simulation: Simulation, decision: Decision) -> Non
     assert causes[Cause.DIED] <= pool.backoff.died
 
 
+def recycles_only_in_health(simulation: Simulation, decision: Decision) -> None:
+    """In trouble nobody is retired for being worn out, nor anybody forked to replace such a one."""
+    pool = simulation.pool
+    if trouble(pool, simulation.now) is None:
+        return
+    living = [worker for worker in pool.workers.values() if worker.is_living]
+    outdated = sum(worker.generation != pool.target for worker in living)
+    spawned = sum(isinstance(order, orders.SpawnWorker) for order in decision.orders)
+    assert spawned <= max(0, pool.wanted.count - len(living)) + outdated
+    retired = [order for order in decision.orders if isinstance(order, orders.RetireWorker)]
+    assert not [order for order in retired if order.why.startswith(("it has served", "it is", "it uses"))]
+
+
 def repeats_itself(simulation: Simulation, decision: Decision) -> None:
     """A decision is a function of its arguments."""
     assert decide(simulation.pool, simulation.read(), simulation.policy, simulation.now) == decision
 
 
-WATCHERS = [is_obeyable, keeps_ready_what_is_wanted, forks_no_more_than_may_be]
+WATCHERS = [is_obeyable, keeps_ready_what_is_wanted, forks_no_more_than_may_be, recycles_only_in_health]
 
 
 # what is watched at every event
@@ -172,7 +191,9 @@ def moved_forward(before: Pool, after: Pool) -> None:
     assert before.wanted.phase <= after.wanted.phase
     assert before.wanted.generation <= after.wanted.generation
     assert before.last_generation <= after.last_generation
-    assert before.serving <= after.serving
+    if before.serving > after.serving:
+        assert before.probation is not None
+        assert after.serving == before.probation.fallback
     assert before.next_order <= after.next_order
     assert DOORS.index(before.door) <= DOORS.index(after.door)
     owed = after.backoff
@@ -193,13 +214,19 @@ class Watched(Simulation):
 
 
 def somewhere(
-    workers: int, policy: Policy, world: World, asked: list[tuple[float, str]], boots_well: bool
+    workers: int,
+    policy: Policy,
+    world: World,
+    asked: list[tuple[float, str]],
+    boots_well: bool,
+    probation: float = 0.0,
 ) -> Simulation:
     """A service in a world, with all that people will ask for.
 
     :param boots_well: the world turns bad only when the service has settled.
     """
     simulation = Watched(workers, policy, World() if boots_well else world)
+    simulation.probation = probation
     if boots_well:
         simulation.settle().world = world
     for delay, command in asked:
@@ -212,12 +239,12 @@ def somewhere(
 
 
 @histories(400)
-@given(counts, policies, worlds, commands, st.booleans())
+@given(counts, policies, worlds, commands, st.booleans(), st.sampled_from([0, 0, 1, 20]))
 def test_any_history_ends_in_what_was_asked_for(
-    workers: int, policy: Policy, world: World, asked: list[tuple[float, str]], boots_well: bool
+    workers: int, policy: Policy, world: World, asked: list[tuple[float, str]], boots_well: bool, probation: float
 ) -> None:
     """When all is calm the service serves the latest code with the wanted workers and rests; or it failed to start."""
-    simulation = somewhere(workers, policy, world, asked, boots_well)
+    simulation = somewhere(workers, policy, world, asked, boots_well, probation)
     simulation.calm_at = simulation.now + 50.0
     simulation.watchers.append(repeats_itself)
     simulation.run()
@@ -236,7 +263,7 @@ def test_any_history_ends_in_what_was_asked_for(
 
 
 @histories(300)
-@given(counts, policies, worlds, commands, stops, st.booleans())
+@given(counts, policies, worlds, commands, stops, st.booleans(), st.sampled_from([0, 0, 20]))
 def test_every_stop_ends(
     workers: int,
     policy: Policy,
@@ -244,9 +271,10 @@ def test_every_stop_ends(
     asked: list[tuple[float, str]],
     stopped: list[tuple[float, str]],
     boots_well: bool,
+    probation: float,
 ) -> None:
     """In any state, with any code: within the limit asked for, as long as the kernel honours SIGKILL."""
-    simulation = somewhere(workers, policy, world, asked + stopped, boots_well).run()
+    simulation = somewhere(workers, policy, world, asked + stopped, boots_well, probation).run()
     assert simulation.pool.is_finished
     assert not simulation.workers
     assert not simulation.molds
@@ -283,7 +311,18 @@ def test_news_of_the_dead_changes_nothing(
 @pytest.mark.parametrize(("workers", "seed"), long_but([(200, 0), (2000, 0), (2000, 1), (2000, 2)], (200, 0)))
 def test_thousands_of_workers_are_kept_like_a_few(workers: int, seed: int) -> None:
     """Hundreds and thousands through boot, deaths, refusals, a reload and a stop: the same promises, still quick."""
-    code = Code(dies_starting=1, dies_ready=2, leaves=1, wears=5, sticks=1, ignores_retirement=2, requests_a_second=5)
+    code = Code(
+        dies_starting=1,
+        dies_ready=2,
+        leaves=1,
+        wears=5,
+        ages=5,
+        swells=5,
+        bursts=1,
+        sticks=1,
+        ignores_retirement=2,
+        requests_a_second=5,
+    )
     policy = Policy(drain=5.0, boot=5.0, request_hard=2.0)
     world = World(seed=seed, refused=1, grain=0.1)
     simulation = Simulation(service(workers), policy, world, watchers=[*WATCHERS]).settle()
@@ -301,22 +340,36 @@ def test_thousands_of_workers_are_kept_like_a_few(workers: int, seed: int) -> No
 
 
 healthy_starts = st.builds(
-    Code, load=spans, boot=st.sampled_from([(0.0, 0.3), (0.0, 3.0)]), wears=chances, life=spans, is_stubborn=chances
+    Code,
+    load=spans,
+    boot=st.sampled_from([(0.0, 0.3), (0.0, 3.0)]),
+    wears=chances,
+    ages=chances,
+    swells=chances,
+    life=spans,
+    is_stubborn=chances,
 )
 
 
 @histories(100)
-@given(st.integers(1, 25), seeds, healthy_starts, st.sampled_from([0, 30]), st.sampled_from([0, 5]))
+@given(
+    st.integers(1, 25),
+    seeds,
+    healthy_starts,
+    st.sampled_from([0, 30]),
+    st.sampled_from([0, 5]),
+    st.sampled_from([None, 1, 40]),
+)
 def test_recycling_and_reloading_never_lower_the_ready_workers(
-    workers: int, seed: int, code: Code, overtaking: float, refused: float
+    workers: int, seed: int, code: Code, overtaking: float, refused: float, max_surge: int | None
 ) -> None:
     """Replacement comes before retirement: as long as nobody dies, all wanted workers are ready at every moment."""
     world = World(codes=(code,), seed=seed, overtaking=overtaking, refused=refused, request=(0.0, 3.0))
-    simulation = Watched(workers, Policy(), world).settle()
+    simulation = Watched(workers, Policy(max_surge=max_surge), world).settle()
 
     def all_are_ready(simulation: Simulation, decision: Decision) -> None:
         assert len(simulation.pool.in_state(State.READY)) >= workers
-        assert len(simulation.pool.workers) <= workers + simulation.pool.surge
+        assert len(simulation.pool.workers) <= workers + simulation.policy.surge(workers)
 
     simulation.watchers.append(all_are_ready)
     for _ in range(3):
@@ -427,6 +480,55 @@ def test_a_stop_during_a_reload_wins_at_once(
     assert simulation.pool.is_finished
 
 
+@histories(100)
+@given(st.integers(1, 25), seeds, st.sampled_from([0.0, 5.0, 15.0]), st.sampled_from([1, 3, 30]))
+def test_a_generation_that_crashes_on_probation_is_rolled_back_at_no_cost(
+    workers: int, seed: int, crashes_after: float, request: float
+) -> None:
+    """The old generation serves again, with all its workers; only deaths ever lower the ready ones, no decision."""
+    code = Code(dies_ready=100, life=(crashes_after, crashes_after + 2))
+    simulation = Watched(workers, Policy(), World(seed=seed, codes=(GOOD, GOOD, GOOD), request=(0.0, request)))
+    simulation.probation = 20.0
+    simulation.settle().ask(events.ReloadAsked, configured=fixed(workers + 2))
+    simulation.run(has_come=lambda pool: pool.serving == 2)
+    simulation.become(code, GOOD)
+    simulation.lose_workers()
+    simulation.run()
+    pool = simulation.pool
+    [rolled_back] = simulation.told(events.GenerationRolledBack)
+    assert rolled_back.why
+    assert (pool.serving, pool.wanted.count, list(pool.generations)) == (1, workers, [1])
+    assert {(worker.generation, worker.state) for worker in pool.workers.values()} == {(1, State.READY)}
+    simulation.ask(events.ReloadAsked, configured=fixed(workers)).run()
+    assert simulation.pool.serving == 3
+
+
+@histories(50)
+@given(st.integers(1, 25), seeds, st.lists(st.floats(0, 60), min_size=1, max_size=6))
+def test_reloads_during_a_probation_fall_back_to_the_last_good_one(
+    workers: int, seed: int, moments: list[float]
+) -> None:
+    """The newest wins; while any is on probation the mold of the last that passed is there to go back to."""
+    simulation = Watched(workers, Policy(), World(seed=seed))
+    simulation.probation = 20.0
+    good = [1]
+
+    def can_go_back(simulation: Simulation, decision: Decision) -> None:
+        on_probation = simulation.pool.probation
+        if on_probation is None:
+            good.append(simulation.pool.serving)
+        else:
+            assert on_probation.fallback == good[-1]
+            assert simulation.pool.generations[good[-1]].stage is Stage.LOADED
+
+    simulation.settle().watchers.append(can_go_back)
+    for moment in moments:
+        simulation.ask_at(simulation.now + moment, events.ReloadAsked, configured=fixed(workers))
+    simulation.run()
+    assert simulation.pool.serving == simulation.pool.last_generation
+    assert list(simulation.pool.generations) == [simulation.pool.serving]
+
+
 # forks
 
 
@@ -441,6 +543,7 @@ CRASHES = {
     "at once": Code(dies_starting=100, boot=(0.0, 0.0)),
     "when ready": Code(dies_ready=100, life=(0.0, 0.0)),
     "within the first seconds": Code(dies_ready=100, life=(0.0, 9.9)),
+    "of the first request": Code(dies_ready=100, dies_at_work=100, life=(0.0, 29.0)),
     "by leaving": Code(leaves=100, life=(0.0, 0.5)),
     "by leaving or dying": Code(leaves=50, dies_ready=50, life=(0.0, 3.0)),
     "stuck until killed": Code(sticks=100, life=(0.0, 1.0)),
@@ -511,8 +614,8 @@ def test_crashing_successors_of_the_worn_out_are_bounded_too(
     simulation.run(begin + 60 * minutes)
     retired = len(simulation.told(events.WorkerRetired))
     most = max(8, workers)
-    assert forks(simulation, begin) <= retired + simulation.pool.surge + most + most * minutes
-    assert len(simulation.pool.workers) <= workers + simulation.pool.surge
+    assert forks(simulation, begin) <= retired + simulation.policy.surge(workers) + most + most * minutes
+    assert len(simulation.pool.workers) <= workers + simulation.policy.surge(workers)
 
 
 @pytest.mark.parametrize("code", [CRASHES["before ready"], CRASHES["when ready"], Code(dies_loaded=100)])

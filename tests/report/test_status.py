@@ -2,18 +2,18 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from prefork.config.settings import Service
-from prefork.control.messages import RequestStatus, ServiceStatus, Snapshot, Workers, WorkerStatus
+from prefork.control.messages import MemoryStatus, RequestStatus, ServiceStatus, Snapshot, Workers, WorkerStatus
 from prefork.pool import events
 from prefork.pool.learn import learn
 from prefork.pool.orders import Cause
-from prefork.pool.records import Phase, Pool, Wanted, fixed
+from prefork.pool.records import Phase, Pool, Wanted, Worker, fixed
 from prefork.report import status, table
-from prefork.report.status import AT_A_TIME, Figures, View
+from prefork.report.status import AT_A_TIME, Figures, View, Weighed
 from prefork.system.slots import ERRORS, REQUESTS, Scoreboard
 
 SETTINGS = Service(target="shop.echo:Handler", bind=("tcp://127.0.0.1:9000",))
@@ -58,8 +58,22 @@ def sign(board: Scoreboard, slot: int, requests: int = 0, errors: int = 0, lanes
     line.totals[REQUESTS], line.totals[ERRORS] = requests, errors
 
 
-def tell(pool: Pool, board: Scoreboard, past: Figures = Figures()) -> tuple[list[WorkerStatus], ServiceStatus]:  # noqa: B008
-    view = View(pool, SETTINGS, ("tcp://127.0.0.1:9000",), board.slot, past)
+def weight(worker: Worker) -> Weighed | None:
+    """Of who was looked at so far: the worker in slot 2."""
+    return Weighed(3 * 2**19, "uss", NOW - 0.5) if worker.slot == 2 else None
+
+
+def nobody_is_weighed(worker: Worker) -> Weighed | None:
+    return None
+
+
+def tell(
+    pool: Pool,
+    board: Scoreboard,
+    past: Figures = Figures(),  # noqa: B008
+    weight: Callable[[Worker], Weighed | None] = nobody_is_weighed,
+) -> tuple[list[WorkerStatus], ServiceStatus]:
+    view = View(pool, SETTINGS, ("tcp://127.0.0.1:9000",), board.slot, past, weight)
     *parts, snapshot = status.tell("shop", 42.0, [view], lambda: NOW)
     assert isinstance(snapshot, Snapshot)
     workers = [worker for part in parts if isinstance(part, Workers) for worker in part.workers]
@@ -77,15 +91,19 @@ def test_each_worker_is_told_of_with_what_it_does_now(board: Scoreboard) -> None
     lane.label(b"GET /")
     sign(board, 3, requests=1000)  # of one that had the slot before
     board.slot(3).totals[0] = 2
-    workers, service = tell(after(pool, ordered), board, Figures(100, 3))
+    workers, service = tell(after(pool, ordered), board, Figures(100, 3), weight)
     assert workers == [
-        WorkerStatus(slot=1, pid=1001, generation=1, state="idle", state_seconds=10, requests=7, errors=1),
+        WorkerStatus(
+            slot=1, pid=1001, generation=1, state="idle", state_seconds=10, age_seconds=10, requests=7, errors=1
+        ),
         WorkerStatus(
             slot=2,
             pid=1002,
             generation=1,
             state="busy",
             state_seconds=10,
+            age_seconds=10,
+            memory=MemoryStatus(bytes=3 * 2**19, measure="uss", ago_seconds=0.5),
             current=[RequestStatus(peer="10.0.0.7:51022", number=12, age_seconds=0.25, label="GET /")],
         ),
         WorkerStatus(slot=3, pid=None, generation=1, state="starting", state_seconds=1),
@@ -100,7 +118,7 @@ def test_a_large_pool_comes_in_small_parts(board: Scoreboard) -> None:
     pool = serving(200)
     for slot in range(1, 201):
         sign(board, slot, requests=1)
-    view = View(pool, SETTINGS, (), board.slot, Figures())
+    view = View(pool, SETTINGS, (), board.slot, Figures(), nobody_is_weighed)
     *parts, snapshot = status.tell("shop", 42.0, [view], lambda: NOW)
     assert isinstance(snapshot, Snapshot)
     assert all(isinstance(part, Workers) and len(part.workers) <= AT_A_TIME for part in parts)
@@ -149,7 +167,7 @@ def test_a_crash_loop_is_a_degraded_service_that_says_when_it_tries_again(board:
     assert service.phase == "degraded"
     assert service.degraded is not None
     assert (service.degraded.failures, service.degraded.next_try_seconds) == (4, 0.225)
-    assert "before they have proven themselves" in service.degraded.why
+    assert "before they have proven themselves; the last one was killed by SIGSEGV" in service.degraded.why
 
 
 def test_a_machine_that_refuses_to_fork_degrades(board: Scoreboard) -> None:
@@ -184,6 +202,21 @@ def test_the_last_load_is_told_with_its_reason(board: Scoreboard) -> None:
     ]
 
 
+def test_a_generation_that_failed_its_probation_with_no_way_back_is_told_of_as_what_serves(board: Scoreboard) -> None:
+    """It was not given up, for there is nothing else; and the table says so."""
+    pool = after(serving(1), events.MoldStarted(at=92, generation=2, pid=9), events.MoldLoaded(at=92, generation=2))
+    pool = after(pool, events.GenerationSettled(at=93, generation=2, probation=30))
+    assert tell(pool, board)[1].probation_seconds == 23
+    assert tell(pool, board)[1].phase == "reloading"
+    pool = after(pool, events.ProbationEnded(at=96, generation=2, why="boom"))
+    workers, service = tell(pool, board)
+    assert service.last_load is not None
+    assert (service.last_load.outcome, service.last_load.why, service.phase) == ("serves", "boom", "healthy")
+    snapshot = Snapshot(name="shop", pid=7, package="1.0", uptime_seconds=1, services=[service])
+    text = "\n".join(table.lines(snapshot, {"echo": workers}))
+    assert "4s ago generation 2 failed its probation, with nothing to go back to: boom" in text
+
+
 # as a table
 
 
@@ -205,6 +238,19 @@ def test_a_table_has_a_line_each_and_aligned_columns(board: Scoreboard) -> None:
         "  slot   pid  gen  state  for  requests  errors  now",
         "     1  1001    1  idle   10s         7       0",
         "     2  1002    1  busy   10s         0       0  10.0.0.7:51022 #12 for 0.25s",
+    ]
+
+
+def test_a_table_shows_memory_where_it_was_weighed(board: Scoreboard) -> None:
+    """There is a column for it where anybody was."""
+    sign(board, 1, requests=7)
+    sign(board, 2)
+    workers, service = tell(serving(2), board, weight=weight)
+    snapshot = Snapshot(name="shop", pid=7, package="1.0", uptime_seconds=3723, services=[service])
+    assert list(table.lines(snapshot, {"echo": workers}))[-3:] == [
+        "  slot   pid  gen  state  for  requests  errors  memory  now",
+        "     1  1001    1  idle   10s         7       0       -",
+        "     2  1002    1  idle   10s         0       0    1.5M",
     ]
 
 

@@ -1,0 +1,203 @@
+"""Histories of workers that are worn out: these events, then exactly these orders and this deadline.
+
+Read next: ``test_rules.py``, for everything else; ``test_invariants.py``, for the histories nobody thought of.
+"""
+
+import pytest
+from msgspec.structs import replace
+
+from prefork.pool.backoff import FORGOTTEN_AFTER
+from prefork.pool.events import (
+    FailuresForgotten,
+    MoldGone,
+    StopAsked,
+    WorkerOrdered,
+    WorkerReady,
+    WorkerRetired,
+    WorkerStoodStill,
+)
+from prefork.pool.health import trouble
+from prefork.pool.orders import Cause, ForgetFailures, KillWorker, RetireWorker, SpawnWorker
+from prefork.pool.records import MemoryLimits, Phase, Policy, Pool, Reading
+from prefork.pool.rules import Decision, Readings, decide
+from tests.pool.simulation import service
+from tests.pool.test_rules import (
+    POLICY,
+    QUIET,
+    after,
+    degraded,
+    exited,
+    loaded,
+    now,
+    ready,
+    reload,
+    serving,
+    starting,
+    wait,
+)
+
+MIB = 2**20
+LIMITS = MemoryLimits(soft=100 * MIB, hard=200 * MIB)
+Memory = dict[int, tuple[int, ...]]
+
+
+def limited(workers: int = 1, max_age: float = 0.0, memory: MemoryLimits = LIMITS) -> Pool:
+    """As ``serving``, of workers that are ready since second 0 and have these limits."""
+    pool = serving(workers)
+    young = {slot: replace(w, max_age=max_age, memory=memory) for slot, w in pool.workers.items()}
+    return replace(pool, workers=young)
+
+
+def decided(pool: Pool, at: float, memory: Memory | None = None, policy: Policy = POLICY) -> Decision:
+    return decide(pool, Readings({}, memory=memory or {}), policy, at)
+
+
+def samples(*sizes: int) -> Memory:
+    """Of the worker in slot 1, in MiB."""
+    return {1: tuple(size * MIB for size in sizes)}
+
+
+# age
+
+
+def test_the_old_are_replaced_before_they_retire() -> None:
+    """At the very moment at which they are old enough, and nobody looks before it."""
+    pool = limited(2, max_age=60)
+    assert decided(pool, at=10) == wait(60)
+    assert decided(pool, at=60) == now(60, SpawnWorker(3, 3, 1, Cause.FRESH))
+    pool = after(pool, starting(3, 3, at=60))
+    assert decided(pool, at=60.5) == wait(120)  # the boot limit of who is coming
+    pool = after(pool, WorkerReady(at=61, slot=3, order=3))
+    assert decided(pool, at=61) == now(61, RetireWorker(2, 2, "it is 61.0 s old"))
+
+
+def test_each_ages_by_its_own_limit() -> None:
+    """The next one to be replaced is the one whose time is up next."""
+    pool = limited(2, max_age=60)
+    pool = replace(pool, workers={**pool.workers, 1: replace(pool.workers[1], max_age=75)})
+    pool = after(pool, ready(3, 3, at=61), WorkerRetired(at=61, slot=2, order=2, why=""), exited(2, 2, at=62))
+    assert decided(pool, at=63) == wait(75)
+    assert decided(pool, at=75) == now(75, SpawnWorker(2, 4, 1, Cause.FRESH))
+
+
+def test_an_order_brings_the_limits_of_a_worker_into_the_book() -> None:
+    """Its jitter is in them: nothing is drawn here."""
+    order = WorkerOrdered(at=1, slot=1, order=1, generation=1, cause=Cause.FRESH, max_age=61.5, memory=LIMITS)
+    worker = after(service(1), loaded(1, at=0), order).workers[1]
+    assert (worker.max_age, worker.memory) == (61.5, LIMITS)
+
+
+# memory
+
+
+def test_three_samples_in_a_row_beyond_the_soft_limit_wear_a_worker_out() -> None:
+    """It serves on until its successor is ready, and the reason says what it uses and what it may."""
+    pool = limited()
+    for short in (samples(), samples(150), samples(150, 150), samples(150, 90, 150), samples(150, 150, 100)):
+        assert decided(pool, at=5, memory=short) == QUIET
+    heavy = samples(101, 150, 120)
+    assert decided(pool, at=5, memory=heavy) == now(5, SpawnWorker(2, 2, 1, Cause.FRESH))
+    pool = after(pool, ready(2, 2, at=6))
+    retire = RetireWorker(1, 1, "it uses 120.0 MiB, more than its memory_soft of 100.0 MiB")
+    assert decided(pool, at=6, memory=heavy) == now(6, retire)
+
+
+def test_two_samples_in_a_row_beyond_the_hard_limit_cost_the_life() -> None:
+    """At once, whoever would replace it: the next request may be the machine's last."""
+    pool = limited()
+    assert decided(pool, at=5, memory=samples(250)) == QUIET
+    assert decided(pool, at=5, memory=samples(250, 90, 250)) == QUIET
+    kill = KillWorker(1, 1, "it uses 260.0 MiB, more than its memory_hard of 200.0 MiB")
+    assert decided(pool, at=5, memory=samples(90, 250, 260)) == now(5, kill)
+
+
+def test_who_leaves_already_has_a_hard_limit_too() -> None:
+    """Also while the service stops; not who is stopped by a debugger, for that one grows no more."""
+    heavy = samples(250, 250)
+    kill = KillWorker(1, 1, "it uses 250.0 MiB, more than its memory_hard of 200.0 MiB")
+    leaving = after(limited(), WorkerRetired(at=4, slot=1, order=1, why=""))
+    assert kill in decided(leaving, at=5, memory=heavy).orders
+    stopping = after(leaving, StopAsked(at=4, phase=Phase.DRAINING))
+    assert kill in decided(stopping, at=5, memory=heavy).orders
+    standing = after(limited(), WorkerStoodStill(at=4.5, slot=1, order=1))
+    assert decided(standing, at=5, memory=heavy) == wait(5.5)
+
+
+def test_who_has_no_limit_may_use_what_it_likes() -> None:
+    """Weighed it may be all the same, for a budget."""
+    pool = limited(memory=MemoryLimits())
+    assert decided(pool, at=5, memory=samples(9999, 9999, 9999)) == QUIET
+
+
+# in trouble
+
+
+def crashing(pool: Pool) -> Pool:
+    """Since second 20 three of its workers died one after the other before they had proven themselves."""
+    for number in range(10, 13):
+        pool = after(pool, ready(9, number, at=20), exited(9, number, at=20))
+    return replace(pool, backoff=replace(pool.backoff, crashed=0))
+
+
+@pytest.mark.parametrize("memory", [{}, samples(150, 150, 150)], ids=["old", "heavy"])
+def test_nobody_is_replaced_while_the_service_is_in_trouble(memory: Memory) -> None:
+    """Who is worn out serves on; it is replaced once the trouble is over, at that very moment."""
+    pool = degraded(crashing(limited(1, max_age=0 if memory else 15)))
+    over = 20 + FORGOTTEN_AFTER
+    assert trouble(pool, 21) is not None
+    assert decided(pool, at=21, memory=memory) == wait(over)
+    assert decided(pool, at=over, memory=memory) == now(over, ForgetFailures())
+    pool = after(pool, FailuresForgotten(at=over))
+    assert decided(pool, at=over, memory=memory).orders == (SpawnWorker(2, 13, 1, Cause.FRESH),)
+
+
+def test_a_successor_that_is_ready_when_trouble_begins_makes_nobody_retire_for_age() -> None:
+    """The worn-out worker has held; of the newcomer nobody knows."""
+    pool = crashing(after(limited(1, max_age=15), ready(2, 2, at=20)))
+    assert decided(pool, at=21) == now(21, RetireWorker(2, 2, "workers wanted: 1"))
+
+
+def test_the_hard_limit_holds_in_trouble() -> None:
+    """The machine does not wait."""
+    pool = crashing(limited(1))
+    kill = KillWorker(1, 1, "it uses 250.0 MiB, more than its memory_hard of 200.0 MiB")
+    assert decided(pool, at=21, memory=samples(250, 250)).orders == (kill,)
+
+
+def test_nobody_is_replaced_while_nobody_could_be_forked() -> None:
+    """The mold is lost; that it has loaded again is news."""
+    pool = after(limited(1, max_age=15), MoldGone(at=16, generation=1, how="was killed by SIGKILL"))
+    assert trouble(pool, 17) is not None
+    assert not [order for order in decided(pool, at=17).orders if isinstance(order, SpawnWorker)]
+    pool = after(pool, loaded(1, at=18))
+    assert decided(pool, at=18) == now(18, SpawnWorker(2, 2, 1, Cause.FRESH))
+
+
+# how many at a time
+
+
+@pytest.mark.parametrize(("max_surge", "at_once"), [(None, 2), (1, 1), (3, 3), (50, 8)])
+def test_at_most_a_surge_is_replaced_at_a_time(max_surge: int | None, at_once: int) -> None:
+    """However many are worn out together; a quarter of the workers, unless it is set."""
+    decision = decided(limited(8, max_age=60), at=60, policy=replace(POLICY, max_surge=max_surge))
+    assert decision == now(60, *(SpawnWorker(9 + n, 9 + n, 1, Cause.FRESH) for n in range(at_once)))
+
+
+def test_a_surge_bounds_a_reload_as_well() -> None:
+    """The same setting: it is about what the machine has room for."""
+    pool = after(serving(8), reload(at=1, configured=8), loaded(2, at=2))
+    decision = decided(pool, at=2, policy=replace(POLICY, max_surge=1))
+    assert decision == now(2, SpawnWorker(9, 9, 2, Cause.FRESH))
+
+
+def test_workers_that_are_outdated_go_before_those_that_are_worn_out() -> None:
+    """One replacement serves both."""
+    pool = after(limited(2, max_age=60), reload(at=61), loaded(2, at=62), ready(3, 3, at=63, generation=2))
+    assert decided(pool, at=63) == now(63, RetireWorker(2, 2, "generation 2 replaces it"))
+
+
+def test_requests_wear_out_as_before() -> None:
+    """Beside age and memory, and told first."""
+    pool = after(limited(1, max_age=5), ready(2, 2, at=6))
+    decision = decide(pool, Readings({1: Reading(requests=100)}), POLICY, 6)
+    assert decision == now(6, RetireWorker(1, 1, "it has served 100 requests"))
