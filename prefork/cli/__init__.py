@@ -1,33 +1,38 @@
-"""The command ``prefork``: one file a command.
+"""The command ``prefork``: one file a command, imported when it is used.
 
-It must not know what a command does. Invariant: what a user does wrong is one line on standard error and an exit code.
+So whoever steers a master need not wait for the master's code, nor have it in order: ``prefork upgrade`` is of the new
+installation, and has to tell what is wrong with it. It must not know what a command does.
+Invariant: what a user does wrong is one line on standard error and an exit code.
 """
 
 import sys
+from importlib import import_module
 from typing import Any
 
 import click
 
 from prefork import __version__
-from prefork.cli.check import check
-from prefork.cli.refork import refork
-from prefork.cli.reload import reload
-from prefork.cli.run import run
-from prefork.cli.scale import scale
-from prefork.cli.status import status
-from prefork.cli.stop import stop
 from prefork.errors import PreforkError
 from prefork.system.stdio import hold_numbers
 
+COMMANDS = ("run", "check", "status", "reload", "upgrade", "refork", "scale", "stop")
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+class _Commands(click.Group):
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"prefork.cli.{name}"), name)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="prefork", message="%(prog)s %(version)s")
 def cli() -> None:
     """Run synchronous network services in production."""
-
-
-for command in (run, check, status, reload, refork, scale, stop):
-    cli.add_command(command)
 
 
 def main(**kwargs: Any) -> None:

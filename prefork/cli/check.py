@@ -46,11 +46,13 @@ def _load(name: str, service: Service) -> None:
         handler=service.handler,
         worker_start=service.worker_start,
         worker_stop=service.worker_stop,
+        health=service.health,
         binds=[(bind, -1) for bind in service.bind],
         chdir=service.chdir,
         pythonpath=list(service.pythonpath),
+        privileges=service.privileges,
     )
-    trial = [sys.executable, "-m", "prefork.worker.trial"]
+    trial = [sys.executable, *(["-P"] if service.user else []), "-m", "prefork.worker.trial"]
     try:
         done = subprocess.run(trial, input=encode(brief), stderr=subprocess.PIPE, timeout=service.boot_timeout)
     except subprocess.TimeoutExpired:
@@ -68,6 +70,12 @@ def _print(found: Read, title: str, service: str | None, record: msgspec.Struct,
     click.echo(title)
     for setting in setting_names(kind):
         value = getattr(record, setting)
-        shown = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        shown = _show(value)
         origin = found.origins.get(Place(service, setting), "default")
         click.echo(f"  {setting:20} {shown:40} {origin}")
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} = {part}" for name, part in value.items())
+    return ", ".join(map(str, value)) if type(value) is tuple else str(value)

@@ -54,6 +54,7 @@ _SOURCES = (
     _flag("--graceful-timeout", metavar="TIME", text="What a leaving worker has to finish its request.", default="30s"),
     _flag("--quick-timeout", metavar="TIME", text="What a quick stop leaves.", default="1s"),
     _flag("--boot-timeout", metavar="TIME", text="What loading and starting may take.", default="60s"),
+    _flag("--probation", metavar="TIME", text="Go back if workers crash so soon after a reload.", default="none"),
     _flag("--timeout", metavar="TIME", text="Interrupt a request that takes longer.", default="never"),
     _flag("--on-timeout", metavar="WAY", text="retire or keep a worker after that.", default="retire"),
     _flag("--request-slow", metavar="TIME", text="Log where a request is that takes longer.", default="never"),
@@ -70,6 +71,7 @@ _SOURCES = (
     _flag("--refork-after", metavar="N", text="Let a worker that served as many be the next mold.", default="never"),
     _flag("--emergency-crashes", metavar="N", text="Load fresh code after as many deaths by signal.", default="never"),
     _flag("--emergency-window", metavar="TIME", text="Within as long.", default="1m"),
+    _flag("--max-failures", metavar="N", text="Give the service up after as many failures in a row.", default="never"),
     _flag("--max-age", metavar="TIME", text="Replace a worker that has served as long.", default="never"),
     _flag("--max-age-jitter", metavar="TIME", text="Add up to as much to that, at random for each worker."),
     _flag("--memory-soft", metavar="SIZE", text="Replace a worker that uses more, as 300MiB.", default="never"),
@@ -80,7 +82,21 @@ _SOURCES = (
     _flag("--pythonpath", metavar="DIRS", text="Directories to import from first, separated by commas."),
     _flag("--worker-start", metavar="MODULE:FUNCTION", text="Call this in each worker before its first request."),
     _flag("--worker-stop", metavar="MODULE:FUNCTION", text="Call this in each worker after its last request."),
+    _flag("--health", metavar="MODULE:FUNCTION", text="Ask this in each new worker; False or an error: it is no good."),
+    _flag("-u", "--user", metavar="USER", text="Become this user in molds and workers, before anything is imported."),
+    _flag("-g", "--group", metavar="GROUP", text="And this group.", default="the user's"),
+    _flag("-m", "--umask", metavar="BITS", text="Permissions that new files never get, as 027.", default="ours"),
+    _flag("--chroot", metavar="DIR", text="Make this directory the root, once the application is built."),
+    _flag("--rlimits", metavar="LIMITS", text="Limits by name, as nofile=4096,core=0:unlimited."),
+    click.option("--no-new-privs/--new-privs", default=None, help="No program gains privileges.  [default: new-privs]"),
+    _flag("--nice", metavar="N", text="The nice value, -20 to 19.", default="ours"),
+    _flag("--cpu-affinity", metavar="SETS", text="CPUs by slot: each, or sets as '0-3 4-7'.", default="all of them"),
+    _flag("--on-ready", metavar="COMMAND", text="Run this once the service is ready."),
+    _flag("--on-reload", metavar="COMMAND", text="Run this when a reload has ended, well or not."),
+    _flag("--on-failed", metavar="COMMAND", text="Run this when the service is given up."),
+    _flag("--command-timeout", metavar="TIME", text="Kill such a command if it takes longer.", default="30s"),
     _flag("--control", metavar="PATH", text="The control socket, or none.", default="found by the name"),
+    _flag("-p", "--pid", metavar="FILE", text="Write the master's pid here, and hold a lock on it.", default="nowhere"),
     _flag("--log-file", metavar="FILE", text="Append the log to this file.", default="standard error"),
     _flag("--log-level", metavar="LEVEL", text=f"One of {', '.join(LEVELS)}.", default="info"),
 )
@@ -120,4 +136,4 @@ def run(target: str | None, config: str | None, **flags: Any) -> None:
     def reread() -> Instance:
         return read_sources(target, config, flags).instance
 
-    sys.exit(run_master(reread(), reread))
+    sys.exit(run_master(reread))

@@ -14,9 +14,11 @@ from typing import Any, Literal, NamedTuple, get_args
 import msgspec
 
 from prefork.address import UNIX_PATH_MAX, Address, parse
-from prefork.config.units import LARGEST_SIZE, Bytes, Seconds, parse_bytes, parse_seconds
+from prefork.config import privileges
+from prefork.config.units import LARGEST_SIZE, Bytes, Command, Seconds, parse_bytes, parse_command, parse_seconds
 from prefork.errors import UsageError
 from prefork.system import cpus
+from prefork.system.privileges import Privileges
 from prefork.system.sockets import DEFAULT_BACKLOG
 
 DEFAULT_WORKERS = 4
@@ -35,7 +37,7 @@ MOST_AT_ONCE = 1000  # requests in one worker
 NO_BIND = ("none",)  # the server brings its own work
 NO_CONTROL = "none"  # no control socket
 LONGEST_NAME = 60  # bytes; with the uid it must fit into an abstract socket's name
-_OURS = ("is_named", "why_workers")  # fields that no user sets
+_OURS = ("is_named", "why_workers", "privileges")  # fields that no user sets
 SIZING = ("min_workers", "max_workers", "min_spare", "max_spare", "worker_idle_timeout", "memory_budget")
 
 
@@ -65,6 +67,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     fixed pool; of one that sizes itself it is ``None``, and what begins with ``min`` and ``max`` are numbers.
 
     :param why_workers: how ``"auto"`` became the number of workers.
+    :param privileges: what the settings from ``user`` to ``cpu_affinity`` come to.
     :param concurrency: how a worker handles its requests; ``None`` as the target's class says, by its mix-in.
     """
 
@@ -88,6 +91,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     graceful_timeout: Seconds = Seconds(30.0)
     quick_timeout: Seconds = Seconds(1.0)
     boot_timeout: Seconds = Seconds(60.0)
+    probation: Seconds | None = None
     timeout: Seconds | None = None
     on_timeout: Literal["retire", "keep"] = "retire"
     request_slow: Seconds | None = None
@@ -99,6 +103,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     refork_after: int = 0
     emergency_crashes: int = 0
     emergency_window: Seconds = DEFAULT_EMERGENCY_WINDOW
+    max_failures: int = 0
     max_age: Seconds = Seconds(0.0)
     max_age_jitter: Seconds = Seconds(0.0)
     memory_soft: Bytes = Bytes(0)
@@ -109,7 +114,21 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     pythonpath: tuple[str, ...] = ()
     worker_start: str = ""
     worker_stop: str = ""
+    health: str = ""
+    user: str = ""
+    group: str = ""
+    umask: str = ""
+    chroot: str = ""
+    rlimits: dict[str, int | str] = {}
+    no_new_privs: bool = False
+    nice: int | None = None
+    cpu_affinity: str = ""
+    on_ready: Command = Command()
+    on_reload: Command = Command()
+    on_failed: Command = Command()
+    command_timeout: Seconds = Seconds(30.0)
     why_workers: str = ""
+    privileges: Privileges = Privileges()
 
     def __post_init__(self) -> None:
         for setting, example in _TARGETS.items():
@@ -125,7 +144,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
             if number is not None and not least <= number <= most:
                 raise ValueError(f"{name}: {number} is not between {least} and {most}")
         self._settle_workers()
-        for name in ("backlog", "max_requests", "max_requests_jitter", "refork_after"):
+        self._settle_privileges()
+        for name in ("backlog", "max_requests", "max_requests_jitter", "max_failures", "refork_after"):
             if not 0 <= getattr(self, name) <= LARGEST:
                 raise ValueError(f"{name}: {getattr(self, name)} is out of range; write 0 or more, at most {LARGEST}")
 
@@ -224,6 +244,20 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
             remedy = "write how long it is, as 1m, or leave emergency_crashes out"
             raise ValueError(f"emergency_window: 0 is no time in which crashes could be counted; {remedy}")
 
+    def _settle_privileges(self) -> None:
+        """:raises ValueError: a setting makes no sense here, or needs a privilege that we lack."""
+        settled = privileges.settle(
+            user=self.user,
+            group=self.group,
+            umask=self.umask,
+            chroot=self.chroot,
+            rlimits=self.rlimits,
+            no_new_privs=self.no_new_privs,
+            nice=self.nice,
+            cpu_affinity=self.cpu_affinity,
+        )
+        msgspec.structs.force_setattr(self, "privileges", settled)
+
     def _settle_bind(self) -> None:
         if self.bind == NO_BIND:
             msgspec.structs.force_setattr(self, "bind", ())
@@ -290,6 +324,7 @@ _TARGETS = {
     "handler": "myapp.handlers:Echo",
     "worker_start": "myapp.hooks:connect",
     "worker_stop": "myapp.hooks:disconnect",
+    "health": "myapp.hooks:is_well",
 }
 
 
@@ -329,6 +364,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     """One master and its services.
 
     :param name: in titles, logs and the exclusive name.
+    :param pid: path of the pid file; empty for none.
     :param control: path of the control socket, or ``none``; empty leaves it where commands find it by the name.
     :param is_named: whether the name was given, so that a second instance of it is refused.
     """
@@ -338,6 +374,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     log_file: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     control: str = ""
+    pid: str = ""
     is_named: bool = False
 
     def __post_init__(self) -> None:
@@ -397,6 +434,7 @@ _EXPECTED: dict[Any, str] = {
     int | None: "is not a whole number; write it as 4",
     int | Literal["auto"] | None: 'is not a whole number; write it as 4, or "auto"',
     bool: "is neither true nor false; write true or false",
+    dict[str, int | str]: "is not a table of limits; write it as { nofile = 4096, core = 0 }",
     tuple[str, ...]: 'is not a list of texts; write it as ["…", "…"]',
 }
 _LATER = {"mode": ("select",), "concurrency": ("select",)}
@@ -449,6 +487,8 @@ def _read(name: str, value: Any, kind: Any, place: str) -> Any:
             return parse_seconds(value)
         if Bytes in (kind, *get_args(kind)):
             return parse_bytes(value)
+        if kind is Command:
+            return parse_command(value)
         return msgspec.convert(value, kind, strict=not isinstance(value, str))
     except msgspec.ValidationError:
         if value in _LATER.get(name, ()):

@@ -18,8 +18,10 @@ from prefork.errors import UsageError
 
 DEFAULT_FILE = "prefork.toml"
 COMMAND_LINE = "command line"
-OUTPUTS = ("PREFORK_NAME", "PREFORK_SLOT", "PREFORK_GENERATION")  # ours to workers, never read
+# ours to workers and commands, never read
+OUTPUTS = tuple(f"PREFORK_{name}" for name in ("NAME", "SLOT", "GENERATION", "SERVICE", "EVENT", "OUTCOME", "WHY"))
 _LISTS = ("bind", "pythonpath")  # settings that environment and command line write with commas
+_TABLES = ("rlimits",)
 
 
 class Place(NamedTuple):
@@ -195,7 +197,9 @@ def _of_command_line(flags: Mapping[str, Any], services: list[str]) -> Layer:
 
 
 def _from_text(setting: str, value: Any) -> Any:
-    """A list is written with commas where there is only text."""
+    """A list is written with commas where there is only text, and so is a table, each with a sign of equality."""
+    if setting in _TABLES and isinstance(value, str):
+        return dict(part.strip().partition("=")[::2] for part in value.split(",") if part)
     if setting in _LISTS and isinstance(value, str):
         return [part for part in value.split(",") if part]
     return list(value) if isinstance(value, tuple) else value

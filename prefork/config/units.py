@@ -1,10 +1,12 @@
-"""Durations and sizes as people write them: ``"30s"``, ``"250ms"``, ``1.5``; ``"256MiB"``, ``"2G"``, ``65536``.
+"""Durations, sizes and commands as people write them: ``"30s"``, ``1.5``; ``"256MiB"``, ``65536``; ``"touch a"``.
 
-Invariant: what is read here is finite and not negative.
+Invariant: a number that is read here is finite and not negative; a command names a program that is there.
 """
 
 import math
+import os
 import re
+import shlex
 
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
@@ -45,3 +47,33 @@ def parse_bytes(value: object) -> Bytes:
         if size <= LARGEST_SIZE:
             return Bytes(size)
     raise ValueError(f"{value!r} is no size; write it as 256MiB, 2GiB or a number of bytes")
+
+
+class Command(tuple[str, ...]):
+    """A program, by its full path, and its arguments; empty is none."""
+
+    def __str__(self) -> str:
+        return shlex.join(self)
+
+
+def parse_command(value: object) -> Command:
+    """Text is split into words as a shell does, and that is all of a shell there is.
+
+    :raises ValueError: it is no command, or no such program can be run.
+    """
+    try:
+        words = shlex.split(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise ValueError(
+            f"{value!r} cannot be split into words: {str(error).lower()}; quote it as a shell wants"
+        ) from None
+    if not isinstance(words, list) or not all(isinstance(word, str) and "\0" not in word for word in words):
+        raise ValueError(f'{value!r} is no command; write it as "touch /run/ready", or as a list of its words')
+    if not words:
+        return Command()
+    directories = os.get_exec_path() if "/" not in words[0] else [""]
+    paths = [os.path.abspath(os.path.join(directory, words[0])) for directory in directories]
+    program = next((path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)), None)
+    if program is None:
+        raise ValueError(f"{value!r}: there is no program {words[0]!r} that we may run; give its full path")
+    return Command([program, *words[1:]])

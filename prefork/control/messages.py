@@ -57,6 +57,15 @@ class Stop(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     progress: bool = False
 
 
+class Upgrade(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Become the version that is installed now, and reload; answered as a reload is.
+
+    :param progress: whether to tell how far it is.
+    """
+
+    progress: bool = False
+
+
 class Refork(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Let a worker that has served much become the mold of the next generation; answered when that serves, or not.
 
@@ -79,7 +88,7 @@ class Scale(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     by: int = 0
 
 
-Request = Ping | Status | Reload | Refork | Stop | Scale
+Request = Ping | Status | Reload | Upgrade | Refork | Stop | Scale
 
 
 # replies that another follows
@@ -194,7 +203,7 @@ class LoadStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     :param generation: ``None`` where it was refused before it had a number.
     :param outcome: ``serves``, ``abandoned`` or ``refused``.
-    :param why: in the last two.
+    :param why: in the last two; and of one that serves although it has failed its probation.
     """
 
     generation: int | None
@@ -208,6 +217,7 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     :param phase: ``starting``, ``healthy``, ``degraded``, ``reloading``, ``stopping`` or ``failed``.
     :param generation: that serves; 0 until one does. ``coming``: that is being brought in.
+    :param probation_seconds: for how long it can still be rolled back; ``None`` where it cannot.
     :param configured: the least and the most workers by the configuration; ``wanted`` by it, operators and the load.
     :param orphaned: dead workers whose children still finish requests.
     :param requests: served since the master started, also by workers that are gone; ``errors`` likewise.
@@ -221,6 +231,7 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
     phase: str
     generation: int
     coming: int | None
+    probation_seconds: float | None = None
     configured: tuple[int, int]
     wanted: int
     starting: int

@@ -64,6 +64,29 @@ class Server:
         self._is_deaf = False  # nobody could be accepted; the listener is out of the poller until the next turn
         poller.add(listener.socket.fileno(), self)
 
+    @property
+    def listener(self) -> Listener:
+        return self._listener
+
+    @property
+    def lasting(self) -> list[Client]:
+        """The clients to whom no answer is half told, so that another server can go on with them."""
+        return [c for c in self._clients if not (c.output or c.rest is not None or c.is_ending)]
+
+    def adopt(self, connection: socket.socket, heard: bytes, *, waits: bool) -> Client | None:
+        """Go on with a client of another server.
+
+        :param heard: what it has said and nobody has looked at.
+        :param waits: for an answer, which will come by ``answer``.
+        :returns: ``None`` where the kernel allows no more watches; it is dropped then.
+        """
+        client = self._connect(connection)
+        if client is not None:
+            client.input = heard
+            client.is_waiting = waits
+            client.is_answered = not waits
+        return client
+
     def close(self) -> None:
         """End all connections; the path goes if it is still ours. Closing twice is closing once."""
         for client in self._clients[:]:
@@ -157,6 +180,16 @@ class Server:
             self._welcome(connection)
 
     def _welcome(self, connection: socket.socket) -> None:
+        client = self._connect(connection)
+        if client is None:
+            return
+        uid, ours = client.peer.uid, os.geteuid()
+        if uid not in (ours, 0):
+            self._refuse(client, f"user {uid} may not steer an instance of user {ours}; be that user, or root")
+        elif len(self._clients) > MOST_CLIENTS:
+            self._make_room(client)
+
+    def _connect(self, connection: socket.socket) -> Client | None:
         connection.setblocking(False)
         client = Client(connection, sockets.peer_of(connection), next(self._turns))
         self._clients.append(client)
@@ -164,12 +197,8 @@ class Server:
             self._poller.add(connection.fileno(), client)
         except OSError:  # the kernel allows no more watches
             self._drop(client)
-            return
-        uid, ours = client.peer.uid, os.geteuid()
-        if uid not in (ours, 0):
-            self._refuse(client, f"user {uid} may not steer an instance of user {ours}; be that user, or root")
-        elif len(self._clients) > MOST_CLIENTS:
-            self._make_room(client)
+            return None
+        return client
 
     def _make_room(self, newcomer: Client) -> None:
         """Drop who has said nothing for the longest time and waits for no outcome."""

@@ -21,11 +21,12 @@ from prefork.pool.records import Door, Load, Policy, Pool, Reading, State, Worke
 from prefork.pool.rules import Readings
 from prefork.report.status import NONE_YET, Figures, View, Weighed
 from prefork.system import draining, kick, queues, slots, sockets
-from prefork.system.handover import Handover
+from prefork.system.summons import Summons
 from prefork.system.wakeup import Poller
 from prefork.worker.protocol import Fork
 
 SLOTS = MOST_WORKERS + MOST_SURGE + 1  # the ceiling and its surge; pages nobody touches cost nothing
+LOOK_FOR_PROOF = 1.0  # seconds from one look to the next at who is on trial, while anybody is busy
 LANES = 64  # at least so many requests a worker may serve at once, so that a reload may raise a lower setting
 
 
@@ -60,12 +61,16 @@ class NoticePipe:
 
 @dataclass(eq=False)
 class Child:
-    """A worker process."""
+    """A worker process.
+
+    :param reads_orders: from our scoreboard; a worker of another version may have one of its own, and knows only TERM.
+    """
 
     slot: int
     order: int
     pid: int
     pidfd: int
+    reads_orders: bool = True
 
 
 @dataclass(eq=False)
@@ -101,11 +106,11 @@ class Hands:
     lines: dict[int, slots.Slot] = field(default_factory=dict)  # of the scoreboard, by slot
     meter: Meter = field(default_factory=Meter)
     heeds_clients: bool = False  # our listeners are in the poller
-    handover: Handover = field(default_factory=Handover)
+    summons: Summons = field(default_factory=Summons)
     call: Call | None = None  # that is not answered yet
 
     @property
-    def _serving(self) -> Service:
+    def serving(self) -> Service:
         """What the generation that serves was loaded with."""
         return self.loads.get(self.settled, self.settings)
 
@@ -114,12 +119,13 @@ class Hands:
     @property
     def policy(self) -> Policy:
         """By the settings of the generation that serves; a generation to come has its own time to boot."""
-        settings = self._serving
+        settings = self.serving
         min_spare, max_spare = settings.spares
         return Policy(
             drain=settings.graceful_timeout,
             quick=settings.quick_timeout,
             boot=self.settings.boot_timeout,
+            max_failures=settings.max_failures,
             max_surge=settings.max_surge,
             timeout=settings.timeout or None,
             request_slow=settings.request_slow or None,
@@ -156,10 +162,10 @@ class Hands:
             self.lines[slot] = self.board.slot(slot)
         return self.lines[slot]
 
-    @property
-    def looks_every(self) -> float | None:
+    def looks_every(self, pool: Pool) -> float | None:
         """Seconds within which a worker that became busy has to be seen; ``None`` where no rule asks."""
-        limits = [self.policy.shortest, LOOK if self._serving.is_sized or self._limits_memory else None]
+        limits = [self.policy.shortest, LOOK if self.serving.is_sized or self._limits_memory else None]
+        limits += [LOOK_FOR_PROOF] if pool.backoff.failures else []
         return min((limit for limit in limits if limit is not None), default=None)
 
     @property
@@ -171,7 +177,7 @@ class Hands:
         """What the scoreboard and the kernel's tables say now, as far as a setting makes a rule ask for it."""
         readings: Mapping[int, Reading] = {}
         counts = any(settings.max_requests or settings.refork_after for settings in self.loads.values())
-        if counts or self.looks_every is not None:
+        if counts or self.looks_every(pool) is not None:
             readings = self.read_slots(pool, now)
         handshakes = self._count_handshakes() if pool.door is Door.REFUSING else 0
         memory = self._weigh(pool, readings, now)
@@ -215,7 +221,7 @@ class Hands:
         )
 
     def _read_load(self, pool: Pool, readings: Mapping[int, Reading], now: float) -> Load | None:
-        settings = self._serving
+        settings = self.serving
         if not settings.is_sized or pool.is_stopping:
             return None
         queued = sum(queues.depth(listener.socket) for listener in self.listeners)
@@ -268,18 +274,31 @@ class Hands:
         assert worker.pid is not None, "so did it"
         return Weighed(samples[-1], worker.memory.measure, self.scale.weighed_at(worker.pid))
 
-    def settle(self, generation: int) -> None:
-        """The generation serves: its settings hold from now on, and those before it are forgotten."""
+    def settle(self, generation: int, *, keeps_the_last: bool = False) -> None:
+        """The generation serves: its settings hold from now on.
+
+        :param keeps_the_last: those before it are not forgotten yet, for it is on probation.
+        """
         self.settled = generation
         for listener in self.listeners:
             if not listener.address.is_inherited:  # the option would be that of all who hold the socket
                 sockets.keep_alive(listener.socket, self.loads[generation].keepalive or 0.0)
+        if not keeps_the_last:
+            self.forget_before(generation)
+
+    def forget_before(self, generation: int) -> None:
+        """Nobody will be forked from an older one any more."""
         self.loads = {number: settings for number, settings in self.loads.items() if number >= generation}
 
     def abandon(self, generation: int) -> None:
         """The generation failed: nothing it was loaded with holds, unless something newer is asked for already."""
         if self.settings is self.loads.pop(generation, None):
             self.settings = self.loads[self.settled]
+
+    def roll_back(self, generation: int, back_to: int) -> None:
+        """The generation failed on probation: what the one before was loaded with holds again."""
+        self.settle(back_to)
+        self.abandon(generation)
 
     def close_listeners(self) -> None:
         """Close our copies. Paths stay till the end, so that a client waiting for room in a queue is refused by it."""
@@ -298,7 +317,7 @@ class Hands:
         for pipe in list(self.pipes):
             self.forget_pipe(pipe)
         self.lines.clear()
-        self.handover.close()
+        self.summons.close()
         self.board.close()
         os.close(self.kick)
 
@@ -359,6 +378,7 @@ class Machine:
 
     :param descriptors: the soft limit of open descriptors we were started with.
     :param adopts: whether the kernel gives us orphans: workers whose process between ended, and strangers.
+    :param helpers: pids of children that are neither mold nor worker, reaped by whoever started them.
     :param unadopted: dead workers whose process between still lives, so that they are not our children yet.
     """
 
@@ -370,7 +390,10 @@ class Machine:
     poller: Poller = field(default_factory=Poller)
     log_file: str = ""
     log_level: str = "info"
+    log_feed: int = -1  # where molds and workers take the log file from; -1 where there is none
+    has_reopened: bool = False  # the log, so that a newborn may have taken the file before
     unadopted: set[Child] = field(default_factory=set)
+    helpers: set[int] = field(default_factory=set)
     strangers: int = 0  # ended processes that were not ours, reaped as sub-reaper or PID 1
     has_waiting_strangers: bool = False  # some may be there that could not be told from our own yet
     _undo: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)

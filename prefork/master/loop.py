@@ -5,7 +5,6 @@ Invariant: the master never blocks anywhere else, and runs no application code.
 Read next: ``prefork/pool/rules.py`` (what is decided), ``translate.py`` and ``perform.py`` (the kernel's side).
 """
 
-import contextlib
 import logging
 import os
 import signal
@@ -15,19 +14,23 @@ from collections.abc import Callable, Iterator, Mapping
 from prefork.config.settings import Instance, Service
 from prefork.control.messages import Snapshot, Workers
 from prefork.errors import Exit, PreforkError
-from prefork.master import opening, translate
+from prefork.master import opening, resuming, translate
+from prefork.master.commands import Commands
 from prefork.master.hands import Hands, Machine
-from prefork.master.molding import FreshInterpreters
+from prefork.master.leaving import Command, Known, own_command
+from prefork.master.opening import Opened
 from prefork.master.operators import Operators
 from prefork.master.perform import perform
+from prefork.master.resuming import Resumed
 from prefork.master.savings import Savings
+from prefork.master.upgrading import Upgrading
 from prefork.master.watch import OVERSLEPT, Watch
 from prefork.pool import events, reforking
 from prefork.pool.learn import learn
 from prefork.pool.records import Bounds, Phase, Pool, Wanted
 from prefork.pool.rules import decide
 from prefork.report import log, status
-from prefork.system import lifeline, limits, processes, titles
+from prefork.system import processes
 from prefork.system.wakeup import Wakeup
 
 _HEARD = (
@@ -42,53 +45,52 @@ _HEARD = (
     signal.SIGCHLD,
     signal.SIGCONT,
 )
+_STOPS = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
 logger = logging.getLogger("prefork.master")
 now = time.monotonic
 
 
-def run(settings: Instance, reread: Callable[[], Instance]) -> Exit:
-    """Run the services of ``settings`` until they are stopped.
+def run(reread: Callable[[], Instance]) -> Exit:
+    """Run what the settings say until it is stopped; or go on with what the image before us left.
 
-    :param reread: gives the settings anew on a reload.
+    :param reread: gives the settings, anew on a reload.
     :returns: the exit code of ``docs/exit-codes.md``.
-    :raises NameTakenError: another instance holds the name.
+    :raises UsageError: a setting is wrong.
+    :raises NameTakenError: another instance holds the name, or the pid file.
     :raises BindError: an address cannot be bound.
     """
+    left = resuming.find_left(os.environ)
+    if left is not None and left.is_trial:
+        return resuming.try_out(left, reread)
+    command = own_command()
     wakeup = Wakeup(_HEARD)
-    name, holder = opening.hold_name(settings)
-    with contextlib.ExitStack() as at_last, holder:
-        log_file = opening.open_log(settings, name)
-        titles.set_title(f"master {name}")
-        processes.become_subreaper()
-        with opening.open_all(settings) as all_hands:
-            reader, _writer = lifeline.create()  # the writer stays open, and unknown to all others, until we are gone
-            machine = Machine(
-                name,
-                reader,
-                limits.raise_descriptors(_descriptors(settings)),
-                FreshInterpreters(),
-                log_file=os.path.abspath(settings.log_file) if settings.log_file else "",
-                log_level=settings.log_level,
-            )
-            machine.poller.add(wakeup.fileno(), wakeup)
-            control = opening.open_control(settings, name, machine.poller)
-            if control is not None:
-                at_last.callback(control.close)  # its end says that all else has ended, the name is free too
-            operators = Operators(name, control)
-            master = Master(settings, reread, machine, all_hands, log_file.reopen, operators)
-            try:
-                code = master.run()
-                logger.info("stopped, exit %d", code)
-                operators.say_farewell(f"stopped, exit {code}")
-                return code
-            except Exception:
-                logger.exception("internal error: the master ends, its workers finish what they have; please report it")
-                return Exit.INTERNAL
+    if left is not None:
+        with resuming.resume(left, reread) as (opened, resumed):
+            return _run(opened, reread, command, wakeup, resumed)
+    with opening.open_instance(reread()) as opened:
+        return _run(opened, reread, command, wakeup)
 
 
-def _descriptors(settings: Instance) -> int:
-    """As many as the master may come to hold: one a worker, surge and all that is open besides, and room to scale."""
-    return 256 + 2 * sum(service.bounds[1] + len(service.bind) for service in settings.service.values())
+def _run(
+    opened: Opened, reread: Callable[[], Instance], command: Command, wakeup: Wakeup, resumed: Resumed | None = None
+) -> Exit:
+    opened.machine.poller.add(wakeup.fileno(), wakeup)
+    operators = Operators(opened.name, opened.control)
+    upgrading = Upgrading(command, opened, wakeup, operators)
+    master = Master(
+        opened.settings, reread, opened.machine, opened.hands, opened.reopen_log, operators, upgrading, resumed
+    )
+    try:
+        code = master.run()
+        logger.info("stopped, exit %d", code)
+        operators.say_farewell(f"stopped, exit {code}")
+        return code
+    except Exception:
+        logger.exception("internal error: the master ends, its workers finish what they have; please report it")
+        return Exit.INTERNAL
+    finally:
+        # an interpreter that ends gives signals their default action back: one that comes so late must not be its exit
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
 
 
 def _wanted(service: Service, is_lent: bool) -> Wanted:
@@ -101,7 +103,11 @@ def _tell_cpus(name: str, service: Service) -> None:
 
 
 class Master:
-    """The loop and the books it keeps, one a service. See ``run``."""
+    """The loop and the books it keeps, one a service. See ``run``.
+
+    :param upgrading: ``None`` in somebody's program, which no other can become.
+    :param resumed: what the image before us knew.
+    """
 
     def __init__(
         self,
@@ -111,19 +117,24 @@ class Master:
         all_hands: dict[str, Hands],
         reopen_log: Callable[[], None],
         operators: Operators,
+        upgrading: Upgrading | None = None,
+        resumed: Resumed | None = None,
     ) -> None:
-        self._started_at = now()
+        self._started_at = now() if resumed is None else resumed.started_at
         self._settings = settings
         self._reread = reread
         self._machine = machine
         self._hands = all_hands
         self._reopen_log = reopen_log
         self._operators = operators
+        self._upgrading = upgrading
+        self._resumed = resumed
+        self._commands = Commands(machine.instance, machine)
         self.heard: set[int] = set()  # the signals that came in all its life
         self._awake_at = now()
         self._savings = {name: Savings() for name in all_hands}
         self._watches = {name: Watch(hands.board) for name, hands in all_hands.items()}
-        self._pools = {
+        self._pools = (resumed.pools if resumed is not None else None) or {
             name: Pool(name, _wanted(service, all_hands[name].is_lent)) for name, service in settings.service.items()
         }
         for name, service in settings.service.items():
@@ -131,10 +142,11 @@ class Master:
 
     def run(self) -> Exit:
         until: float | None = now()
-        while not all(pool.is_finished for pool in self._pools.values()):
+        unheard = self._go_on() if self._resumed is not None else set()
+        while not (self._is_finished and self._commands.are_over):
             begun = now()
             keys = self._machine.poller.wait(None if until is None else until - begun)
-            heard = translate.wakeup_signals(keys)
+            heard, unheard = translate.wakeup_signals(keys) | unheard, set()
             self.heard |= heard
             if signal.SIGCONT in heard or (until is not None and now() > max(begun, until) + OVERSLEPT):
                 self._wake()
@@ -143,8 +155,17 @@ class Master:
                 self.learn(name, event)
             self._obey_signals(heard)
             self._operators.obey(keys, self)
+            self._commands.obey(keys)
+            if self._upgrading is not None:
+                self._upgrading.go_on(keys, self)
+            if self._is_finished:
+                self._commands.finish(is_hurried=not self.heard.isdisjoint(_STOPS))
             until = self._decide_all()
         return self._exit_code()
+
+    @property
+    def _is_finished(self) -> bool:
+        return all(pool.is_finished for pool in self._pools.values())
 
     @property
     def pools(self) -> Mapping[str, Pool]:
@@ -161,7 +182,11 @@ class Master:
         text = log.tell(before, event, after)
         self._savings[name].learn(event, self._hands[name].pids())
         self._operators.learn(name, event, after, text)
-        if after.failed and not before.failed:  # at the first start one failing service fails all
+        self._commands.learn(before, event, self._hands[name].serving)
+        if after.is_finished and not before.is_finished and not self._hands[name].is_lent:
+            self._hands[name].remove_paths()  # other services may serve on for long
+        has_failed = after.failed and not before.failed
+        if has_failed and not before.serving:  # at the first start one failing service fails all
             for other in self._pools:
                 self.learn(other, events.StopAsked(at=now(), phase=Phase.QUICK))
         return text
@@ -188,9 +213,11 @@ class Master:
             deadlines += [] if decision.until is None else [decision.until]
             self._tell_savings(name, hands)
             deadlines += [moment] if self._savings[name].has_more else []
-            look_again = self._watches[name].look(readings, hands.looks_every, moment)
+            look_again = self._watches[name].look(readings, hands.looks_every(self._pools[name]), moment)
             deadlines += [] if look_again is None else [look_again]
         deadlines += [now()] if self._operators.has_more else []
+        due = (self._commands.until, self._upgrading.due if self._upgrading is not None else None)
+        deadlines += [moment for moment in due if moment is not None]
         return min(deadlines, default=None)
 
     def _tell_savings(self, name: str, hands: Hands) -> None:
@@ -212,7 +239,7 @@ class Master:
         if signal.SIGUSR1 in heard:
             self._reopen_logs()
         if signal.SIGUSR2 in heard:
-            logger.warning("SIGUSR2: upgrading in place is not in this version; start the new one and stop this one")
+            self.upgrade()
 
     def reload(self) -> str:
         """Read the configuration again, and ask every service for its next generation.
@@ -249,6 +276,29 @@ class Master:
         self.learn(name, events.ReforkAsked(at=moment, slot=choice.slot, order=choice.order, requests=requests))
         return ""
 
+    def upgrade(self) -> str:
+        """Try what is installed now, and become it if it passes.
+
+        :returns: why it was refused, or nothing.
+        """
+        assert self._upgrading is not None, "nobody can ask"
+        return self._upgrading.begin(self)
+
+    def known(self) -> Known:
+        """What the next image has to know."""
+        return Known(self._settings, self._pools, self._started_at, self._operators.upgrading, self._commands.running)
+
+    def _go_on(self) -> set[int]:
+        """New code is here: the next generation is of it.
+
+        :returns: the signals that came while nobody listened.
+        """
+        assert self._resumed is not None
+        self._commands.resume(self._resumed.runs)
+        why = self.reload()
+        self._operators.go_on(self._resumed.waiting, self._resumed.text, why, self._pools)
+        return self._resumed.heard
+
     def tell_status(self) -> Iterator[Workers | Snapshot]:
         """A snapshot, in parts."""
         views = [hands.view(self._pools[name]) for name, hands in self._hands.items()]
@@ -256,6 +306,7 @@ class Master:
 
     def _reopen_logs(self) -> None:
         self._reopen_log()
+        self._machine.has_reopened = True
         logger.info("log reopened")
         for hands in self._hands.values():
             for pidfd in hands.pidfds():
@@ -276,5 +327,5 @@ class Master:
 
     @property
     def why_failed(self) -> str:
-        """Why a service was given up at its first start, if one was."""
+        """Why a service was given up, if one was."""
         return next((pool.failed for pool in self._pools.values() if pool.failed), "")

@@ -18,10 +18,13 @@ LOOK = 0.25  # seconds from one look to the next while anything is busy
 
 
 class Meter:
-    """See above. It is asked at every decision, however soon after the one before."""
+    """See above. It is asked at every decision, however soon after the one before.
+
+    :ivar window: what was needed lately.
+    """
 
     def __init__(self) -> None:
-        self._window = Window(0.0)
+        self.window = Window(0.0)
         self._pace = Pace()
         self._before: dict[tuple[int, int], Reading] = {}  # by slot and order, at the look before
         self._looked_at = 0.0
@@ -37,8 +40,8 @@ class Meter:
         average = self._add(ready, now) / at_once
         busy = sum(reading.busy for reading in ready.values()) / at_once
         load = Load(busy, queued, at_once, self._pace.each)
-        self._window = Window(seconds, self._window.seen).with_need(now, max(used(load), math.ceil(average)))
-        return replace(load, peak=self._window.peak, falls_at=self._window.falls_at)
+        self.window = Window(seconds, self.window.seen).with_need(now, max(used(load), math.ceil(average)))
+        return replace(load, peak=self.window.peak, falls_at=self.window.falls_at)
 
     def _add(self, ready: dict[tuple[int, int], Reading], now: float) -> float:
         """Add up what was done since the last look.

@@ -91,12 +91,16 @@ def _spawn_mold(generation: int, hands: Hands, machine: Machine) -> Mold:
         reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         on_error.callback(os.close, reader)
         always.callback(os.close, writer)
-        brief = brief_for(generation, writer, hands, machine)._replace(handover=hands.handover.takers)
-        keep = [theirs.fileno(), writer, machine.lifeline, hands.board.fd, hands.kick, brief.handover]
+        brief = brief_for(generation, writer, hands, machine)._replace(summons=hands.summons.takers)
+        keep = [theirs.fileno(), writer, machine.lifeline, hands.board.fd, hands.kick, brief.summons]
         keep += [fd for _, fd in brief.binds]
+        keep += [machine.log_feed] if machine.log_feed != -1 else []
+        # what lies in the working directory is imported only by who has given up its privileges
+        argv = [sys.executable, *(["-P"] if brief.privileges.uid != -1 else [])]
+        argv += ["-m", "prefork.worker.mold", str(theirs.fileno())]
         reserved = os.dup(hands.kick)  # for the pidfd: a process that could not be watched must not be started
         try:
-            pid = processes.spawn([sys.executable, "-m", "prefork.worker.mold", str(theirs.fileno())], os.environ, keep)
+            pid = processes.spawn(argv, os.environ, keep)
         finally:
             os.close(reserved)
         pidfd = processes.open_pidfd(pid)
@@ -132,6 +136,7 @@ def brief_for(generation: int, notices: int, hands: Hands, machine: Machine) -> 
         children=children,
         worker_start=settings.worker_start,
         worker_stop=settings.worker_stop,
+        health=settings.health,
         preload=settings.preload,
         binds=[(str(listener.address), listener.socket.fileno()) for listener in hands.listeners],
         lifeline=machine.lifeline,
@@ -145,11 +150,13 @@ def brief_for(generation: int, notices: int, hands: Hands, machine: Machine) -> 
         keeps_timed_out=settings.on_timeout == "keep",
         idle_timeout=settings.idle_timeout or 0.0,
         refork_after=settings.refork_after,
-        descriptors=machine.descriptors,
+        descriptors=settings.privileges.rlimits.get("nofile", [machine.descriptors])[0],
         chdir=settings.chdir,
         pythonpath=list(settings.pythonpath),
         log_file=machine.log_file,
+        log_feed=machine.log_feed,
         log_level=machine.log_level,
+        privileges=settings.privileges,
     )
 
 

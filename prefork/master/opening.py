@@ -10,16 +10,20 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from prefork.address import Address, describe_peer
 from prefork.config.settings import NO_CONTROL, Instance, Service
 from prefork.control.messages import address_of
 from prefork.control.server import BACKLOG, Server
 from prefork.errors import BindError, NameTakenError, UsageError
-from prefork.master.hands import LANES, SLOTS, Hands
+from prefork.master.hands import LANES, SLOTS, Hands, Machine
+from prefork.master.molding import FreshInterpreters
 from prefork.master.scale import scale_for
-from prefork.system import sockets
+from prefork.system import lifeline, limits, processes, sockets, titles
+from prefork.system.logfeed import Feed
 from prefork.system.logfile import LogFile, set_up
+from prefork.system.pidfile import PidFile
 from prefork.system.slots import Scoreboard
 from prefork.system.wakeup import Poller
 
@@ -36,6 +40,76 @@ _REMEDIES = {
     errno.ENOTSOCK: "give the number of a listening socket",
     errno.EINVAL: "let whoever starts us bind it, and listen",
 }
+
+
+@dataclass(eq=False)
+class Opened:
+    """Everything a master stands on.
+
+    :param holder: of the instance's name.
+    :param lifeline: both ends.
+    :param feed: where molds and workers take the log file from.
+    :param pid_file: ``None`` where there is none, as there may be no ``control`` socket.
+    """
+
+    settings: Instance
+    name: str
+    holder: socket.socket
+    pid_file: PidFile | None
+    lifeline: tuple[int, int]
+    log: LogFile
+    feed: Feed
+    machine: Machine
+    hands: dict[str, Hands]
+    control: Server | None
+
+    def reopen_log(self) -> None:
+        self.log.reopen()
+        self.feed.replace(self.log.fileno())
+
+
+@contextlib.contextmanager
+def open_instance(settings: Instance) -> Iterator[Opened]:
+    """All of it from nothing; given back when the block ends.
+
+    :raises NameTakenError: another instance holds the name, or the pid file.
+    :raises BindError: an address cannot be bound.
+    :raises UsageError: the log file or the pid file cannot be opened.
+    """
+    name, holder = hold_name(settings)
+    with contextlib.ExitStack() as at_last, holder, hold_pid_file(settings.pid) as pid_file:
+        log = open_log(settings, name)
+        feed = at_last.enter_context(contextlib.closing(Feed(log.fileno())))
+        titles.set_title(f"master {name}")
+        processes.become_subreaper()
+        with open_all(settings) as all_hands:
+            ends = lifeline.create()  # the writer stays open, and unknown to all others, until we are gone
+            machine = make_machine(settings, name, ends[0], raise_descriptors(settings), feed)
+            control = open_control(settings, name, machine.poller)
+            if control is not None:
+                at_last.callback(control.close)  # its end says that all else has ended, the name is free too
+            yield Opened(settings, name, holder, pid_file, ends, log, feed, machine, all_hands, control)
+
+
+def raise_descriptors(settings: Instance) -> int:
+    """Allow as many as the master may come to hold: one a worker, surge and all else that is open, and room to scale.
+
+    :returns: the limit before.
+    """
+    needed = 256 + 2 * sum(service.bounds[1] + len(service.bind) for service in settings.service.values())
+    return limits.raise_descriptors(needed)
+
+
+def make_machine(settings: Instance, name: str, reader: int, descriptors: int, feed: Feed) -> Machine:
+    return Machine(
+        name,
+        reader,
+        descriptors,
+        FreshInterpreters(),
+        log_file=os.path.abspath(settings.log_file) if settings.log_file else "",
+        log_level=settings.log_level,
+        log_feed=feed.fileno(),
+    )
 
 
 def hold_name(settings: Instance) -> tuple[str, socket.socket]:
@@ -67,9 +141,34 @@ def open_log(settings: Instance, name: str) -> LogFile:
         raise UsageError(f"log_file: cannot open {settings.log_file}: {error.strerror}; {remedy}") from None
 
 
+@contextlib.contextmanager
+def hold_pid_file(path: str) -> Iterator[PidFile | None]:
+    """Leave our pid where scripts look for it, until the block ends; nothing, where there is no path.
+
+    :raises NameTakenError: a running process holds that file.
+    :raises UsageError: it cannot be written, or holds something else.
+    """
+    try:
+        file = PidFile(path) if path else None
+    except BlockingIOError:
+        raise NameTakenError(f"pid: {path} is held by a running instance; stop it, or choose another path") from None
+    except FileExistsError:
+        raise UsageError(f"pid: {path} holds something else than a pid; choose another path, or remove it") from None
+    except OSError as error:
+        remedy = "give a path that this user may write, or none"
+        raise UsageError(f"pid: cannot write {path}: {error.strerror}; {remedy}") from None
+    with contextlib.closing(file) if file else contextlib.nullcontext():
+        yield file
+
+
+def control_address(settings: Instance, name: str) -> Address:
+    """Where the control socket of the instance is."""
+    return settings.control_address or address_of(name, os.getuid())
+
+
 def open_control(settings: Instance, name: str, poller: Poller) -> Server | None:
     """The control socket; ``None`` where none is wanted, or where it cannot be made, which is no reason to fail."""
-    address = settings.control_address or address_of(name, os.getuid())
+    address = control_address(settings, name)
     if settings.control == NO_CONTROL:
         return None
     try:
@@ -83,9 +182,15 @@ def open_control(settings: Instance, name: str, poller: Poller) -> Server | None
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         remedy = _REMEDIES.get(error.errno or 0, "choose another path")
-        lacking = "without it signals steer this instance, and prefork status, reload, refork, stop and scale do not"
+        lacking = (
+            "without it signals steer this instance, and prefork status, reload, upgrade, refork, stop and scale do not"
+        )
         logger.warning("control: cannot listen on %s: %s; %s; %s", address.path, why, remedy, lacking)
         return None
+
+
+def create_board(service: Service) -> Scoreboard:
+    return Scoreboard.create(SLOTS, max(LANES, *service.at_once))
 
 
 @contextlib.contextmanager
@@ -97,8 +202,7 @@ def open_all(settings: Instance) -> Iterator[dict[str, Hands]]:
     with contextlib.ExitStack() as undo:
         all_hands: dict[str, Hands] = {}
         for name, service in settings.service.items():
-            board = Scoreboard.create(SLOTS, max(LANES, *service.at_once))
-            hands = Hands(name, service, [], board, scale=scale_for(service))
+            hands = Hands(name, service, [], create_board(service), scale=scale_for(service))
             undo.callback(hands.close_listeners)
             undo.callback(hands.remove_paths)
             for address in service.addresses:
@@ -131,7 +235,7 @@ def refuse_restarts(before: Instance, after: Instance) -> None:
 
     :raises UsageError: naming what it is.
     """
-    for what in ("name", "log_file", "log_level", "control"):
+    for what in ("name", "log_file", "log_level", "control", "pid"):
         if getattr(before, what) != getattr(after, what):
             change = f"from {getattr(before, what)!r} to {getattr(after, what)!r}"
             raise UsageError(f"{what} changes {change}; restart for it")

@@ -29,6 +29,7 @@ from prefork.control.messages import (
     Snapshot,
     Status,
     Stop,
+    Upgrade,
     Workers,
 )
 from prefork.control.server import Client, Server
@@ -39,6 +40,7 @@ logger = logging.getLogger("prefork.master")
 now = time.monotonic
 
 STOPPING = "the instance is stopping"
+GIVEN_UP = "it was given up; restart for it"
 
 
 class Steered(Protocol):
@@ -56,6 +58,9 @@ class Steered(Protocol):
     def refork(self, name: str) -> str:
         """:returns: why it was refused, or nothing."""
 
+    def upgrade(self) -> str:
+        """:returns: why it was refused, or nothing."""
+
     def tell_status(self) -> Iterator[Workers | Snapshot]: ...
 
 
@@ -64,11 +69,13 @@ class _Reloading:
     """A reload under way.
 
     :param goals: the generation asked for, of each service whose outcome is not known yet.
+    :param upgraded: what was done before, where it is the reload of an upgrade.
     """
 
     client: Client
     has_progress: bool
     goals: dict[str, int]
+    upgraded: list[str] = field(default_factory=list)
     good: list[str] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
 
@@ -97,6 +104,7 @@ class Operators:
         self._reloading: list[_Reloading] = []
         self._reforking: list[_Reforking] = []
         self._stopping: list[tuple[Client, bool]] = []  # and whether to tell how far it is
+        self._upgrading: dict[Client, bool] = {}  # likewise
 
     @property
     def has_more(self) -> bool:
@@ -127,13 +135,15 @@ class Operators:
                     logger.info("%s asks for: %s", who, type(request).__name__.lower())
                     self._command(client, request, master)
 
-    def _command(self, client: Client, request: Reload | Refork | Stop | Scale, master: Steered) -> None:
+    def _command(self, client: Client, request: Reload | Upgrade | Refork | Stop | Scale, master: Steered) -> None:
         assert self._server is not None
         match request:
             case Reload(progress=progress):
                 reply = self._reload(client, progress, master)
             case Refork(service=service, progress=progress):
                 reply = self._refork(client, service, progress, master)
+            case Upgrade(progress=progress):
+                reply = self._upgrade(client, progress, master)
             case Stop(now=is_now, progress=progress):
                 reply = self._stop(client, Phase.NOW if is_now else Phase.DRAINING, progress, master)
             case Scale():
@@ -143,14 +153,17 @@ class Operators:
 
     def _reload(self, client: Client, progress: bool, master: Steered) -> Reply | None:
         assert self._server is not None
-        if any(pool.is_stopping for pool in master.pools.values()):
+        if any(pool.is_stopping and not pool.failed for pool in master.pools.values()):
             return Failed(why=STOPPING)
         why = master.reload()
         if why:
             return Failed(why=why)
-        goals = {name: pool.wanted.generation for name, pool in master.pools.items()}
+        goals = _goals(master.pools)
+        bad = [f"{name}: {GIVEN_UP}" for name, pool in master.pools.items() if pool.failed]
+        if not goals:
+            return Failed(why="\n".join(bad))
         self._reloading = [one for one in self._reloading if not one.client.is_gone]
-        self._reloading.append(_Reloading(client, progress, goals))
+        self._reloading.append(_Reloading(client, progress, goals, bad=bad))
         self._server.wait(client)
         return None
 
@@ -168,6 +181,45 @@ class Operators:
         self._reforking.append(_Reforking(client, progress, name))
         self._server.wait(client)
         return None
+
+    def _upgrade(self, client: Client, progress: bool, master: Steered) -> Reply | None:
+        assert self._server is not None
+        why = master.upgrade()
+        if why:
+            return Refused(why=f"upgrade refused: {why}")
+        self._upgrading[client] = progress
+        self._server.wait(client)
+        return None
+
+    @property
+    def upgrading(self) -> dict[Client, bool]:
+        """Who waits for the outcome of an upgrade, and whether to tell how far it is."""
+        return self._upgrading
+
+    def tell_upgrade(self, text: str) -> None:
+        """How far it is."""
+        for client in [client for client, has_progress in self._upgrading.items() if has_progress]:
+            if self._server is not None:
+                self._server.tell(client, Progress(text=text))
+
+    def refuse_upgrade(self, why: str) -> None:
+        """It was tried; everything serves on as it was."""
+        upgrading, self._upgrading = self._upgrading, {}
+        for client in upgrading:
+            self._answer(client, Failed(why=f"upgrade refused, everything serves on as it was: {why}"))
+
+    def go_on(self, upgrading: Mapping[Client, bool], text: str, why: str, pools: Mapping[str, Pool]) -> None:
+        """The next image is here, and reloads.
+
+        :param upgrading: whose waiting it goes on with.
+        :param text: what became of the upgrade.
+        :param why: the reload is refused, or nothing.
+        """
+        for client, has_progress in upgrading.items():
+            if why:
+                self._answer(client, Failed(why=f"{text}; {why}"))
+            else:
+                self._reloading.append(_Reloading(client, has_progress, _goals(pools), [text]))
 
     def _stop(self, client: Client, phase: Phase, progress: bool, master: Steered) -> Reply | None:
         assert self._server is not None
@@ -194,36 +246,48 @@ class Operators:
     def _learn(self, name: str, event: events.Event, after: Pool, text: str) -> None:
         match event:
             case events.GenerationSettled(generation=generation):
-                self._end(name, generation, text, is_good=True)
+                if after.probation is None:
+                    self._end(name, generation, text, is_good=True)
                 for one in self._reforking:
                     one.text = text if one.service == name else one.text
             case events.GenerationAbandoned(generation=generation):
+                on_probation = after.probation.generation if after.probation is not None else 0
+                self._end(name, generation, text, is_good=False, beyond=on_probation)
+                if not on_probation:
+                    self._end_reforks(name, Failed(why=f"{name}: {text}"))
+            case events.ProbationEnded(generation=generation, why=why):
+                self._end(name, generation, text, is_good=not why)
+            case events.GenerationRolledBack(generation=generation):
                 self._end(name, generation, text, is_good=False)
                 self._end_reforks(name, Failed(why=f"{name}: {text}"))
             case events.ReforkAbandoned() if text:
                 self._end_reforks(name, Failed(why=f"{name}: {text}"))
             case events.ServiceFailed():
-                self._end_all(f"{name}: {text}")
+                self._end(name, after.wanted.generation, text, is_good=False)
+                self._end_reforks(name, Failed(why=f"{name}: {text}"))
             case events.StopAsked() if after.is_stopping:
                 self._end_all(STOPPING)
         self._tell_progress(name, event, after, text)
 
-    def _end(self, name: str, generation: int, text: str, *, is_good: bool) -> None:
-        """The generation serves, or is given up; so is every reload that asked for it, or for one before it."""
+    def _end(self, name: str, generation: int, text: str, *, is_good: bool, beyond: int = 0) -> None:
+        """The generation serves, or is given up; so is every reload that asked for it, or for one before it.
+
+        :param beyond: whoever asked for this one, or for one before it, waits for another outcome.
+        """
         for one in self._reloading[:]:
-            if one.goals.get(name, generation + 1) <= generation:
+            if beyond < one.goals.get(name, 0) <= generation:
                 del one.goals[name]
                 (one.good if is_good else one.bad).append(f"{name}: {text}")
             if not one.goals:
                 self._reloading.remove(one)
-                outcome = Failed(why="\n".join(one.bad)) if one.bad else Done(text="\n".join(one.good))
-                self._answer(one.client, outcome)
+                text = "\n".join([*one.upgraded, *(one.bad or one.good)])
+                self._answer(one.client, Failed(why=text) if one.bad else Done(text=text))
 
     def _end_all(self, why: str) -> None:
         reloading, self._reloading = self._reloading, []
         reforking, self._reforking = self._reforking, []
         for reload in reloading:
-            self._answer(reload.client, Failed(why=why))
+            self._answer(reload.client, Failed(why="\n".join([*reload.bad, why])))
         for refork in reforking:
             done = Done(text=f"{refork.service}: {refork.text}") if refork.text else None
             self._answer(refork.client, done or Failed(why=why))
@@ -238,6 +302,11 @@ class Operators:
         """A refork of the service is over, and this is what it was good for."""
         serves = next((one.text for one in self._reforking if one.service == name), "")
         self._end_reforks(name, Done(text=f"{name}: {serves}\n{name}: {text}"))
+
+    def hurry(self) -> None:
+        """Another image is about to go on, which would not know of those who wait for what a refork saves."""
+        for one in self._reforking[:]:
+            self.tell_savings(one.service, "memory saved: not measured, for an upgrade came meanwhile")
 
     def _tell_progress(self, name: str, event: events.Event, after: Pool, text: str) -> None:
         match event:
@@ -266,7 +335,7 @@ class Operators:
         """A fault of ours: the services are worth more than the control socket."""
         logger.exception("control: internal error; the socket is closed, signals go on working; please report it")
         server, self._server = self._server, None
-        self._reloading, self._reforking, self._stopping = [], [], []
+        self._reloading, self._reforking, self._stopping, self._upgrading = [], [], [], {}
         if server is not None:
             server.close()
 
@@ -280,13 +349,18 @@ def _no_service(name: str, master: Steered) -> str:
     return "" if name in master.pools else f"there is no service {name!r}; there is {', '.join(master.pools)}"
 
 
+def _goals(pools: Mapping[str, Pool]) -> dict[str, int]:
+    """The generation asked for last, of each service that is not given up."""
+    return {name: pool.wanted.generation for name, pool in pools.items() if not pool.failed}
+
+
 def _scale(request: Scale, master: Steered) -> Reply:
     why = _no_service(request.service, master)
     if why:
         return Refused(why=why)
     pool = master.pools[request.service]
     if pool.is_stopping:
-        return Refused(why=STOPPING)
+        return Refused(why=f"{pool.name}: {GIVEN_UP}" if pool.failed else STOPPING)
     count = pool.wanted.bounds.least + request.by if request.to is None else request.to
     if not 0 <= count <= MOST_WORKERS:
         return Refused(why=f"{count} workers: a service has between 0 and {MOST_WORKERS}")

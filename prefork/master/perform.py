@@ -7,6 +7,7 @@ Read next: ``molding.py``, where workers are forked.
 """
 
 import random
+import signal
 import time
 from collections.abc import Callable
 from typing import Any
@@ -54,8 +55,20 @@ def _kill_mold(order: orders.KillMold, hands: Hands, machine: Machine) -> Events
 
 
 def _settle(order: orders.SettleGeneration, hands: Hands, machine: Machine) -> Events:
-    hands.settle(order.generation)
-    return [events.GenerationSettled(at=now(), generation=order.generation)]
+    probation = (hands.loads[order.generation].probation or 0.0) if hands.settled else 0.0
+    hands.settle(order.generation, keeps_the_last=probation > 0)
+    return [events.GenerationSettled(at=now(), generation=order.generation, probation=probation)]
+
+
+def _end_probation(order: orders.EndProbation, hands: Hands, machine: Machine) -> Events:
+    hands.forget_before(order.generation)
+    return [events.ProbationEnded(at=now(), generation=order.generation, why=order.why)]
+
+
+def _roll_back(order: orders.RollBack, hands: Hands, machine: Machine) -> Events:
+    hands.roll_back(order.generation, order.back_to)
+    generation, back_to = order.generation, order.back_to
+    return [events.GenerationRolledBack(at=now(), generation=generation, back_to=back_to, why=order.why)]
 
 
 def _abandon(order: orders.AbandonGeneration, hands: Hands, machine: Machine) -> Events:
@@ -73,6 +86,21 @@ def _ask_refork(order: orders.AskRefork, hands: Hands, machine: Machine) -> Even
 
 def _declare_emergency(order: orders.DeclareEmergency, hands: Hands, machine: Machine) -> Events:
     return [events.EmergencyDeclared(at=now(), why=order.why)]
+
+
+# how the service is
+
+
+def _forget_failures(order: orders.ForgetFailures, hands: Hands, machine: Machine) -> Events:
+    return [events.FailuresForgotten(at=now())]
+
+
+def _call_degraded(order: orders.CallDegraded, hands: Hands, machine: Machine) -> Events:
+    return [events.ServiceDegraded(at=now(), why=order.why, failures=order.failures, next_try=order.next_try)]
+
+
+def _call_healthy(order: orders.CallHealthy, hands: Hands, machine: Machine) -> Events:
+    return [events.ServiceRecovered(at=now())]
 
 
 # workers
@@ -113,7 +141,7 @@ def _retire_worker(order: orders.RetireWorker, hands: Hands, machine: Machine) -
     hands.line(order.slot).orders[slots.PHASE] = OrderCell.DRAIN if order.drain else OrderCell.RETIRE
     child = _child(order, hands)
     if child is not None:
-        processes.tell(child.pidfd, READ_YOUR_ORDERS)
+        processes.tell(child.pidfd, READ_YOUR_ORDERS if child.reads_orders else signal.SIGTERM)
     return [events.WorkerRetired(at=now(), slot=order.slot, order=order.order, why=order.why)]
 
 
@@ -228,11 +256,16 @@ _PERFORM: dict[type[orders.Order], Callable[[Any, Hands, Machine], Events]] = {
     orders.KillMold: _kill_mold,
     orders.SettleGeneration: _settle,
     orders.AbandonGeneration: _abandon,
+    orders.EndProbation: _end_probation,
+    orders.RollBack: _roll_back,
     orders.FailService: _fail,
     orders.AskRefork: _ask_refork,
     orders.CallWorker: reforking.call,
     orders.AbandonRefork: reforking.abandon,
     orders.DeclareEmergency: _declare_emergency,
+    orders.ForgetFailures: _forget_failures,
+    orders.CallDegraded: _call_degraded,
+    orders.CallHealthy: _call_healthy,
     orders.SizePool: _size_pool,
     orders.SpawnWorker: _spawn_worker,
     orders.RetireWorker: _retire_worker,

@@ -72,6 +72,8 @@ def born(child: Child, hands: Hands, machine: Machine) -> Iterator[events.Event]
     child.pidfd = pidfd
     hands.children[child.slot] = child
     machine.poller.add(pidfd, child)
+    if machine.has_reopened:
+        processes.tell(pidfd, signal.SIGUSR1)
 
 
 def _read_pipe(pipe: NoticePipe, hands: Hands, machine: Machine) -> Iterator[events.Event]:
@@ -165,7 +167,7 @@ def _reap_strangers(machine: Machine, all_hands: Mapping[str, Hands], pools: Map
     While an order to fork is open, an unknown pid may be that newborn: strangers wait until none is.
     """
     machine.has_waiting_strangers = any(w.pid is None for pool in pools.values() for w in pool.workers.values())
-    known = known_pids(all_hands.values())
+    known = known_pids(all_hands.values()) | machine.helpers
     while not machine.has_waiting_strangers and (pid := processes.peek_dead_child()) is not None:
         if pid in known:  # it is collected by its own pidfd; who died behind it is seen after that
             machine.has_waiting_strangers = True
@@ -182,8 +184,8 @@ def stops_asked(heard: Iterable[int], pools: Mapping[str, Pool], all_hands: Mapp
     """TERM stops gracefully, and for good, a second one now; INT and QUIT stop quickly."""
     for signum, phase in _STOPS.items():
         if signum in heard:
-            for name, pool in pools.items():
-                is_second = signum == signal.SIGTERM and pool.is_stopping
+            for name in pools:
+                is_second = signum == signal.SIGTERM and all(pool.is_stopping for pool in pools.values())
                 shuts_door = signum == signal.SIGTERM and all_hands[name].has_own_door
                 yield name, events.StopAsked(at=now(), phase=Phase.NOW if is_second else phase, shuts_door=shuts_door)
 

@@ -116,7 +116,12 @@ class MoldGone(GenerationEvent, frozen=True, kw_only=True):
 
 
 class GenerationSettled(GenerationEvent, frozen=True, kw_only=True):
-    """Enough workers of the coming generation are ready: it serves."""
+    """Enough workers of the coming generation are ready: it serves.
+
+    :param probation: seconds for which the one before it is kept; 0 is none.
+    """
+
+    probation: float = 0.0
 
 
 class GenerationAbandoned(GenerationEvent, frozen=True, kw_only=True):
@@ -134,8 +139,44 @@ class ReforkAbandoned(GenerationEvent, frozen=True, kw_only=True):
     why: str
 
 
+class ProbationEnded(GenerationEvent, frozen=True, kw_only=True):
+    """It is passed; or, with a reason, failed, and there is nothing to go back to."""
+
+    why: str = ""
+
+
+class GenerationRolledBack(GenerationEvent, frozen=True, kw_only=True):
+    """The generation failed on probation, and the one before it serves again."""
+
+    back_to: int
+    why: str
+
+
 class ServiceFailed(Event, frozen=True, kw_only=True):
     why: str
+
+
+# how the service is
+
+
+class FailuresForgotten(Event, frozen=True, kw_only=True):
+    """A successor of those that failed has proven itself, or nobody failed again for a while: the row has ended."""
+
+
+class ServiceDegraded(Event, frozen=True, kw_only=True):
+    """It lacks workers, or could replace none, and that does not pass by itself.
+
+    :param failures: of this kind, in a row.
+    :param next_try: the moment of the next attempt; one in the past is under way.
+    """
+
+    why: str
+    failures: int
+    next_try: float
+
+
+class ServiceRecovered(Event, frozen=True, kw_only=True):
+    """It is healthy again."""
 
 
 # what became of workers

@@ -10,8 +10,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from prefork.pool import backoff, emergency, events, reforking
+from prefork.pool import backoff, emergency, events, probation, reforking
 from prefork.pool.orders import Cause
+from prefork.pool.owing import Loss, owe
 from prefork.pool.records import (
     Backoff,
     Door,
@@ -24,7 +25,6 @@ from prefork.pool.records import (
     State,
     Wanted,
     Worker,
-    is_proven,
 )
 
 
@@ -161,25 +161,29 @@ def _lose(pool: Pool, number: int, why: str, at: float) -> Pool:
 
 def _generation_settled(pool: Pool, event: events.GenerationSettled) -> Pool:
     """Its configuration holds from now on: a broken deploy changes not even the number of workers."""
-    wanted = pool.wanted
+    wanted, on_probation = pool.wanted, probation.begin(pool, event)
     if wanted.asked not in (None, wanted.configured):
         count = wanted.asked.clip(wanted.count)
         wanted = replace(wanted, count=count, configured=wanted.asked, scaled=0)
     last_load = Outcome(event.at, event.generation)
-    return _want(replace(pool, serving=event.generation, coming=None, last_load=last_load, crashes=()), wanted)
+    pool = replace(pool, serving=event.generation, coming=None, probation=on_probation, last_load=last_load, crashes=())
+    return _want(pool, wanted)
 
 
 def _generation_abandoned(pool: Pool, event: events.GenerationAbandoned) -> Pool:
     last_load = Outcome(event.at, event.generation, event.why)
-    generation = pool.generations.get(event.generation)
-    if generation is not None and generation.is_reforked:
-        pool = replace(pool, unfit=pool.serving)
+    pool = reforking.failed(pool, event.generation)
     return replace(pool, coming=None, last_load=last_load, backoff=Backoff(death_tokens=pool.backoff.death_tokens))
 
 
+def _generation_rolled_back(pool: Pool, event: events.GenerationRolledBack) -> Pool:
+    return reforking.failed(probation.rolled_back(pool, event), event.generation)
+
+
 def _service_failed(pool: Pool, event: events.ServiceFailed) -> Pool:
-    wanted = replace(pool.wanted, phase=Phase.NOW, since=event.at)
-    return replace(pool, failed=event.why, coming=None, wanted=wanted)
+    phase = Phase.DRAINING if pool.serving else Phase.NOW  # whoever serves yet finishes what there is
+    wanted = replace(pool.wanted, phase=max(phase, pool.wanted.phase), since=event.at)
+    return replace(pool, failed=event.why, coming=None, probation=None, wanted=wanted)
 
 
 def _with_generation(pool: Pool, generation: Generation) -> Pool:
@@ -191,6 +195,18 @@ def _without_generation(pool: Pool, number: int) -> Pool:
 
 
 # what became of workers
+
+
+def _failures_forgotten(pool: Pool, event: events.FailuresForgotten) -> Pool:
+    return replace(pool, backoff=replace(pool.backoff, failures=0))
+
+
+def _service_degraded(pool: Pool, event: events.ServiceDegraded) -> Pool:
+    return replace(pool, degraded_since=event.at)
+
+
+def _service_recovered(pool: Pool, event: events.ServiceRecovered) -> Pool:
+    return replace(pool, degraded_since=None)
 
 
 def _worker_ordered(pool: Pool, event: events.WorkerOrdered) -> Pool:
@@ -250,7 +266,8 @@ def _worker_left(pool: Pool, event: events.WorkerLeft) -> Pool:
     worker = _find(pool, event)
     if worker is None or worker.state is not State.READY:
         return pool
-    pool = _owe(pool, worker, event.requests, event.at, is_sound=event.is_sound)
+    why = f"left: {event.why}"
+    pool = owe(pool, Loss(worker, event.at, why, requests=event.requests, is_sound=event.is_sound))
     return _with_worker(pool, replace(worker, state=State.RETIRING, since=event.at, why=event.why))
 
 
@@ -273,7 +290,7 @@ def _worker_expelled(pool: Pool, event: events.WorkerExpelled) -> Pool:
     if worker is None or worker.state in (State.EXPELLED, State.KILLED):
         return pool
     if worker.is_living:
-        pool = _owe(pool, worker, event.requests, event.at)
+        pool = owe(pool, Loss(worker, event.at, f"was told to leave: {event.why}", requests=event.requests))
     return _with_worker(pool, replace(worker, state=State.EXPELLED, since=event.at, why=event.why))
 
 
@@ -306,7 +323,7 @@ def _worker_killed(pool: Pool, event: events.WorkerKilled) -> Pool:
     if worker is None or worker.state is State.KILLED:
         return pool
     if worker.is_living:
-        pool = _owe(pool, worker, event.requests, event.at)
+        pool = owe(pool, Loss(worker, event.at, f"was killed: {event.why}", requests=event.requests))
     return _with_worker(pool, replace(worker, state=State.KILLED, since=event.at, why=event.why))
 
 
@@ -316,37 +333,14 @@ def _worker_exited(pool: Pool, event: events.WorkerExited) -> Pool:
         return pool
     pool = _without_worker(pool, event.slot)
     if not pool.is_stopping:
+        why = f"could not serve: {worker.why}" if worker.why else event.how
+        loss = Loss(worker, event.at, why, requests=event.requests, under_way=event.cut_off)
         if event.is_crash and worker.is_living and worker.generation == pool.serving:
             pool = emergency.with_crash(pool, event.at)
-        return _owe(pool, worker, event.requests, event.at) if worker.is_living else pool
+        return owe(pool, loss) if worker.is_living else pool
     if worker.state is State.KILLED and worker.since < pool.wanted.since:  # not by the stop, which only saw it end
         return pool
     return replace(pool, cut_off=pool.cut_off + event.cut_off)
-
-
-def _owe(pool: Pool, worker: Worker, requests: int, at: float, *, is_sound: bool = False) -> Pool:
-    """A living worker is lost that we did not tell to retire: from here on, not from its exit, it is missing."""
-    if pool.is_stopping or worker.generation not in (pool.serving, pool.coming):
-        return pool
-    owed = pool.backoff
-    if worker.generation != pool.newest:  # says nothing of the generation its successor will be of
-        owed = replace(owed, died=owed.died + 1)
-    elif is_proven(worker, requests, at):
-        owed = replace(owed, died=owed.died + 1, failures=0)
-    elif is_sound:
-        owed = replace(owed, died=owed.died + 1)
-    else:
-        owed = _owe_for_unproven(owed, worker, at)
-    return replace(pool, backoff=owed)
-
-
-def _owe_for_unproven(owed: Backoff, worker: Worker, at: float) -> Backoff:
-    owed = replace(owed, crashed=owed.crashed + 1)
-    if owed.failures and worker.ordered_at < owed.failed_at:  # of the same attempt as one that failed before
-        return owed
-    # from the order, not from the death: an attempt may take as long as the boot limit to fail
-    is_forgotten = worker.ordered_at - owed.failed_at >= backoff.FORGOTTEN_AFTER
-    return replace(owed, failures=1 if is_forgotten else owed.failures + 1, failed_at=at)
 
 
 def _find(pool: Pool, event: events.WorkerEvent) -> Worker | None:
@@ -413,7 +407,12 @@ _LEARN: dict[type[events.Event], Callable[[Pool, Any], Pool]] = {
     events.MoldGone: _mold_gone,
     events.GenerationSettled: _generation_settled,
     events.GenerationAbandoned: _generation_abandoned,
+    events.ProbationEnded: probation.ended,
+    events.GenerationRolledBack: _generation_rolled_back,
     events.ServiceFailed: _service_failed,
+    events.FailuresForgotten: _failures_forgotten,
+    events.ServiceDegraded: _service_degraded,
+    events.ServiceRecovered: _service_recovered,
     events.WorkerOrdered: _worker_ordered,
     events.WorkerNotForked: _worker_not_forked,
     events.WorkerBorn: _worker_born,

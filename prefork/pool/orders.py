@@ -46,6 +46,24 @@ class AbandonGeneration(Order, frozen=True):
     why: str
 
 
+class EndProbation(Order, frozen=True):
+    """Let the generation serve for good: what came before it is no longer needed.
+
+    :param why: it failed, but there is nothing to go back to; empty where it is passed.
+    """
+
+    generation: int
+    why: str = ""
+
+
+class RollBack(Order, frozen=True):
+    """Let the generation before serve again."""
+
+    generation: int
+    back_to: int
+    why: str
+
+
 class AskRefork(Order, frozen=True):
     """:param requests: that the worker has served."""
 
@@ -75,6 +93,22 @@ class DeclareEmergency(Order, frozen=True):
 
 class FailService(Order, frozen=True):
     why: str
+
+
+class ForgetFailures(Order, frozen=True):
+    pass
+
+
+class CallDegraded(Order, frozen=True):
+    """Say that the service is degraded: why, after how many failures in a row, and when it tries again."""
+
+    why: str
+    failures: int
+    next_try: float
+
+
+class CallHealthy(Order, frozen=True):
+    pass
 
 
 class SizePool(Order, frozen=True):

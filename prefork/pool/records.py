@@ -59,6 +59,7 @@ class Policy(Struct, frozen=True):
     :param drain: seconds a retiring worker has to finish its request.
     :param quick: seconds a quick stop leaves.
     :param boot: seconds from the order to ready, for a mold as for a worker.
+    :param max_failures: failures in a row after which the service is given up; 0 is never.
     :param max_surge: how many workers may be replaced at a time; ``None`` is a quarter of those wanted.
     :param timeout: seconds after which a request is interrupted; ``None`` is never.
     :param request_slow: seconds after which the log tells where a request is; ``None`` is never.
@@ -74,6 +75,7 @@ class Policy(Struct, frozen=True):
     drain: float = 30.0
     quick: float = 1.0
     boot: float = 60.0
+    max_failures: int = 0
     max_surge: int | None = None
     timeout: float | None = None
     request_slow: float | None = None
@@ -254,6 +256,24 @@ class Refork(Struct, frozen=True):
         return (self.slot, self.order) == (worker.slot, worker.order)
 
 
+class Probation(Struct, frozen=True):
+    """A generation that serves, while the one before it could serve again.
+
+    :param fallback: the generation before, whose mold is kept.
+    :param until: the moment at which it is passed.
+    :param configured: the least and the most workers by the settings of the fallback, and ``scaled`` by operators then.
+    :param losses: workers of it that were lost since it serves, and ``why`` the last one.
+    """
+
+    generation: int
+    fallback: int
+    until: float
+    configured: Bounds
+    scaled: int = 0
+    losses: int = 0
+    why: str = ""
+
+
 class Bucket(Struct, frozen=True):
     """Tokens that refill with time: what was left when one was last taken."""
 
@@ -265,6 +285,8 @@ class Backoff(Struct, frozen=True):
     """What the dead owe: how many replacements wait for leave, and how fast it is given.
 
     :param failures: attempts in a row that ended unproven; a hundred workers that die of one attempt are one.
+    :param why: how the last of them ended.
+    :param is_by_requests: it died of its first request, so that a successor proves itself by one that it has served.
     :param crashed: replacements owed for workers that died unproven.
     :param died: replacements owed for workers that had proven themselves.
     :param refusals: times in a row the machine refused a fork.
@@ -273,6 +295,8 @@ class Backoff(Struct, frozen=True):
 
     failures: int = 0
     failed_at: float = float("-inf")
+    why: str = ""
+    is_by_requests: bool = False
     crashed: int = 0
     died: int = 0
     crash_tokens: Bucket = Bucket()
@@ -325,6 +349,7 @@ class Pool(Struct, frozen=True):
 
     :param serving: the generation that serves; 0 until one first does.
     :param coming: the generation being brought in, if any.
+    :param probation: of the generation that serves, if it is on any.
     :param last_generation: the highest number ever given.
     :param cut_off: requests that a stop ended before they were answered.
     :param failed: why the service was given up.
@@ -332,6 +357,7 @@ class Pool(Struct, frozen=True):
     :param unfit: the generation none of whose workers could become a mold: none is tried again unless asked for.
     :param crashes: when workers of the serving generation died by a signal, the latest at most.
     :param emergency_at: when the code was last loaded anew for such deaths.
+    :param degraded_since: when it was last said to be degraded; ``None`` while it is not.
     :param awake_since: when the master went on after it, or the whole machine, had stood still: limits begin anew.
     """
 
@@ -339,6 +365,7 @@ class Pool(Struct, frozen=True):
     wanted: Wanted
     serving: int = 0
     coming: int | None = None
+    probation: Probation | None = None
     last_generation: int = 0
     generations: Mapping[int, Generation] = field(default_factory=dict)
     workers: Mapping[int, Worker] = field(default_factory=dict)
@@ -349,6 +376,7 @@ class Pool(Struct, frozen=True):
     door_since: float = 0.0
     cut_off: int = 0
     failed: str | None = None
+    degraded_since: float | None = None
     last_load: Outcome | None = None
     refork: Refork | None = None
     unfit: int = 0
@@ -378,15 +406,26 @@ class Pool(Struct, frozen=True):
         return self.wanted.phase > Phase.SERVING
 
     @property
+    def is_reloading(self) -> bool:
+        """Whether a generation is asked for, coming, or on probation."""
+        is_asked = self.wanted.generation > self.last_generation
+        return is_asked or self.coming is not None or self.probation is not None
+
+    @property
     def is_settled(self) -> bool:
         """Whether nothing asked for is still to be tried, and all wanted workers are ready."""
-        is_waiting = self.coming is not None or self.wanted.generation > self.last_generation
-        return self.serving > 0 and not is_waiting and len(self.in_state(State.READY)) >= self.wanted.count
+        return self.serving > 0 and not self.is_reloading and len(self.in_state(State.READY)) >= self.wanted.count
 
     @property
     def is_finished(self) -> bool:
         is_empty = not self.workers and not self.generations and not self.leftovers
         return self.is_stopping and self.door is Door.SHUT and is_empty
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """The generations whose molds are needed."""
+        fallback = self.probation.fallback if self.probation is not None else None
+        return tuple(number for number in (self.coming, self.serving, fallback) if number)
 
     @property
     def target(self) -> int | None:
@@ -402,8 +441,12 @@ class Pool(Struct, frozen=True):
         return self.target or self.serving or self.coming or 0
 
 
-def is_proven(worker: Worker, requests: int, now: float) -> bool:
-    """Whether the worker has shown that it works: ten seconds ready, or ten requests."""
-    if worker.ready_at is None:
+def is_proven(worker: Worker, requests: int, now: float, *, is_by_requests: bool = False) -> bool:
+    """Whether the worker has shown that it works: ten seconds ready, or ten requests.
+
+    :param requests: as many as it has served.
+    :param is_by_requests: its first request is the test, so that time alone shows nothing, however long it idled.
+    """
+    if worker.ready_at is None or (is_by_requests and not requests):
         return False
     return requests >= PROVEN_AFTER_REQUESTS or now - worker.ready_at >= PROVEN_AFTER_SECONDS

@@ -13,14 +13,18 @@ from types import MappingProxyType
 
 from msgspec import Struct
 
-from prefork.pool import backoff, emergency, recycling, reforking, sizing
+from prefork.pool import backoff, emergency, giving_up, health, probation, recycling, reforking, sizing
 from prefork.pool.orders import (
     AbandonGeneration,
+    CallDegraded,
+    CallHealthy,
     Cause,
     DismissMold,
     DumpWorker,
+    EndProbation,
     ExpelWorker,
     FailService,
+    ForgetFailures,
     InterruptRequests,
     KillChildren,
     KillMold,
@@ -30,6 +34,7 @@ from prefork.pool.orders import (
     Order,
     RefuseNew,
     RetireWorker,
+    RollBack,
     SettleGeneration,
     ShutDoor,
     SizePool,
@@ -39,7 +44,6 @@ from prefork.pool.orders import (
 )
 from prefork.pool.records import Door, Generation, Load, Phase, Policy, Pool, Reading, Stage, State, Worker
 
-FIRST_TRIES = 3  # deaths before ready, one attempt each, before a generation is given up
 MOST_UNBORN = 64  # orders under way at once: the mold's socket pair holds at least as many
 HANDSHAKE_LIMIT = 1.0  # seconds a handshake under way may take when we stop
 REPEAT = 1.0  # seconds after which a worker is told again to interrupt what is under way, or a stopped one looked after
@@ -80,7 +84,7 @@ def abandon_failed(pool: Pool, readings: Readings, policy: Policy, now: float) -
     if pool.coming is None or pool.is_stopping:
         return
     coming = pool.generations[pool.coming]
-    why = _why_failed(pool, coming)
+    why = giving_up.why_failed(pool, coming)
     if why is not None:
         yield AbandonGeneration(pool.coming, why) if pool.serving else FailService(why)
     elif pool.serving and pool.wanted.generation > pool.coming and coming.stage is Stage.LOADED:
@@ -89,19 +93,28 @@ def abandon_failed(pool: Pool, readings: Readings, policy: Policy, now: float) -
         yield from _at(pool.counts_from(coming.since) + policy.boot, now, AbandonGeneration(pool.coming, why))
 
 
-def _why_failed(pool: Pool, generation: Generation) -> str | None:
-    if generation.stage is Stage.BROKEN:
-        return generation.why
-    losses_allowed = 0 if pool.serving else FIRST_TRIES - 1
-    if generation.stage is Stage.LOST and generation.losses > losses_allowed:
-        return generation.why
-    if generation.stage is Stage.LOADED and pool.backoff.failures >= FIRST_TRIES:
-        return f"its workers died {FIRST_TRIES} times in a row before they had proven themselves"
-    return None
-
-
 def _is_failed(pool: Pool, generation: Generation) -> bool:
-    return generation.number == pool.coming and _why_failed(pool, generation) is not None
+    return generation.number == pool.coming and giving_up.why_failed(pool, generation) is not None
+
+
+def judge_probation(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Go back to the generation before when too many workers of the new one are lost, or else end its probation."""
+    if pool.probation is None or pool.is_stopping:
+        return
+    generation, verdict = pool.probation.generation, probation.verdict(pool, pool.probation)
+    if verdict is None:
+        yield from _at(pool.probation.until, now, EndProbation(generation))
+    elif verdict.back_to is None:
+        yield EndProbation(generation, verdict.why)
+    else:
+        yield RollBack(generation, verdict.back_to, verdict.why)
+
+
+def give_up(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Give up a service whose workers keep dying, where there is a limit, unless newer code is asked for already."""
+    why = giving_up.why_hopeless(pool, policy.max_failures)
+    if why is not None:
+        yield FailService(why)
 
 
 def refork(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
@@ -152,7 +165,7 @@ def dismiss_molds(pool: Pool, readings: Readings, policy: Policy, now: float) ->
         if generation.stage is Stage.LEAVING:
             why = "it did not leave when told"
             yield from _at(since + policy.quick, now, KillMold(generation.number, why))
-        elif pool.is_stopping or generation.number not in (pool.serving, pool.coming):
+        elif pool.is_stopping or generation.number not in pool.kept:
             if generation.stage is Stage.LOADING:
                 yield KillMold(generation.number, "it is no longer needed")
             else:
@@ -297,6 +310,13 @@ def dump_expelled(pool: Pool, readings: Readings, policy: Policy, now: float) ->
             yield from _at(due, now, DumpWorker(worker.slot, worker.order))
 
 
+def forget_failures(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """End a row of failures when a successor has proven itself, or nobody is on trial for a while."""
+    due = health.row_ends_at(pool, readings.slots)
+    if due is not None and not pool.is_stopping:
+        yield from _at(due, now, ForgetFailures())
+
+
 def size_pool(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
     """Want more workers while what is busy and queued needs them, and fewer once they were not needed for a while."""
     if readings.load is None or pool.is_stopping or not pool.serving:
@@ -377,6 +397,20 @@ def retire_stillborn(pool: Pool, readings: Readings, policy: Policy, now: float)
             yield RetireWorker(worker.slot, worker.order, f"generation {worker.generation} is given up")
 
 
+def tell_health(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Say when the service becomes degraded, and when it is healthy again; a reload tells its outcome instead."""
+    if not pool.serving or pool.coming is not None or pool.is_stopping:
+        return
+    trouble = health.trouble(pool, now)
+    if trouble is None:
+        if pool.degraded_since is not None:
+            yield CallHealthy()
+    elif pool.degraded_since is None:
+        yield CallDegraded(trouble.why, trouble.failures, trouble.next_try)
+    elif trouble.next_try > now:
+        yield Later(trouble.next_try)
+
+
 def close_door(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
     """On the final stop: admit nothing new, let handshakes under way finish, then close our own listeners."""
     if not pool.is_stopping or pool.door is Door.SHUT:
@@ -412,6 +446,8 @@ def _at(due: float, now: float, order: Order) -> Iterator[Wish]:
 
 RULES: tuple[Rule, ...] = (
     abandon_failed,
+    judge_probation,
+    give_up,
     settle_coming,
     refork,
     load_afresh,
@@ -424,11 +460,13 @@ RULES: tuple[Rule, ...] = (
     dump_expelled,
     interrupt_stuck,
     tell_slow,
+    forget_failures,
     size_pool,
     spawn_missing,
     retire_stillborn,
     retire_surplus,
     dismiss_molds,
+    tell_health,
     close_door,
     drain_workers,
 )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from prefork.pool import backoff, events
-from prefork.pool.records import Phase, Pool, State, Worker
+from prefork.pool.records import Generation, Phase, Pool, Probation, Stage, State, Worker
 
 logger = logging.getLogger("prefork.master")
 Line = tuple[int, str]
@@ -120,13 +120,21 @@ def _mold_gone(before: Pool, event: events.MoldGone, after: Pool) -> Line:
             _WARNING,
             f"mold [{generation.pid}] of generation {event.generation} {event.how}; it is loaded anew{when}{loss}",
         )
-    return _DEBUG, f"mold [{generation.pid}] of generation {event.generation} {event.how}"
+    text = f"mold [{generation.pid}] of generation {event.generation} {event.how}"
+    if before.probation is not None and _is_lost_fallback(before.probation, generation):
+        return _WARNING, f"{text}; generation {before.probation.generation} cannot be rolled back any more"
+    return _DEBUG, text
+
+
+def _is_lost_fallback(probation: Probation, mold: Generation) -> bool:
+    return mold.number == probation.fallback and mold.stage is Stage.LOADED
 
 
 def _settled(before: Pool, event: events.GenerationSettled, after: Pool) -> Line:
     count, next_count = before.wanted.count, after.wanted.count
     change = f", and {next_count} are wanted from now on" if next_count != count else ""
-    return _INFO, f"generation {event.generation} serves with {count} worker{'s' * (count != 1)}{change}"
+    trial = f", on probation for {event.probation:g} s" if after.probation is not None else ""
+    return _INFO, f"generation {event.generation} serves with {count} worker{'s' * (count != 1)}{change}{trial}"
 
 
 def _abandoned(before: Pool, event: events.GenerationAbandoned, after: Pool) -> Line:
@@ -134,8 +142,34 @@ def _abandoned(before: Pool, event: events.GenerationAbandoned, after: Pool) -> 
     return _ERROR, f"generation {event.generation} is given up, {serving}: {event.why}"
 
 
+def _probation_ended(before: Pool, event: events.ProbationEnded, after: Pool) -> Line:
+    if event.why:
+        return _ERROR, f"generation {event.generation} has failed: {event.why}"
+    return _INFO, f"generation {event.generation} serves for good: it has passed its probation"
+
+
+def _rolled_back(before: Pool, event: events.GenerationRolledBack, after: Pool) -> Line:
+    return _ERROR, f"generation {event.generation} is given up, generation {event.back_to} serves again: {event.why}"
+
+
 def _failed(before: Pool, event: events.ServiceFailed, after: Pool) -> Line:
+    if before.serving:
+        return _ERROR, f"given up, new clients are refused and only a restart brings it back: {event.why}"
     return _ERROR, f"cannot serve: {event.why}"
+
+
+def _degraded(before: Pool, event: events.ServiceDegraded, after: Pool) -> Line:
+    wait = event.next_try - event.at
+    when = f"next try in {wait:.2g} s" if wait > 0 else "trying again"
+    return (
+        _WARNING,
+        f"degraded, after {event.failures} failure{'s' * (event.failures != 1)} in a row, {when}: {event.why}",
+    )
+
+
+def _recovered(before: Pool, event: events.ServiceRecovered, after: Pool) -> Line:
+    assert before.degraded_since is not None, "one recovers from something"
+    return _INFO, f"healthy again, after {event.at - before.degraded_since:.2g} s"
 
 
 def _not_forked(before: Pool, event: events.WorkerNotForked, after: Pool) -> Line | None:
@@ -246,7 +280,11 @@ _PRINTERS: dict[type[events.Event], Callable[[Pool, Any, Pool], Line | None]] = 
     events.MoldGone: _mold_gone,
     events.GenerationSettled: _settled,
     events.GenerationAbandoned: _abandoned,
+    events.ProbationEnded: _probation_ended,
+    events.GenerationRolledBack: _rolled_back,
     events.ServiceFailed: _failed,
+    events.ServiceDegraded: _degraded,
+    events.ServiceRecovered: _recovered,
     events.WorkerNotForked: _not_forked,
     events.WorkerBorn: _born,
     events.WorkerReady: _ready,

@@ -163,6 +163,7 @@ def _tell_service(view: View, sums: _Sums, now: float) -> ServiceStatus:
         phase=_phase(pool, degraded is not None),
         generation=pool.serving,
         coming=pool.coming,
+        probation_seconds=None if pool.probation is None else _round(pool.probation.until - now),
         configured=(pool.wanted.configured.least, pool.wanted.configured.most),
         wanted=pool.wanted.count,
         starting=count("starting", 0),
@@ -186,7 +187,7 @@ def _phase(pool: Pool, is_degraded: bool) -> str:
         return "stopping"
     if not pool.serving:
         return "starting"
-    if pool.coming is not None or pool.wanted.generation > pool.last_generation:
+    if pool.is_reloading:
         return "reloading"
     return "degraded" if is_degraded else "healthy"
 
@@ -202,7 +203,9 @@ def _last_load(pool: Pool, now: float) -> LoadStatus | None:
     load = pool.last_load
     if load is None:
         return None
-    outcome = "serves" if not load.why else "abandoned" if load.generation else "refused"
+    outcome = "refused"
+    if load.generation is not None:
+        outcome = "serves" if load.generation == pool.serving else "abandoned"
     return LoadStatus(generation=load.generation, outcome=outcome, ago_seconds=_round(now - load.at), why=load.why)
 
 

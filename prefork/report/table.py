@@ -10,6 +10,11 @@ from prefork.control.messages import ServiceStatus, Snapshot, WorkerStatus
 
 _HEAD = ("slot", "pid", "gen", "state", "for", "requests", "errors", "memory", "now")
 _LEFT = {"state", "now"}  # columns of text; numbers stand to the right
+_ENDS = {
+    "refused": "a reload was refused",
+    "abandoned": "generation {} was given up",
+    "serves": "generation {} failed its probation, with nothing to go back to",
+}
 SHOWN_AT_ONCE = 3  # requests of one worker
 
 
@@ -32,6 +37,8 @@ def _tell_service(service: ServiceStatus) -> Iterator[str]:
     generation = f"generation {service.generation}"
     if service.coming is not None:
         generation += f", {service.coming} is coming"
+    if service.probation_seconds is not None:
+        generation += f", on probation for {age(service.probation_seconds)}"
     counts = [f"{number} {what}" for number, what in _others(service) if number]
     served = f"{service.requests} request{'s' * (service.requests != 1)}, {service.errors} failed"
     yield "  " + "; ".join([service.phase, generation, ", ".join([wanted, *counts]), served])
@@ -43,8 +50,7 @@ def _tell_service(service: ServiceStatus) -> Iterator[str]:
         yield f"  degraded: {_last_line(lack.why)}; {lack.failures} in a row, {wait}"
     load = service.last_load
     if load is not None and load.why:
-        what = "a reload was refused" if load.generation is None else f"generation {load.generation} was given up"
-        yield f"  {age(load.ago_seconds)} ago {what}: {_last_line(load.why)}"
+        yield f"  {age(load.ago_seconds)} ago {_ENDS[load.outcome].format(load.generation)}: {_last_line(load.why)}"
 
 
 def _others(service: ServiceStatus) -> list[tuple[int, str]]:

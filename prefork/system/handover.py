@@ -1,60 +1,63 @@
-"""Handover: one process gives a descriptor to one of many, who all hold the other end of a socket pair.
+"""Handing over: a process becomes another program, and leaves it descriptors and a note of what they are.
 
-Whoever takes a packet has it alone, unix(7) on SOCK_SEQPACKET and SCM_RIGHTS. It must not know what is given, nor whom
-it is for: that stands in the packet.
-Invariant: nothing here waits, and a descriptor is given once: it is taken, or taken back.
+It must not know what the note says. The note is a memfd, so that it needs no file and goes with its last reader.
+Invariant: an exec that fails leaves the process as it was; of its descriptors only the named ones survive one that does
+not.
+Sources: execve(2), memfd_create(2).
 """
 
 import os
-import socket
-import sys
-
-_ROOM = 4096  # bytes of a packet
+from collections.abc import Iterable, Mapping
+from typing import NoReturn
 
 
-class Handover:
-    """The giver's hold of both ends, made when somebody first asks for the takers' one."""
-
-    def __init__(self) -> None:
-        self._ends: tuple[socket.socket, socket.socket] | None = None
-
-    @property
-    def takers(self) -> int:
-        """The end that takers inherit.
-
-        :raises OSError: EMFILE.
-        """
-        if self._ends is None:
-            self._ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-        return self._ends[1].fileno()
-
-    def give(self, packet: bytes, fd: int) -> None:
-        """:raises OSError: ENOBUFS, ETOOMANYREFS: the kernel has no room for it."""
-        assert self._ends is not None, "there are takers"
-        socket.send_fds(self._ends[0], [packet], [fd])
-
-    def take_back(self) -> None:
-        """Close what nobody has taken."""
-        while self._ends is not None and (taken := take(self._ends[1].fileno())) is not None:
-            os.close(taken[1])
-
-    def close(self) -> None:
-        for end in self._ends or ():
-            end.close()
-        self._ends = None
+def create_note() -> int:
+    """:raises OSError: EMFILE, ENFILE, ENOMEM."""
+    return os.memfd_create("prefork-book", os.MFD_CLOEXEC)
 
 
-def take(fd: int) -> tuple[bytes, int] | None:
-    """A packet and the descriptor that came with it; ``None`` where nothing is there.
+def write(note: int, text: bytes) -> None:
+    """Let the note say this, and nothing else.
 
-    :param fd: the takers' end.
+    :raises OSError: ENOMEM.
     """
-    with socket.socket(fileno=os.dup(fd)) as end:
-        try:
-            # not recv_fds, which forgets the flags that it is given
-            packet, ancillary, _, _ = end.recvmsg(_ROOM, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
-        except (BlockingIOError, ConnectionError):
-            return None
-    for _, _, content in ancillary:
-        return packet, int.from_bytes(content[:4], sys.byteorder)
-    return None  # the other end is gone, or we have no room for one more descriptor
+    os.ftruncate(note, 0)
+    done = 0
+    while done < len(text):
+        done += os.pwrite(note, text[done:], done)
+
+
+def read(note: int) -> bytes:
+    """:raises OSError: EBADF, or ESPIPE where it is no note."""
+    size = os.fstat(note).st_size
+    text = b""
+    while len(text) < size and (part := os.pread(note, size - len(text), len(text))):
+        text += part
+    return text
+
+
+def open_to_read(note: int) -> int:
+    """Another descriptor of the note, by which it cannot be changed, proc(5)."""
+    return os.open(f"/proc/self/fd/{note}", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def become(argv: list[str], env: Mapping[str, str], keep: Iterable[int]) -> NoReturn:
+    """Replace the program of this process by another, with the same pid, children and signal mask.
+
+    :param keep: descriptors it finds under the same numbers.
+    :raises OSError: it cannot be; nothing has changed.
+    """
+    closed_by_exec = [fd for fd in keep if not os.get_inheritable(fd)]
+    try:
+        for fd in closed_by_exec:
+            os.set_inheritable(fd, True)
+        os.execve(argv[0], argv, env)
+    finally:
+        for fd in closed_by_exec:
+            os.set_inheritable(fd, False)
+
+
+def take_back(fds: Iterable[int]) -> None:
+    """In the program it became: no program that this one starts gets the descriptors unasked."""
+    for fd in fds:
+        os.set_inheritable(fd, False)

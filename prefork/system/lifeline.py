@@ -9,27 +9,47 @@ import os
 
 
 def create() -> tuple[int, int]:
-    """The reading and the writing end, both closed by an exec unless handed over; keep the second to yourself."""
-    return os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    """The reading and the writing end, both closed by an exec unless handed over; keep the second to yourself.
+
+    Whoever is given the reading end may open it anew, also as another user; to write nobody may.
+    """
+    reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    os.fchmod(reader, 0o444)  # a pipe's mode is its creator's alone, pipe(7), and /proc/self/fd asks for it
+    return reader, writer
 
 
 def arm(reader: int) -> int:
     """Ask for SIGIO at end of file, for this process alone.
 
-    ``O_ASYNC`` and the owner belong to the open file, which a fork shares; so the pipe is opened anew through
-    ``/proc/self/fd``, fcntl(2) and proc(5). The given descriptor is closed. Install a handler for SIGIO before: by
-    default it ends the process, which is what a process without anything to finish wants.
+    The given descriptor is closed. Install a handler for SIGIO before: by default it ends the process, which is what a
+    process without anything to finish wants.
 
     :returns: the descriptor to poll. Where /proc is missing it is the given one, and only a poll tells of the end.
     """
     try:
-        own = os.open(f"/proc/self/fd/{reader}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        own = open_anew(reader)
     except OSError:
         return reader
     os.close(reader)
-    fcntl.fcntl(own, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(own, fcntl.F_SETFL, fcntl.fcntl(own, fcntl.F_GETFL) | os.O_ASYNC)
+    tie(own, os.getpid())
     return own
+
+
+def open_anew(reader: int) -> int:
+    """An open file of its own, to be tied: ``O_ASYNC`` and the owner belong to it, and a fork shares them.
+
+    :raises OSError: /proc is missing, proc(5); EMFILE.
+    """
+    return os.open(f"/proc/self/fd/{reader}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def tie(own: int, pid: int) -> None:
+    """Let process ``pid``, which holds ``own`` too, get SIGIO at end of file, whatever it runs by then, fcntl(2).
+
+    :param own: by ``open_anew``. The process keeps it open; everybody else may close it.
+    """
+    fcntl.fcntl(own, fcntl.F_SETOWN, pid)
+    fcntl.fcntl(own, fcntl.F_SETFL, fcntl.fcntl(own, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def is_cut(reader: int) -> bool:

@@ -8,19 +8,22 @@ import logging
 import os
 import time
 
+from prefork.system import logfeed
+
 LEVELS = ("debug", "info", "warning", "error")
 
 
 class LogFile(logging.Handler):
     """Write records to ``path``, or to standard error where it is empty.
 
+    :param fd: where it is open already.
     :raises OSError: the file cannot be opened.
     """
 
-    def __init__(self, path: str = "") -> None:
+    def __init__(self, path: str = "", fd: int | None = None) -> None:
         super().__init__()
         self._path = path
-        self._fd = self._open()
+        self._fd = self._open() if fd is None else fd
 
     def _open(self) -> int:
         if not self._path:
@@ -58,6 +61,21 @@ class LogFile(logging.Handler):
             self.handleError(record)
 
 
+class FedLogFile(LogFile):
+    """A log file that somebody else opens for us; see ``logfeed.py``.
+
+    :param path: how it is called.
+    :raises OSError: it cannot be had.
+    """
+
+    def __init__(self, path: str, feed: int) -> None:
+        self._feed = feed
+        super().__init__(path)
+
+    def _open(self) -> int:
+        return logfeed.take(self._feed)
+
+
 class _Line(logging.Formatter):
     """``2026-11-21T12:03:00.123Z INFO shop/echo worker 2 [4711] text``."""
 
@@ -69,12 +87,15 @@ class _Line(logging.Formatter):
         super().__init__(f"%(asctime)s %(levelname)s {who.replace('%', '%%')} [%(process)d] %(message)s")
 
 
-def set_up(path: str, level: str, who: str) -> LogFile:
+def set_up(path: str, level: str, who: str, feed: int = -1, fd: int | None = None) -> LogFile:
     """Send this process' log records to ``path``, each line signed ``who``.
 
     :param level: one of ``LEVELS``.
+    :param feed: where the descriptor of ``path`` is taken from; -1 where this process opens it itself.
+    :param fd: where it is open already.
+    :raises OSError: it cannot be opened, or had.
     """
-    handler = LogFile(path)
+    handler = FedLogFile(path, feed) if path and feed != -1 else LogFile(path, fd)
     handler.sign(who)
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -8,9 +8,11 @@ import ctypes
 import os
 import signal
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
-PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+from prefork.system import limits
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 
 
 class Ending(NamedTuple):
@@ -38,18 +40,20 @@ def become_subreaper() -> bool:
     return hasattr(libc, "prctl") and libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
 
 
-def spawn(argv: list[str], env: Mapping[str, str], keep: Iterable[int]) -> int:
+def spawn(argv: list[str], env: Mapping[str, str], keep: Iterable[int], output: int | None = None) -> int:
     """Start a fresh program in a process group of its own, its standard input from the null device.
 
     It inherits standard output and error and, under the same numbers, the descriptors in ``keep``; no other of ours
     survives the exec. All signals arrive there as in a new program.
 
+    :param output: becomes its standard output and error; ``None`` leaves it ours.
     :raises OSError: EAGAIN where the machine allows no more processes, ENOENT where the program is missing.
     """
     null = os.open(os.devnull, os.O_RDONLY)
     try:
         # dup2 of a descriptor onto itself clears FD_CLOEXEC in the child alone: posix_spawn(3p), glibc since 2.29
         actions = [(os.POSIX_SPAWN_DUP2, null, 0)] + [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in keep]
+        actions += [] if output is None else [(os.POSIX_SPAWN_DUP2, output, fd) for fd in (1, 2)]
         return os.posix_spawn(
             argv[0],
             argv,
@@ -61,6 +65,52 @@ def spawn(argv: list[str], env: Mapping[str, str], keep: Iterable[int]) -> int:
         )
     finally:
         os.close(null)
+
+
+def launch(argv: list[str], env: Mapping[str, str], output: int, descriptors: int) -> int:
+    """Start a program that is killed when we end, in a process group of its own, its input from the null device.
+
+    What it starts itself is not killed with it. For a process with one thread: the kernel counts the end of the thread
+    that forked, prctl(2) PR_SET_PDEATHSIG.
+
+    :param argv: its full path first. Where that cannot be run, ``output`` says why and the exit code is 127.
+    :param output: becomes its standard output and error; no other descriptor of ours does it get.
+    :param descriptors: its soft limit of open ones.
+    :raises OSError: EAGAIN or ENOMEM where the machine allows no more processes.
+    """
+    libc, parent = ctypes.CDLL(None), os.getpid()
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.setpgid(0, 0)
+                libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+                if os.getppid() == parent:  # else it was gone before we asked
+                    _become(argv, env, null, output, descriptors)
+            except OSError as error:
+                os.write(output, f"cannot run {argv[0]}: {error.strerror}\n".encode(errors="backslashreplace"))
+            finally:
+                os._exit(127)
+        return pid
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        os.close(null)
+
+
+def _become(argv: list[str], env: Mapping[str, str], null: int, output: int, descriptors: int) -> NoReturn:
+    """In the child: all signals as in a new program, then exec.
+
+    :raises OSError: it cannot be run.
+    """
+    for number, fd in enumerate((null, output, output)):
+        os.dup2(fd, number)
+    limits.limit_descriptors(descriptors)
+    for signum in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(signum, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.execve(argv[0], argv, env)
 
 
 def open_pidfd(pid: int) -> int | None:

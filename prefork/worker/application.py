@@ -47,6 +47,7 @@ class Application(NamedTuple):
     :param handler: the class of ``--handler``, for a server class or a factory that wants one.
     :param recipe: how the server class or the factory is called.
     :param on_start: called in each worker before its first request, ``on_stop`` after its last; or ``None``.
+    :param health: says whether a new worker may serve; or ``None``.
     """
 
     target: str
@@ -56,6 +57,7 @@ class Application(NamedTuple):
     recipe: "Recipe | None" = None
     on_start: Hook | None = None
     on_stop: Hook | None = None
+    health: Hook | None = None
 
 
 def enter_home(brief: Brief) -> None:
@@ -76,8 +78,9 @@ def load_for(brief: Brief) -> Application:
     """
     application = load(brief.target, brief.handler)
     refuse_unfit(application, [bind for bind, _ in brief.binds])
-    on_start, on_stop = (_find_hook(what, getattr(brief, what)) for what in ("worker_start", "worker_stop"))
-    return application._replace(on_start=on_start, on_stop=on_stop)
+    hooks = (_find_hook(what, getattr(brief, what)) for what in ("worker_start", "worker_stop", "health"))
+    on_start, on_stop, health = hooks
+    return application._replace(on_start=on_start, on_stop=on_stop, health=health)
 
 
 def describe(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Hooks: what an application does in each worker before its first request, and after its last.
+"""Hooks: what an application does in each worker before its first request and after its last, and whether it is well.
 
 They must not know requests. Invariant: what one of them raises at the end keeps none of the others from running.
 """
@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from prefork.worker.application import Application
+from prefork.worker.application import Application, TargetError
 from prefork.worker.badge import Badge
 
 logger = logging.getLogger("prefork.worker")
@@ -23,6 +23,22 @@ def start(application: Application, servers: Sequence[Any], badge: Badge) -> Non
     for server in servers:
         if hasattr(server, "worker_start"):
             server.worker_start()
+
+
+def examine(application: Application, badge: Badge, name: str) -> None:
+    """Let the application say whether the worker, as it has been prepared, may serve: by anything but false.
+
+    ``None`` is no objection, for a check that only raises has nothing to return.
+
+    :param name: of the check, as it was configured.
+    :raises TargetError: it may not.
+    :raises BaseException: whatever the check raises.
+    """
+    if application.health is None:
+        return
+    answer = application.health(badge)
+    if answer is not None and not answer:
+        raise TargetError(f"health {name!r} says {answer!r}, so the worker may not serve; let it raise to say why")
 
 
 def stop(application: Application, servers: Sequence[Any], badge: Badge) -> None:

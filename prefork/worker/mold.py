@@ -20,9 +20,10 @@ import warnings
 from collections.abc import Callable, Collection
 from typing import NoReturn
 
+from prefork.errors import NotLoadedError
 from prefork.system import lifeline, processes, slots, stdio, titles
 from prefork.system.logfile import LogFile, set_up
-from prefork.worker import application, forksafety, worker
+from prefork.worker import application, forksafety, privileges, worker
 from prefork.worker.application import Application
 from prefork.worker.promotion import Promotion
 from prefork.worker.protocol import (
@@ -69,7 +70,8 @@ def _load() -> "_Mold":
     packet = pair.recv(PACKET_MAX)
     if protocol_of(packet) != PROTOCOL:
         answer = Failed(
-            f"the installed prefork speaks protocol {PROTOCOL}, the running master {protocol_of(packet)}; restart it"
+            f"the installed prefork speaks protocol {PROTOCOL}, the running master {protocol_of(packet)}; "
+            "run prefork upgrade"
         )
         _send(pair, answer)
         os._exit(1)
@@ -87,11 +89,12 @@ def _load() -> "_Mold":
     known = set(forksafety.open_sockets().values())
     show = _hide_while_loading([pair.fileno(), *_descriptors(brief)])
     try:
-        log = set_up(brief.log_file, brief.log_level, f"{brief.label} mold")
+        log = set_up(brief.log_file, brief.log_level, f"{brief.label} mold", brief.log_feed)
+        privileges.give_up(brief.privileges)
         application.enter_home(brief)
         if brief.preload:
             app = application.load_for(brief)
-    except application.TargetError as error:
+    except NotLoadedError as error:
         _fail(pair, str(error))
     except BaseException as error:
         _fail(pair, application.describe(error))
@@ -114,8 +117,9 @@ def _promote(promotion: Promotion, log: LogFile) -> "_Mold":
 
 
 def _descriptors(brief: Brief) -> list[int]:
-    held = [brief.lifeline, brief.notices, brief.scoreboard, brief.kick, brief.handover]
-    return [*held, *(fd for _, fd in brief.binds)]
+    fds = [brief.lifeline, brief.notices, brief.scoreboard, brief.kick, brief.summons]
+    fds += [fd for _, fd in brief.binds]
+    return [*fds, *([brief.log_feed] if brief.log_feed != -1 else [])]
 
 
 def _hide_while_loading(fds: list[int]) -> Callable[[], None]:

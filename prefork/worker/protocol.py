@@ -11,6 +11,8 @@ import signal
 from enum import IntEnum
 from typing import Any, NamedTuple, get_args
 
+from prefork.system.privileges import Privileges
+
 PROTOCOL = 1  # raised whenever a record changes its meaning: a mold of another version refuses to serve
 READ_YOUR_ORDERS = signal.SIGURG  # to a worker; ignored by default, so it harms nobody who does not listen yet
 DUMP_STACKS = signal.SIGRTMIN + 1  # to a worker: the stacks of all threads into the log, whatever it is stuck in
@@ -46,14 +48,16 @@ class Brief(NamedTuple):
     :param concurrency: ``sync``, ``thread`` or ``fork``; empty is what the application's class says.
     :param threads: requests at a time in a worker with threads; ``children`` in one that forks.
     :param worker_start: called in each worker before its first request, ``worker_stop`` after its last; or empty.
+    :param health: asked in each worker whether it may serve, before it says that it is ready; or empty.
     :param binds: pairs of a bind's URL and its listener.
     :param drain: seconds an orphan may use to finish its request.
     :param timeout: seconds a request may take before it is interrupted; 0 is for ever.
     :param keeps_timed_out: whether a worker stays that had such a request.
     :param idle_timeout: the timeout of accepted connections; 0 is none.
-    :param handover: where a worker that is told to become a mold finds its pair.
+    :param summons: where a worker that is told to become a mold finds its pair.
     :param refork_after: the master wants to hear when a worker has served as many requests; 0 is never.
     :param descriptors: the soft limit of open descriptors that workers get.
+    :param log_feed: where the log file's descriptor is to be taken from.
     """
 
     protocol: int
@@ -67,6 +71,7 @@ class Brief(NamedTuple):
     children: int = 1
     worker_start: str = ""
     worker_stop: str = ""
+    health: str = ""
     preload: bool = True
     binds: list[tuple[str, int]] = []  # noqa: RUF012  nobody changes it
     lifeline: int = -1
@@ -79,13 +84,15 @@ class Brief(NamedTuple):
     timeout: float = 0.0
     keeps_timed_out: bool = False
     idle_timeout: float = 0.0
-    handover: int = -1
+    summons: int = -1
     refork_after: int = 0
     descriptors: int = -1
     chdir: str = ""
     pythonpath: list[str] = []  # noqa: RUF012  nobody changes it
     log_file: str = ""
+    log_feed: int = -1
     log_level: str = "info"
+    privileges: Privileges = Privileges()
 
     @property
     def label(self) -> str:
@@ -213,7 +220,8 @@ def decode(packet: bytes) -> Record:
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a record of protocol {PROTOCOL}: {packet[:80]!r}") from error
     if isinstance(record, Brief):
-        return record._replace(binds=[(url, fd) for url, fd in record.binds])
+        privileges = Privileges(*record.privileges)
+        return record._replace(binds=[(url, fd) for url, fd in record.binds], privileges=privileges)
     return record
 
 

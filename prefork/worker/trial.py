@@ -9,7 +9,8 @@ import os
 import sys
 from typing import NoReturn
 
-from prefork.worker import application
+from prefork.errors import NotLoadedError
+from prefork.worker import application, privileges
 from prefork.worker.protocol import Brief, decode
 
 
@@ -19,9 +20,10 @@ def main() -> NoReturn:
     assert isinstance(brief, Brief)
     code = 0
     try:
+        privileges.give_up(brief.privileges)
         application.enter_home(brief)
         application.load_for(brief)
-    except application.TargetError as error:
+    except NotLoadedError as error:
         print(error, file=sys.stderr)
         code = error.exit_code
     except BaseException as error:

@@ -17,13 +17,14 @@ from enum import Enum, auto
 from types import FrameType
 from typing import Any, NoReturn
 
+from prefork.errors import NotLoadedError
 from prefork.servers.traits import concurrency_of, overrides, runs_its_own_loop
 from prefork.system import kick, lifeline, limits, stdio
 from prefork.system.accepting import Owner, owner
 from prefork.system.logfile import LogFile
 from prefork.system.sparing import Sparing
 from prefork.system.wakeup import Wakeup, forget_inherited_handlers
-from prefork.worker import application, hooks, promotion
+from prefork.worker import application, hooks, privileges, promotion
 from prefork.worker.application import Application
 from prefork.worker.badge import Badge
 from prefork.worker.concurrency import AsItsServerSays, Children, Concurrency, Sync, Threads
@@ -72,6 +73,7 @@ def live(brief: Brief, order: Fork, app: Application | None, log: LogFile) -> Pr
     if lifeline.is_cut(brief.lifeline):  # before it was armed: no signal comes for that
         _die_within(brief.drain)
     limits.limit_descriptors(brief.descriptors)
+    privileges.pin(brief.privileges, order.slot)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
     log.sign(f"{brief.label} worker {order.slot}")
     log.reopen()  # it may have been moved since the mold opened it
@@ -151,8 +153,10 @@ class Worker:
             self._servers = application.build(self._app, [_listener(fd) for _, fd in self._brief.binds])
             self._concurrency = self._choose_concurrency()
             self._badge = self._pin_badge()
+            privileges.enter_root(self._brief.privileges)
             hooks.start(self._app, self._servers, self._badge)
-        except application.TargetError as error:
+            hooks.examine(self._app, self._badge, self._brief.health)
+        except NotLoadedError as error:
             self._break(str(error))
         except BaseException as error:
             self._break(application.describe(error))
@@ -375,12 +379,12 @@ class Worker:
         return bool(self._is_called and self._ledger.under_way and promotion.comes_to_rest(self._concurrency))
 
     def _take_call(self) -> promotion.Called | None:
-        return promotion.take(self._brief.handover, self._order)
+        return promotion.take(self._brief.summons, self._order)
 
     def _answer_call(self) -> Promotion | None:
         """At rest, between two requests: accept or decline."""
         called = self._take_call()
-        why = promotion.why_not(self._concurrency)
+        why = promotion.why_not(self._concurrency, self._brief)
         if called is None or why:
             promotion.decline(called, why)
             self._ledger.decline()

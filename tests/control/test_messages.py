@@ -26,6 +26,7 @@ from prefork.control.messages import (
     Scale,
     Status,
     Stop,
+    Upgrade,
     Workers,
     WorkerStatus,
     encode,
@@ -40,6 +41,7 @@ REQUESTS = [
     Refork(service="echo", progress=True),
     Stop(now=True),
     Scale(service="echo", to=6),
+    Upgrade(progress=True),
     Scale(service="e", by=-1),
 ]
 WORKER = WorkerStatus(

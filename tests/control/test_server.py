@@ -17,6 +17,7 @@ from prefork.control import server as control
 from prefork.control.messages import (
     REQUEST_MAX,
     Done,
+    Heard,
     Ping,
     Progress,
     Refused,
@@ -312,6 +313,30 @@ def test_connections_leave_nothing_behind(desk: Desk) -> None:
                 client.say(encode(Reload()))
         client.close()
     assert descriptors() == before
+
+
+def test_another_server_goes_on_with_those_to_whom_nothing_is_half_told(desk: Desk) -> None:
+    """Who waits gets its answer there, who has begun to ask is understood; who is being answered is left behind."""
+    waits, asks, reads = desk.client(), desk.client(), desk.client()
+    waits.say(encode(Reload()))
+    asks.say(PING[:5])
+    desk.parts = lambda: iter([Progress(text="x" * 1000)] * 10_000)
+    reads.say(encode(Status()))
+    lasting = desk.server.lasting
+    assert [client.input for client in lasting] == [b"", PING[:5]]
+
+    elsewhere = Address("unix", path=desk.address.path + "/next")
+    with Desk(elsewhere, three_parts) as following:
+        for client in lasting:
+            connection = socket.socket(fileno=os.dup(client.connection.fileno()))
+            adopted = following.server.adopt(connection, client.input, waits=client in desk.waiting)
+            assert adopted is not None
+            following.waiting += [adopted] if client in desk.waiting else []
+        waits.desk = asks.desk = following
+        following.server.answer(following.waiting[0], Done(text="at last"))
+        assert waits.hear() == ([Heard(), Done(text="at last")], False)
+        asks.say(PING[5:])
+        assert asks.hear() == ([Done(text="here")], False)
 
 
 def test_without_a_descriptor_one_is_refused_and_nothing_spins(desk: Desk) -> None:

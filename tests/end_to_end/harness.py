@@ -221,6 +221,8 @@ class Master:
 
     :param arguments: what follows ``prefork run``.
     :param prefix: a command that runs the command.
+    :param command: what is ``prefork``.
+    :param pythonpath: where the applications of the tests are found.
     :param before_exec: called in the new process before the interpreter starts.
     :param pass_fds: descriptors it inherits, under the same numbers.
     """
@@ -230,15 +232,18 @@ class Master:
         *arguments: str,
         cwd: Path = ROOT,
         prefix: Sequence[str] = (),
+        command: Sequence[str] = (sys.executable, "-m", "prefork"),
+        pythonpath: Path = ROOT,
         before_exec: Callable[[], None] | None = None,
         pass_fds: Sequence[int] = (),
     ) -> None:
         self.log: list[str] = []
         self._arguments = arguments
-        self._command = [*prefix, sys.executable, "-m", "prefork", "run", *arguments]
+        self._command = [*prefix, *command, "run", *arguments]
         if "--log-level" not in arguments and "-c" not in arguments:
             self._command += ["--log-level", "debug"]
         self._cwd = cwd
+        self._pythonpath = pythonpath
         self._before_exec = before_exec
         self._pass_fds = pass_fds
         self._news = threading.Condition()
@@ -246,7 +251,7 @@ class Master:
 
     def __enter__(self) -> Self:
         # modules that tests rewrite within a second, at the same size, must not come from a stale cache
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+        env = {**os.environ, "PYTHONPATH": str(self._pythonpath), "PYTHONDONTWRITEBYTECODE": "1"}
         self._process = subprocess.Popen(
             self._command,
             cwd=self._cwd,
@@ -278,8 +283,9 @@ class Master:
             self._process.wait()
             os.close(self._pidfd)
             self._reader.join(LIMIT)
-            assert self._process.stdout is not None
-            self._process.stdout.close()
+            if not self._reader.is_alive():  # else a stray holds the log, and a close would wait for it
+                assert self._process.stdout is not None
+                self._process.stdout.close()
             if error is not None:
                 error.add_note(self._whole_log())
 

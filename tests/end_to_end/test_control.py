@@ -389,7 +389,7 @@ def test_a_crash_loop_is_a_degraded_service() -> None:
     with serving(STREAM, *NAMED, "-b", TCP, "-w", "1") as master:
         for count in range(1, 5):
             Question(master.bind(), "exit 3").is_lost()
-            master.wait_for("exited with 3", count=count)
+            master.wait_for("exited with 3 after", count=count)
         with connected() as client:  # without the time that a command takes to start
             client.sendall(b'{"kind":"status","version":1}\n')
             snapshot = next(reply for reply in replies(client) if reply["kind"] == "snapshot")

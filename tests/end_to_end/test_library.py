@@ -212,6 +212,17 @@ def test_shutdown_in_a_signal_handler_of_the_program() -> None:
         program.expect_exit(0)
 
 
+def test_a_signal_that_upgrades_a_master_is_the_programs_own() -> None:
+    """No other program could become this one, so USR2 means what its handler says."""
+    with Program(
+        SERVER, "signal.signal(signal.SIGUSR2, lambda signum, frame: (say('mine'), server.shutdown()))", SERVE
+    ) as program:
+        program.wait_serving()
+        program.signal(signal.SIGUSR2)
+        program.hears("mine")
+        program.expect_exit(0)
+
+
 def test_shutdown_before_serving_is_remembered() -> None:
     """``serve_forever`` then returns before anybody is forked, and the one after it serves."""
     with Program(SERVER, "server.shutdown(); server.serve_forever(); say('returned')", SERVE) as program:

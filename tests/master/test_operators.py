@@ -10,6 +10,8 @@ from prefork.control import server as control
 from prefork.control.messages import (
     Done,
     Failed,
+    Heard,
+    Progress,
     Refork,
     Refused,
     Reload,
@@ -18,6 +20,7 @@ from prefork.control.messages import (
     Snapshot,
     Status,
     Stop,
+    Upgrade,
     Workers,
     encode,
 )
@@ -43,6 +46,7 @@ class Books:
         self.refusal = ""
         for name in self.pools:
             self.load(name, 1)
+            self.learn(name, events.MoldLoaded(at=0, generation=1))
             self.learn(name, events.GenerationSettled(at=0, generation=1))
 
     def learn(self, name: str, event: events.Event) -> str:
@@ -63,6 +67,9 @@ class Books:
     def refork(self, name: str) -> str:
         if not self.refusal:
             self.learn(name, events.ReforkAsked(at=0, slot=1, order=1))
+        return self.refusal
+
+    def upgrade(self) -> str:
         return self.refusal
 
     def tell_status(self) -> Iterator[Workers | Snapshot]:
@@ -162,6 +169,80 @@ def test_a_stop_ends_a_refork_by_what_has_come_of_it(books: Books) -> None:
     books.learn("a", events.StopAsked(at=1, phase=Phase.DRAINING))
     assert asked.answer() == Done(text="a: GenerationSettled")
     assert other.answer() == Failed(why="the instance is stopping")
+
+
+def test_an_upgrade_that_is_refused_at_once_was_not_tried(books: Books) -> None:
+    """The answer says so: nothing was done, exit 1."""
+    books.refusal = "the instance is stopping"
+    assert books.ask(Upgrade()).answer() == Refused(why="upgrade refused: the instance is stopping")
+
+
+def test_all_who_asked_for_an_upgrade_hear_why_it_failed(books: Books) -> None:
+    """However many they are it is one upgrade; who wants to know how far it is hears that too."""
+    asked, watching = books.ask(Upgrade()), books.ask(Upgrade(progress=True))
+    books.operators.tell_upgrade("it passed")
+    assert (asked.answer(), watching.answer()) == (Heard(), Progress(text="it passed"))
+    books.operators.refuse_upgrade("boom")
+    failed = Failed(why="upgrade refused, everything serves on as it was: boom")
+    assert (asked.answer(), watching.answer()) == (failed, failed)
+
+
+@pytest.mark.parametrize("is_good", [True, False])
+def test_an_upgrade_is_answered_by_its_reload(is_good: bool, books: Books) -> None:
+    """By what became of the generation of the new code, after what was done before."""
+    asked = books.ask(Upgrade())
+    books.reload()
+    books.operators.go_on(dict(books.operators.upgrading), "2 after 1", "", books.pools)
+    for name in books.pools:
+        books.load(name, 2)
+        event = events.GenerationSettled(at=1, generation=2)
+        books.learn(name, event if is_good else events.GenerationAbandoned(at=1, generation=2, why="boom"))
+    if is_good:
+        assert asked.answer() == Done(text="2 after 1\na: GenerationSettled\nb: GenerationSettled")
+    else:
+        assert asked.answer() == Failed(why="2 after 1\na: GenerationAbandoned\nb: GenerationAbandoned")
+
+
+def test_an_upgrade_whose_reload_is_refused_says_both(books: Books) -> None:
+    asked = books.ask(Upgrade())
+    books.operators.go_on(dict(books.operators.upgrading), "2 after 1", "no such setting", books.pools)
+    assert asked.answer() == Failed(why="2 after 1; no such setting")
+
+
+def test_a_reload_waits_for_the_probation_of_what_it_asked_for(books: Books) -> None:
+    """It serves, but it is not settled yet; a newer one that is given up meanwhile answers only who asked for that."""
+    first = books.ask(Reload())
+    for name in books.pools:
+        books.learn(name, events.MoldStarted(at=1, generation=2, pid=2))
+        books.learn(name, events.MoldLoaded(at=1, generation=2))
+        books.learn(name, events.GenerationSettled(at=1, generation=2, probation=30))
+    assert not isinstance(first.answer(), Done)
+    second = books.ask(Reload())
+    for name in books.pools:
+        books.load(name, 3)
+        books.learn(name, events.GenerationAbandoned(at=2, generation=3, why="boom"))
+    assert second.answer() == Failed(why="a: GenerationAbandoned\nb: GenerationAbandoned")
+    assert first.answer() is None
+    books.learn("a", events.ProbationEnded(at=31, generation=2))
+    books.learn("b", events.GenerationRolledBack(at=31, generation=2, back_to=1, why="boom"))
+    assert first.answer() == Failed(why="b: GenerationRolledBack")
+
+
+def test_a_reload_is_told_which_services_are_given_up(books: Books) -> None:
+    """The others reload all the same; one that is given up meanwhile fails the reload, and ends no other's."""
+    asked = books.ask(Reload())
+    books.learn("a", events.ServiceFailed(at=1, why="boom"))
+    books.load("b", 2)
+    books.learn("b", events.GenerationSettled(at=1, generation=2))
+    assert asked.answer() == Failed(why="a: ServiceFailed")
+    again = books.ask(Reload())
+    books.load("b", 3)
+    books.learn("b", events.GenerationSettled(at=2, generation=3))
+    assert again.answer() == Failed(why="a: it was given up; restart for it")
+    books.learn("b", events.ServiceFailed(at=3, why="boom"))
+    assert books.ask(Reload()).answer() == Failed(
+        why="a: it was given up; restart for it\nb: it was given up; restart for it"
+    )
 
 
 def test_a_stop_ends_every_reload(books: Books) -> None:

@@ -46,6 +46,7 @@ class Code:
     dies_starting: float = 0
     never_ready: float = 0
     dies_ready: float = 0
+    dies_at_work: float = 0  # of those: of its first request, having served none
     leaves: float = 0  # by its own decision
     sticks: float = 0  # in a request without end
     heeds: float = 0  # of those that stick: can be interrupted
@@ -110,6 +111,7 @@ class Simulation:
     """One service in its world.
 
     :param calm_at: from then on nothing goes wrong any more.
+    :param probation: seconds of each generation, but for the first.
     :param watchers: called with each decision before it is performed.
     :param history: all that was ordered and learnt.
     """
@@ -119,6 +121,7 @@ class Simulation:
     world: World
     now: float = 0.0
     calm_at: float = NEVER
+    probation: float = 0.0
     watchers: list[Callable[["Simulation", Decision], None]] = field(default_factory=list)
     history: list[events.Event | orders.Order] = field(default_factory=list)
     molds: dict[int, MoldProcess] = field(default_factory=dict)
@@ -249,7 +252,11 @@ class Simulation:
                 if generation in self.molds:
                     self._later(self.world.kill, self._mold_dies, self.molds[generation], "was killed")
             case orders.SettleGeneration(generation):
-                self.tell(events.GenerationSettled(at=at, generation=generation))
+                self.tell(events.GenerationSettled(at=at, generation=generation, probation=self.probation))
+            case orders.EndProbation(generation, why):
+                self.tell(events.ProbationEnded(at=at, generation=generation, why=why))
+            case orders.RollBack(generation, back_to, why):
+                self.tell(events.GenerationRolledBack(at=at, generation=generation, back_to=back_to, why=why))
             case orders.AbandonGeneration(generation, why):
                 self.tell(events.GenerationAbandoned(at=at, generation=generation, why=why))
             case orders.FailService(why):
@@ -264,6 +271,12 @@ class Simulation:
                     worker.is_called_back = True
             case orders.DeclareEmergency(why):
                 self.tell(events.EmergencyDeclared(at=at, why=why))
+            case orders.ForgetFailures():
+                self.tell(events.FailuresForgotten(at=at))
+            case orders.CallDegraded(why, failures, next_try):
+                self.tell(events.ServiceDegraded(at=at, why=why, failures=failures, next_try=next_try))
+            case orders.CallHealthy():
+                self.tell(events.ServiceRecovered(at=at))
             case orders.SizePool(workers, why):
                 self.tell(events.PoolSized(at=at, count=workers, why=why))
             case orders.SpawnWorker():
@@ -422,7 +435,8 @@ class Simulation:
         worker.ready_at = self.now
         self.tell(events.WorkerReady(at=self.now, slot=worker.slot, order=worker.order))
         if self._happens(code.dies_ready):
-            self._mishap(code.life, self._exit, worker, "was killed by SIGSEGV")
+            end = self._die_at_work if self._happens(code.dies_at_work) else self._exit
+            self._mishap(code.life, end, worker, "was killed by SIGSEGV")
         elif self._happens(code.leaves):
             self._mishap(code.life, self._leave, worker)
         elif self._happens(code.sticks):
@@ -443,6 +457,11 @@ class Simulation:
                 )
             )
             self._later(self.world.request, self._exit, worker, "exited")
+
+    def _die_at_work(self, worker: WorkerProcess, how: str) -> None:
+        worker.is_stuck = True
+        worker.ready_at = None
+        self._exit(worker, how)
 
     def _stick(self, worker: WorkerProcess) -> None:
         if worker.is_alive:

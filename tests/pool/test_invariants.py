@@ -65,6 +65,7 @@ codes = st.one_of(
         dies_starting=chances,
         never_ready=chances,
         dies_ready=chances,
+        dies_at_work=chances,
         leaves=chances,
         sticks=chances,
         heeds=chances,
@@ -200,7 +201,9 @@ def moved_forward(before: Pool, after: Pool) -> None:
     assert before.wanted.phase <= after.wanted.phase
     assert before.wanted.generation <= after.wanted.generation
     assert before.last_generation <= after.last_generation
-    assert before.serving <= after.serving
+    if before.serving > after.serving:
+        assert before.probation is not None
+        assert after.serving == before.probation.fallback
     assert before.next_order <= after.next_order
     assert DOORS.index(before.door) <= DOORS.index(after.door)
     owed = after.backoff
@@ -221,13 +224,19 @@ class Watched(Simulation):
 
 
 def somewhere(
-    workers: int, policy: Policy, world: World, asked: list[tuple[float, str]], boots_well: bool
+    workers: int,
+    policy: Policy,
+    world: World,
+    asked: list[tuple[float, str]],
+    boots_well: bool,
+    probation: float = 0.0,
 ) -> Simulation:
     """A service in a world, with all that people will ask for.
 
     :param boots_well: the world turns bad only when the service has settled.
     """
     simulation = Watched(workers, policy, World() if boots_well else world)
+    simulation.probation = probation
     if boots_well:
         simulation.settle().world = world
     for delay, command in asked:
@@ -254,12 +263,12 @@ def ask_for(command: str, simulation: Simulation, delay: float, configured: Boun
 
 
 @histories(400)
-@given(counts, policies, worlds, commands, st.booleans())
+@given(counts, policies, worlds, commands, st.booleans(), st.sampled_from([0, 0, 1, 20]))
 def test_any_history_ends_in_what_was_asked_for(
-    workers: int, policy: Policy, world: World, asked: list[tuple[float, str]], boots_well: bool
+    workers: int, policy: Policy, world: World, asked: list[tuple[float, str]], boots_well: bool, probation: float
 ) -> None:
     """When all is calm the service serves the latest code with the wanted workers and rests; or it failed to start."""
-    simulation = somewhere(workers, policy, world, asked, boots_well)
+    simulation = somewhere(workers, policy, world, asked, boots_well, probation)
     simulation.calm_at = simulation.now + 50.0
     simulation.watchers.append(repeats_itself)
     simulation.run()
@@ -278,7 +287,7 @@ def test_any_history_ends_in_what_was_asked_for(
 
 
 @histories(300)
-@given(counts, policies, worlds, commands, stops, st.booleans())
+@given(counts, policies, worlds, commands, stops, st.booleans(), st.sampled_from([0, 0, 20]))
 def test_every_stop_ends(
     workers: int,
     policy: Policy,
@@ -286,9 +295,10 @@ def test_every_stop_ends(
     asked: list[tuple[float, str]],
     stopped: list[tuple[float, str]],
     boots_well: bool,
+    probation: float,
 ) -> None:
     """In any state, with any code: within the limit asked for, as long as the kernel honours SIGKILL."""
-    simulation = somewhere(workers, policy, world, asked + stopped, boots_well).run()
+    simulation = somewhere(workers, policy, world, asked + stopped, boots_well, probation).run()
     assert simulation.pool.is_finished
     assert not simulation.workers
     assert not simulation.molds
@@ -494,6 +504,55 @@ def test_a_stop_during_a_reload_wins_at_once(
     assert simulation.pool.is_finished
 
 
+@histories(100)
+@given(st.integers(1, 25), seeds, st.sampled_from([0.0, 5.0, 15.0]), st.sampled_from([1, 3, 30]))
+def test_a_generation_that_crashes_on_probation_is_rolled_back_at_no_cost(
+    workers: int, seed: int, crashes_after: float, request: float
+) -> None:
+    """The old generation serves again, with all its workers; only deaths ever lower the ready ones, no decision."""
+    code = Code(dies_ready=100, life=(crashes_after, crashes_after + 2))
+    simulation = Watched(workers, Policy(), World(seed=seed, codes=(GOOD, GOOD, GOOD), request=(0.0, request)))
+    simulation.probation = 20.0
+    simulation.settle().ask(events.ReloadAsked, configured=fixed(workers + 2))
+    simulation.run(has_come=lambda pool: pool.serving == 2)
+    simulation.become(code, GOOD)
+    simulation.lose_workers()
+    simulation.run()
+    pool = simulation.pool
+    [rolled_back] = simulation.told(events.GenerationRolledBack)
+    assert rolled_back.why
+    assert (pool.serving, pool.wanted.count, list(pool.generations)) == (1, workers, [1])
+    assert {(worker.generation, worker.state) for worker in pool.workers.values()} == {(1, State.READY)}
+    simulation.ask(events.ReloadAsked, configured=fixed(workers)).run()
+    assert simulation.pool.serving == 3
+
+
+@histories(50)
+@given(st.integers(1, 25), seeds, st.lists(st.floats(0, 60), min_size=1, max_size=6))
+def test_reloads_during_a_probation_fall_back_to_the_last_good_one(
+    workers: int, seed: int, moments: list[float]
+) -> None:
+    """The newest wins; while any is on probation the mold of the last that passed is there to go back to."""
+    simulation = Watched(workers, Policy(), World(seed=seed))
+    simulation.probation = 20.0
+    good = [1]
+
+    def can_go_back(simulation: Simulation, decision: Decision) -> None:
+        on_probation = simulation.pool.probation
+        if on_probation is None:
+            good.append(simulation.pool.serving)
+        else:
+            assert on_probation.fallback == good[-1]
+            assert simulation.pool.generations[good[-1]].stage is Stage.LOADED
+
+    simulation.settle().watchers.append(can_go_back)
+    for moment in moments:
+        simulation.ask_at(simulation.now + moment, events.ReloadAsked, configured=fixed(workers))
+    simulation.run()
+    assert simulation.pool.serving == simulation.pool.last_generation
+    assert list(simulation.pool.generations) == [simulation.pool.serving]
+
+
 # forks
 
 
@@ -508,6 +567,7 @@ CRASHES = {
     "at once": Code(dies_starting=100, boot=(0.0, 0.0)),
     "when ready": Code(dies_ready=100, life=(0.0, 0.0)),
     "within the first seconds": Code(dies_ready=100, life=(0.0, 9.9)),
+    "of the first request": Code(dies_ready=100, dies_at_work=100, life=(0.0, 29.0)),
     "by leaving": Code(leaves=100, life=(0.0, 0.5)),
     "by leaving or dying": Code(leaves=50, dies_ready=50, life=(0.0, 3.0)),
     "stuck until killed": Code(sticks=100, life=(0.0, 1.0)),

@@ -6,17 +6,26 @@ Read next: ``test_rules.py``, for everything else; ``test_invariants.py``, for t
 import pytest
 from msgspec.structs import replace
 
-from prefork.pool.backoff import delay
-from prefork.pool.events import MoldGone, StopAsked, WorkerOrdered, WorkerReady, WorkerRetired, WorkerStoodStill
+from prefork.pool.backoff import FORGOTTEN_AFTER
+from prefork.pool.events import (
+    FailuresForgotten,
+    MoldGone,
+    StopAsked,
+    WorkerOrdered,
+    WorkerReady,
+    WorkerRetired,
+    WorkerStoodStill,
+)
 from prefork.pool.health import trouble
-from prefork.pool.orders import Cause, KillWorker, RetireWorker, SpawnWorker
-from prefork.pool.records import PROVEN_AFTER_SECONDS, MemoryLimits, Phase, Policy, Pool, Reading
+from prefork.pool.orders import Cause, ForgetFailures, KillWorker, RetireWorker, SpawnWorker
+from prefork.pool.records import MemoryLimits, Phase, Policy, Pool, Reading
 from prefork.pool.rules import Decision, Readings, decide
 from tests.pool.simulation import service
 from tests.pool.test_rules import (
     POLICY,
     QUIET,
     after,
+    degraded,
     exited,
     loaded,
     now,
@@ -133,10 +142,12 @@ def crashing(pool: Pool) -> Pool:
 @pytest.mark.parametrize("memory", [{}, samples(150, 150, 150)], ids=["old", "heavy"])
 def test_nobody_is_replaced_while_the_service_is_in_trouble(memory: Memory) -> None:
     """Who is worn out serves on; it is replaced once the trouble is over, at that very moment."""
-    pool = crashing(limited(1, max_age=0 if memory else 15))
-    over = 20 + delay(3) + PROVEN_AFTER_SECONDS
+    pool = degraded(crashing(limited(1, max_age=0 if memory else 15)))
+    over = 20 + FORGOTTEN_AFTER
     assert trouble(pool, 21) is not None
     assert decided(pool, at=21, memory=memory) == wait(over)
+    assert decided(pool, at=over, memory=memory) == now(over, ForgetFailures())
+    pool = after(pool, FailuresForgotten(at=over))
     assert decided(pool, at=over, memory=memory).orders == (SpawnWorker(2, 13, 1, Cause.FRESH),)
 
 

@@ -29,6 +29,7 @@ from prefork.pool.events import (
     ReloadRefused,
     RequestsInterrupted,
     ScaleAsked,
+    ServiceDegraded,
     ServiceFailed,
     SlowRequestsTold,
     StopAsked,
@@ -141,6 +142,11 @@ def serving(workers: int = 2) -> Pool:
     return after(service(workers), loaded(1, at=0), all_ready, settled(1, at=0))
 
 
+def degraded(pool: Pool, at: float = 0) -> Pool:
+    """The same pool, of which it is said already that it is degraded."""
+    return after(pool, ServiceDegraded(at=at, why="…", failures=2, next_try=at))
+
+
 def busy(*under_way: tuple[int, float]) -> Reading:
     """A reading of requests under way: number and start of each, the oldest first."""
     return Reading(busy_since=under_way[0][1], under_way=under_way)
@@ -211,7 +217,8 @@ def test_a_first_mold_that_dies_each_time_it_has_loaded_is_no_success() -> None:
     assert decided(after(pool, lost(1, at=4)), at=4) == now(4, FailService("its mold was killed by SIGKILL"))
 
 
-THREE_IN_A_ROW = "its workers died 3 times in a row before they had proven themselves"
+def three_in_a_row(how: str) -> str:
+    return f"its workers died 3 times in a row before they had proven themselves; the last one {how}"
 
 
 def test_a_reload_whose_workers_die_three_times_unproven_is_abandoned() -> None:
@@ -221,7 +228,9 @@ def test_a_reload_whose_workers_die_three_times_unproven_is_abandoned() -> None:
     pool = after(pool, ready(3, 4, at=6, generation=2, cause=Cause.CRASHED), exited(3, 4, at=7, requests=9))
     pool = after(pool, starting(3, 5, at=8, generation=2, cause=Cause.CRASHED))
     assert decided(pool, at=8) == wait(68)
-    assert decided(after(pool, exited(3, 5, at=9)), at=9) == now(9, AbandonGeneration(2, THREE_IN_A_ROW))
+    assert decided(after(pool, exited(3, 5, at=9)), at=9) == now(
+        9, AbandonGeneration(2, three_in_a_row("was killed by SIGSEGV"))
+    )
 
 
 def test_workers_that_never_become_ready_end_a_reload_however_long_the_boot_limit() -> None:
@@ -233,7 +242,9 @@ def test_workers_that_never_become_ready_end_a_reload_however_long_the_boot_limi
         assert not [order for order in decided(pool, at=at).orders if isinstance(order, AbandonGeneration)]
         pool = after(pool, starting(3, order, at, 2, Cause.CRASHED if order > 3 else Cause.FRESH), killed)
         pool = after(pool, exited(3, order, at=at + 100))
-    assert decided(pool, at=301) == now(301, AbandonGeneration(2, THREE_IN_A_ROW))
+    assert decided(pool, at=301) == now(
+        301, AbandonGeneration(2, three_in_a_row("was killed: it was not ready within 100 s"))
+    )
 
 
 def test_workers_of_one_attempt_that_die_together_are_one_failure() -> None:
@@ -288,7 +299,7 @@ def test_a_generation_is_not_settled_and_abandoned_at_once() -> None:
     pool = after(serving(2), ScaleAsked(at=0, by=-1), reload(at=5), loaded(2, at=5), ready(3, 3, at=5, generation=2))
     for order in (4, 5, 6):
         pool = after(pool, starting(4, order, at=order, generation=2), exited(4, order, at=order))
-    assert decided(pool, at=6) == now(6, AbandonGeneration(2, THREE_IN_A_ROW))
+    assert decided(pool, at=6) == now(6, AbandonGeneration(2, three_in_a_row("was killed by SIGSEGV")))
 
 
 def test_a_service_without_workers_settles_when_it_has_loaded() -> None:
@@ -324,7 +335,7 @@ def test_reloads_asked_before_the_first_mold_starts_are_one_with_it() -> None:
 
 def test_a_lost_mold_is_loaded_anew_ever_more_slowly() -> None:
     """A mold that keeps dying costs no storm of interpreters, whether it gets as far as loading or not."""
-    pool, at, waits = serving(), 5.0, []
+    pool, at, waits = degraded(serving()), 5.0, []
     for _ in range(6):
         pool = after(pool, lost(1, at=at))
         due = decided(pool, at=at).until or at
@@ -344,7 +355,7 @@ def test_a_mold_that_has_held_for_a_minute_starts_with_a_clean_record() -> None:
 def test_a_serving_generation_that_cannot_be_loaded_anew_is_tried_again() -> None:
     """Its workers serve on; the mold that cannot load is sent away, and its reason kept."""
     again = MoldStarted(at=5, generation=1, pid=1001)
-    pool = after(serving(), lost(1, at=5), again, MoldBroken(at=6, generation=1, why="ImportError"))
+    pool = after(degraded(serving()), lost(1, at=5), again, MoldBroken(at=6, generation=1, why="ImportError"))
     assert decided(pool, at=6) == now(6, DismissMold(1))
     pool = after(pool, MoldDismissed(at=6, generation=1), lost(1, at=6))
     assert pool.generations[1].why == "ImportError"
@@ -403,8 +414,8 @@ def test_a_stop_now_kills_at_once() -> None:
 def orphaned(at: float) -> Pool:
     """The worker of slot 1 died at that moment, and was replaced; children of its live on."""
     left = ChildrenLeft(at=at, pid=101)
-    replaced = ready(1, 3, at=at, cause=Cause.CRASHED)
-    return after(serving(), exited(1, 1, at=at), left, replaced, ChildrenSeen(at=at, pid=101))
+    replaced = ready(1, 3, at=at, cause=Cause.DIED)
+    return after(serving(), exited(1, 1, at=at, requests=50), left, replaced, ChildrenSeen(at=at, pid=101))
 
 
 def test_children_of_a_dead_worker_are_looked_for_at_once_and_then_each_second() -> None:
@@ -610,7 +621,7 @@ def test_a_proven_worker_is_replaced_at_once(requests: int, at: float) -> None:
 
 def test_workers_that_die_unproven_are_replaced_ever_more_slowly() -> None:
     """The first at once, then 0.1 s times 1.5 to the power of the failures."""
-    pool, at, waits = serving(), 1.0, []
+    pool, at, waits = degraded(serving()), 1.0, []
     for order in range(2, 9):
         pool = after(pool, exited(2, order, at=at))
         due = decided(pool, at=at).until or at

@@ -33,6 +33,7 @@ from tests.pool.test_rules import (
     POLICY,
     QUIET,
     after,
+    degraded,
     exited,
     loaded,
     now,
@@ -179,14 +180,14 @@ def test_a_queued_client_needs_one_worker_also_from_zero() -> None:
 
 def test_a_machine_that_refuses_forks_is_not_asked_for_more() -> None:
     """Refused is refused for growth as well."""
-    pool = after(sized(2), PoolSized(at=5, count=3, why="…"), ordered(3, 3, at=5))
+    pool = after(degraded(sized(2)), PoolSized(at=5, count=3, why="…"), ordered(3, 3, at=5))
     pool = after(pool, WorkerNotForked(at=5, slot=3, order=3, why="EAGAIN"))
     assert decided(pool, at=5, busy=2, queued=9) == wait(5.1)
 
 
 def test_no_growth_while_crashed_workers_wait_for_their_successors() -> None:
     """A queue behind workers that keep dying is no reason to fork more of them."""
-    pool = sized(3)
+    pool = degraded(sized(3))
     for at, order in ((5, 1), (6, 4)):
         pool = after(pool, exited(1, order, at=at), ready(1, order + 3, at=at, cause=Cause.CRASHED))
     pool = after(pool, exited(1, 7, at=7))

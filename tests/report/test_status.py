@@ -167,7 +167,7 @@ def test_a_crash_loop_is_a_degraded_service_that_says_when_it_tries_again(board:
     assert service.phase == "degraded"
     assert service.degraded is not None
     assert (service.degraded.failures, service.degraded.next_try_seconds) == (4, 0.225)
-    assert "before they have proven themselves" in service.degraded.why
+    assert "before they have proven themselves; the last one was killed by SIGSEGV" in service.degraded.why
 
 
 def test_a_machine_that_refuses_to_fork_degrades(board: Scoreboard) -> None:
@@ -200,6 +200,21 @@ def test_the_last_load_is_told_with_its_reason(board: Scoreboard) -> None:
         ("abandoned", 2, 4, "boom"),
         ("refused", None, 1, "no such setting"),
     ]
+
+
+def test_a_generation_that_failed_its_probation_with_no_way_back_is_told_of_as_what_serves(board: Scoreboard) -> None:
+    """It was not given up, for there is nothing else; and the table says so."""
+    pool = after(serving(1), events.MoldStarted(at=92, generation=2, pid=9), events.MoldLoaded(at=92, generation=2))
+    pool = after(pool, events.GenerationSettled(at=93, generation=2, probation=30))
+    assert tell(pool, board)[1].probation_seconds == 23
+    assert tell(pool, board)[1].phase == "reloading"
+    pool = after(pool, events.ProbationEnded(at=96, generation=2, why="boom"))
+    workers, service = tell(pool, board)
+    assert service.last_load is not None
+    assert (service.last_load.outcome, service.last_load.why, service.phase) == ("serves", "boom", "healthy")
+    snapshot = Snapshot(name="shop", pid=7, package="1.0", uptime_seconds=1, services=[service])
+    text = "\n".join(table.lines(snapshot, {"echo": workers}))
+    assert "4s ago generation 2 failed its probation, with nothing to go back to: boom" in text
 
 
 # as a table

@@ -206,6 +206,12 @@ def deploy_broken(stage: Stage) -> list[Price]:
     return []
 
 
+def upgrade(stage: Stage) -> list[Price]:
+    """`prefork upgrade`, to the same version"""
+    stage.steer("upgrade", codes=frozenset({0, 1, 3}))  # 1: something else is under way; 3: others kill what it forks
+    return []
+
+
 # machine
 
 
@@ -245,6 +251,7 @@ FAULTS: dict[Fault, int] = {
     signals_in_a_storm: 2,
     deploy: 3,
     deploy_broken: 1,
+    upgrade: 2,
     starve: 2,
 }
 """Each with how often it is done, beside the others."""

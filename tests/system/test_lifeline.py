@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from prefork.system import lifeline
-from tests.children import Child, Link, is_readable
+from tests.children import Child, Link, become_nobody, is_readable
 
 
 class Pipe:
@@ -71,6 +71,21 @@ def test_the_end_reaches_a_process_that_sleeps(pipe: Pipe) -> None:
 def test_the_end_reaches_a_process_that_is_busy(pipe: Pipe) -> None:
     """A process that looks at no descriptor hears of the end all the same."""
     with Child(lambda parent: spin_until_cut(pipe, parent)) as child:
+        assert child.hear() == "armed"
+        pipe.cut()
+        assert child.hear() == [signal.SIGIO]
+
+
+def test_the_end_reaches_a_process_that_has_become_another_user(pipe: Pipe) -> None:
+    """It may open the pipe anew to read, and nobody may to write: that would keep the lifeline whole."""
+
+    def spin_as_nobody(parent: Link) -> list[int]:
+        become_nobody()
+        with pytest.raises(PermissionError):
+            os.open(f"/proc/self/fd/{pipe.reader}", os.O_WRONLY | os.O_NONBLOCK)
+        return spin_until_cut(pipe, parent)
+
+    with Child(spin_as_nobody) as child:
         assert child.hear() == "armed"
         pipe.cut()
         assert child.hear() == [signal.SIGIO]
@@ -161,3 +176,26 @@ def test_who_arms_after_the_end_finds_it_cut(pipe: Pipe) -> None:
 def test_both_ends_stay_with_the_process_and_never_block(pipe: Pipe) -> None:
     """No program started by exec inherits an end that was not handed over."""
     assert [(os.get_inheritable(fd), os.get_blocking(fd)) for fd in (pipe.reader, pipe.writer)] == [(False, False)] * 2
+
+
+def sleep_in_c(parent: Link) -> None:
+    """Nothing of ours runs in the child, which knows nothing of the pipe."""
+    parent.say("here")
+    signal.pause()
+
+
+def test_a_process_that_is_tied_ends_whatever_it_runs(pipe: Pipe) -> None:
+    """By the default action of SIGIO; it need not do anything for it but keep the descriptor."""
+    own = lifeline.open_anew(pipe.reader)
+
+    def live(parent: Link) -> None:
+        os.close(pipe.writer)
+        sleep_in_c(parent)
+
+    with Child(live) as child:
+        child.hear()
+        lifeline.tie(own, child.pid)
+        os.close(own)
+        child.wait_asleep()
+        pipe.cut()
+        assert child.end() == -signal.SIGIO

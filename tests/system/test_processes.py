@@ -365,6 +365,51 @@ def test_a_process_is_told_from_a_later_one_of_its_number_by_its_start() -> None
         assert processes.started(pid) == 0
 
 
+def launch(script: str, descriptors: int = 100) -> tuple[int, int]:
+    """A shell that runs ``script``: its pid, and the end to read what it prints."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    pid = processes.launch(["/bin/sh", "-c", script], {"WORD": "hello"}, writer, descriptors)
+    os.close(writer)
+    return pid, reader
+
+
+def test_a_launched_program_has_our_output_and_nothing_else_of_ours() -> None:
+    """Its environment, limit, group and input are what it was given, and its signals those of a new program."""
+    before = descriptors()
+    script = "echo $WORD; ulimit -n; read line || echo no input; ls /proc/$$/fd; grep SigIgn /proc/$$/status; exit 7"
+    pid, reader = launch(script)
+    assert os.getpgid(pid) in (pid, os.getpgrp())
+    word, limit, said, *numbers, ignored = read_all(reader).decode().split("\n")[:-1]
+    assert (word, limit, said) == ("hello", "100", "no input")
+    assert set(map(int, numbers)) - inheritable() <= {0, 1, 2, 10}  # a shell's own beside those three
+    assert int(ignored.split()[1], 16) == 0
+    assert processes.wait(pid) == Ending(code=7)
+    assert descriptors() == before
+
+
+def test_what_cannot_be_run_says_why_where_it_would_have_printed() -> None:
+    """And ends with the exit code of a shell that finds no program."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    pid = processes.launch(["/nowhere/program"], {}, writer, 100)
+    os.close(writer)
+    assert read_all(reader) == b"cannot run /nowhere/program: No such file or directory\n"
+    assert processes.wait(pid) == Ending(code=127)
+
+
+def test_a_launched_program_ends_with_us() -> None:
+    """Killed by the kernel, however we end."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+
+    def launch_and_wait(parent: Link) -> None:
+        processes.launch(["/bin/sh", "-c", "echo started; exec sleep 1000"], os.environ, writer, 100)
+        parent.hear()
+
+    with Child(launch_and_wait):
+        os.close(writer)
+        wait_readable(reader)
+    assert read_all(reader) == b"started\n"
+
+
 # what outlives its leader
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prefork.system.privileges import LIMITS, Privileges
 from prefork.worker.notices import Notices
 from prefork.worker.protocol import (
     PACKET_MAX,
@@ -58,6 +59,13 @@ FIELDS: dict[object, st.SearchStrategy[object]] = {
     str: st.text(max_size=40),
     bool: st.booleans(),
     list[str]: st.lists(st.text(max_size=40), max_size=3),
+    Privileges: st.builds(
+        Privileges,
+        uid=NUMBERS,
+        groups=st.lists(NUMBERS, max_size=3),
+        rlimits=st.dictionaries(st.sampled_from(sorted(LIMITS)), st.lists(NUMBERS, min_size=2, max_size=2)),
+        cpus=st.lists(st.lists(NUMBERS, max_size=3), max_size=3),
+    ),
     list[tuple[str, int]]: st.lists(st.tuples(st.text(max_size=40), NUMBERS), max_size=3),
 }
 

@@ -1,0 +1,247 @@
+"""What one image leaves, the next reads: as it was, or at least as much as every version can."""
+
+import base64
+import os
+import zlib
+
+import msgspec
+import pytest
+
+from prefork.config.settings import Instance, Service, convert
+from prefork.master import book
+from prefork.master.book import Body, ClientHeld, Header, Listening, MoldHeld, PairHeld, PipeHeld, ServiceHeld
+from prefork.master.commands import Occasion
+from prefork.pool.events import ReloadAsked, StopAsked
+from prefork.pool.records import (
+    Backoff,
+    Bounds,
+    Bucket,
+    Door,
+    Generation,
+    Outcome,
+    Phase,
+    Policy,
+    Pool,
+    Stage,
+    State,
+    Wanted,
+    Worker,
+    fixed,
+)
+from prefork.pool.rules import Decision
+from prefork.pool.sizing import Window
+from prefork.report.status import Figures
+from prefork.worker.protocol import PROTOCOL
+from tests.pool.simulation import Code, Simulation, World
+from tests.pool.simulation import service as fresh
+
+STATES = ("STARTING", "READY", "RETIRING", "EXPELLED", "KILLED")
+STAGES = ("LOADING", "LOADED", "LOST", "BROKEN", "LEAVING", "KILLED")
+SERVICES = (
+    {"target": "a:B", "bind": ("tcp://127.0.0.1:0",)},
+    {"target": "a:B", "bind": ("none",), "threads": 7, "timeout": "250ms"},
+    {"target": "a:B", "bind": ("unix:/run/x?mode=0600",), "max_workers": 9, "memory_budget": "2GiB"},
+    {
+        "target": "a:B",
+        "bind": ("udp://127.0.0.1:0",),
+        "user": str(os.getuid()),
+        "rlimits": {"core": 0, "nofile": 64},
+        "umask": "027",
+        "on_ready": ["/bin/true", "é"],
+    },
+    {"target": "a:B", "bind": ("unix:@x", "udp://[::1]:9"), "mode": "thread", "pythonpath": ("é", "b")},
+)
+
+
+def service(number: int) -> Service:
+    made: Service = convert(SERVICES[number], Service, "here")
+    return made
+
+
+def header(body: int = book.BODY, protocol: int = PROTOCOL) -> Header:
+    held = ServiceHeld(
+        listeners=[Listening("tcp://127.0.0.1:0", "tcp://127.0.0.1:43211", 9, (1, 2))],
+        kick=8,
+        workers=[book.WorkerHeld(1, 4, 2, 4711, 10)],
+        molds=[MoldHeld(2, 4712, -1)],
+        serving=2,
+        last_generation=3,
+        next_order=5,
+        scaled=-1,
+    )
+    return Header(
+        pid=1,
+        package="0.1.0",
+        body=body,
+        protocol=protocol,
+        name="shop-2",
+        holder=3,
+        lifeline=(4, 5),
+        log=2,
+        signals=6,
+        mask=[34],
+        limit=1024,
+        started_at=12.5,
+        control=Listening("", "unix:@prefork/0/shop-2/control", 7),
+        clients=[ClientHeld(11, "{\x00\xff", waits=True, progress=False)],
+        descriptors=[3, 4, 5, 6, 7, 8, 9, 10, 11],
+        services={"echo": held},
+    )
+
+
+def known(pool: Pool) -> book.ServiceKnown:
+    return book.ServiceKnown(
+        pool=pool,
+        settings={"target": "a:B", "backlog": 5},
+        loads={2: {"target": "a:B"}},
+        settled=2,
+        past=Figures(10, 1),
+        board=12,
+        lanes=64,
+        needed=Window(10.0, ((1.0, 3), (2.0, 1))),
+        pipes=[PipeHeld(13, b'["Le\xff')],
+        pairs=[PairHeld(2, 14, is_loaded=True, how="", is_closed=False)],
+    )
+
+
+def run() -> book.RunHeld:
+    return book.RunHeld(
+        service="echo",
+        order=book.OrderKnown({"target": "a:B"}, Occasion("reload", 2, "abandoned", "é")),
+        pid=4713,
+        pidfd=17,
+        reader=-1,
+        remainder=b"\xff",
+        lines=200,
+        deadline=30.5,
+        killed_at=None,
+        next=book.OrderKnown({}, Occasion("ready", 1)),
+    )
+
+
+def body(pool: Pool) -> Body:
+    return Body(
+        instance={"name": "shop"},
+        services={"echo": known(pool)},
+        strangers=3,
+        has_reopened=True,
+        feed=(15, 16, 2),
+        runs=[run()],
+    )
+
+
+def full_pool() -> Pool:
+    """A book in which all states and stages of the first version occur."""
+    workers = [Worker(n, n, 1, State[name], 1.5, 0.5, pid=n, why="é") for n, name in enumerate(STATES, 1)]
+    stages = [Generation(n, Stage[name], 2.0, why="") for n, name in enumerate(STAGES, 1)]
+    return Pool(
+        "echo",
+        Wanted(3, Bounds(1, 4), asked=Bounds(2, 2), scaled=-1, resized_by=2, phase=Phase.QUICK),
+        serving=2,
+        generations={generation.number: generation for generation in stages},
+        workers={worker.slot: worker for worker in workers},
+        backoff=Backoff(failures=3, failed_at=7.25, crash_tokens=Bucket(2.5, 7.0)),
+        door=Door.REFUSING,
+        last_load=Outcome(3.0, None, "no"),
+    )
+
+
+def survives(simulation: Simulation, decision: Decision) -> None:
+    """What is known now is what the next image would know."""
+    before = body(simulation.pool)
+    assert book.read(book.write(header(), before)) == (header(), before)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_book_of_any_moment_survives(seed: int) -> None:
+    """Through boot, deaths, refusals, a reload and a stop."""
+    code = Code(dies_starting=2, dies_ready=2, leaves=1, wears=5, sticks=1, ignores_retirement=2, requests_a_second=5)
+    world = World(seed=seed, refused=1)
+    simulation = Simulation(fresh(5), Policy(drain=5.0, boot=5.0, request_hard=2.0), world, watchers=[survives])
+    simulation.settle().become(code)
+    simulation.run(simulation.now + 10)
+    simulation.ask(ReloadAsked, configured=fixed(3)).calm_at = simulation.now + 10
+    simulation.run()
+    simulation.ask(StopAsked, phase=Phase.DRAINING).run()
+    assert simulation.pool.is_finished
+
+
+def test_a_header_of_this_version_can_be_read_for_ever() -> None:
+    """As it was first written; never change this line, for a running master may have written it."""
+    line = (
+        b'{"pid":1,"package":"0.1.0","body":1,"protocol":1,"name":"shop-2","holder":3,"lifeline":[4,5],"log":2,'
+        b'"signals":6,"mask":[34],"limit":1024,"started_at":12.5,'
+        b'"control":{"bind":"","address":"unix:@prefork/0/shop-2/control","fd":7,"inode":null},'
+        b'"clients":[{"fd":11,"input":"{\\u0000\xc3\xbf","waits":true,"progress":false}],'
+        b'"descriptors":[3,4,5,6,7,8,9,10,11],"services":{"echo":{'
+        b'"listeners":[{"bind":"tcp://127.0.0.1:0","address":"tcp://127.0.0.1:43211","fd":9,"inode":[1,2]}],'
+        b'"kick":8,"workers":[{"slot":1,"order":4,"generation":2,"pid":4711,"pidfd":10}],'
+        b'"molds":[{"generation":2,"pid":4712,"pidfd":-1}],'
+        b'"serving":2,"last_generation":3,"next_order":5,"scaled":-1}}}'
+    )
+    assert book.read(line)[0] == header(body=1, protocol=1)
+
+
+# A body as each version writes it. Where it does not mean the same any more: raise BODY, and add another.
+BODIES = {
+    1: (
+        "eNrNVs1u4zYQ1m9QFP3Z7rm9FH2KHhqj575BDwYjjmzBMqlyqHjTSxMvNihyi7cPEMSS/JO0fQVj00MBt6+w6CPssTd3KFq2tz4YuUUHaSjNNz"
+        "Mf+YnDy2kiUDMRwUUhWB8K7MpsiqBOkwjwooCoK6+KTMr0rfPMephX1YAJDfyqjGQutD+PpIiTTq6Aj9ygZNgjw/MqjFgKfDVXgMmPwNsnZ97G"
+        "Znq5eufU17wDAhTTiRRumXUZgldiQjUtnfU17wFk2OZSqjeTujrR8apI9um5+D1lqNvbGM7d1sZL97ISef8ElFsS0Q6469CtdehxlvDFeNA9u6"
+        "lSiQjoeA3CswjvIMJvEL5F+AcRQYMILCI4iAgbRGgR4UHEUYM4soijg4jJQKoeKHzlvnWeF5hK7ZZScZq795aIounNPB7/u16i2tEu7PE/9t1U"
+        "AeNn9GZhcrn3ffaireCHHFBTMjOisjaLXPWhL9XZywJlrJ2iyxQnJ2BIuhrniKbU24fZXULSUyrPSIDObzsDk7mJNdMy5W1iMHBmCQkn72fA30"
+        "xRS2n8FvMBCN2WYleGXkPas6S9fdLeo0l7T5y035D2LWl/n7T/aNL+EycdNKQDSzrYJx08mnTwxEmHDenQkg73SYePJh0+cdKzFGItT2lPO58L"
+        "eEGf6+1scsKinozjn6cxS1KqBf2ZsWzC1hcWPIkUwy5VVPCE7vf1sK1lDwQOyxROIV22Aut7a3CfW/ueA9P/d/zp3daxYURzGefIUnR+rS1KT+"
+        "00STflF6bjeXNzb7/fESdRTmTi2Kls3YtZ3QVTyfjLupYP9nprvdffCnnHBqwH63hNJur5WlM3xWGlmeqAHrOvv62nKZWdsDRx8cK72P1oEJTZ"
+        "KzLKPPrQLU8kLe9HZcoEYKsSABz4kNzodMBx2fpqzQkBxGi0PG52oNGmI1H3TzLA62FlRAbq45mCPksEmX+E33/5HazKjCUKr1/t0DL5E/WJkY"
+        "SpEvjDuCsHN2YcUV8jicxQKyY6JAL/nk4XJFeZEZw/FDHV+PrTZ16hcoHXV5P1wac+49i/ZLiZmF3uUxlFDCn5L1SpyerN2AkTXFJUkrP5M/5+"
+        "nhAbHvPP1mRWO2TcVZkmNEt//TklrXBjL1vfnFvJ9pLUCnFRGMluKzjfpi3rv9C9ufkPc6vOYQ=="
+    ),
+}
+
+
+def test_a_body_means_what_its_version_says() -> None:
+    """Fields that are added have defaults, members of enumerations come last; all else is another version."""
+    text = zlib.decompress(base64.b64decode(BODIES[book.BODY]))
+    assert msgspec.msgpack.decode(text, type=Body) == body(full_pool())
+
+
+@pytest.mark.parametrize("other", [header(body=book.BODY + 1), header(protocol=PROTOCOL + 1)])
+def test_of_another_version_the_header_is_read(other: Header) -> None:
+    """Its body is not looked at, nor are the fields of the header that this one does not know."""
+    text = book.write(other, body(full_pool()))
+    assert book.read(text) == (other, None)
+    assert book.read(text.replace(b'{"pid"', b'{"of_tomorrow":[1],"pid"', 1)) == (other, None)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 100])
+def test_a_body_that_is_damaged_is_not_read(cut: int) -> None:
+    text, rest = book.write(header(), body(full_pool())).split(b"\n", 1)
+    assert book.read(text + b"\n" + rest[:cut]) == (header(), None)
+
+
+@pytest.mark.parametrize("text", [b"", b"\n", b"{}\n", b"\xff\xfe", b'{"pid":"x"}\n'])
+def test_what_is_no_book_is_told_from_one(text: bytes) -> None:
+    with pytest.raises(book.UnreadableError, match="no book of a master"):
+        book.read(text)
+
+
+@pytest.mark.parametrize("number", range(len(SERVICES)))
+def test_settled_settings_are_not_settled_again(number: int) -> None:
+    """What was left out and found is not taken for something that was said."""
+    settings = service(number)
+    values = msgspec.msgpack.decode(msgspec.msgpack.encode(book.plain(settings)))
+    again = book.service_of(values)
+    assert again == settings
+    assert [type(getattr(again, name)) for name in again.__struct_fields__] == [
+        type(getattr(settings, name)) for name in settings.__struct_fields__
+    ]
+    instance = Instance(service={"echo": settings}, name="shop", log_file="log", is_named=True)
+    assert book.instance_of(book.plain(instance), {"echo": again}) == instance
+
+
+def test_settings_of_another_version_are_completed_and_cut() -> None:
+    """What this one does not know is left out, and what it knows besides is as by default."""
+    values = {**book.plain(service(0)), "of_tomorrow": 1}
+    del values["backlog"]
+    assert book.service_of(values) == service(0)
