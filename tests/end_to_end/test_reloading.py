@@ -345,17 +345,6 @@ def has_open(pid: int, path: Path) -> bool:
     return any(os.path.realpath(link) == str(path) for link in Path(f"/proc/{pid}/fd").iterdir())
 
 
-def test_usr2_is_answered_with_one_line(gate: Gate) -> None:
-    """Upgrading in place does not exist yet: the log says so, and nothing else happens."""
-    with serving(STREAM, "-b", TCP, "-w", "2") as master:
-        before = master.ready_workers(gate, 2)
-        lines = len(master.log)
-        master.signal(signal.SIGUSR2)
-        assert "upgrad" in master.wait_for("SIGUSR2")
-        assert master.ready_workers(gate, 2) == before
-        assert len(master.log) == lines + 1
-
-
 def test_a_reload_reaches_every_service(application: Application, tmp_path: Path) -> None:
     """One of two services fails to reload: it serves on with its old code, and the other one with the new."""
     path = tmp_path / "prefork.toml"

@@ -14,6 +14,7 @@ import pytest
 
 from prefork.control.client import ask_status, connect, find
 from prefork.control.messages import Done, Failed, Reload, Reply, Request, Scale, Upgrade
+from prefork.system.pidfile import PidFile
 from tests.end_to_end.clients import LIMIT, Question, ask
 from tests.end_to_end.harness import (
     DATAGRAM,
@@ -28,6 +29,7 @@ from tests.end_to_end.harness import (
 )
 from tests.end_to_end.installation import Installation
 from tests.end_to_end.load import Load
+from tests.end_to_end.test_commands import at_gate
 from tests.end_to_end.test_control import NAME, NAMED, Outcome, needs_root, start, steer
 from tests.end_to_end.test_targets import opened
 from tests.end_to_end.test_versions import Environment
@@ -438,6 +440,37 @@ def test_every_kind_of_listener_is_taken_along(
             master.stop()  # and sees that no path is left
         assert not control.exists()
         assert not lent or os.path.exists(lent.removeprefix("unix:"))
+
+
+def test_files_and_commands_are_taken_along(installation: Installation, gate: Gate, short_path: Path) -> None:
+    """The pid file stays locked, a rotated log is given to all, and a command that runs ends in its own time."""
+    pid_file, log = short_path / "pid", short_path / "log"
+    waiting = short_path / "waiting"
+    waiting.write_text(f"#!/bin/sh\n{at_gate(gate)}\necho it is over\nexit 7\n")
+    waiting.chmod(0o755)
+    flags = ["--pid", str(pid_file), "--log-file", str(log), "--on-ready", str(waiting)]
+    with Master(STREAM, *NAMED, "-b", TCP, "-w", "1", *flags, cwd=installation.directory) as master:
+        command = gate.visitor()
+        look_until(lambda: service()["ready"] == 1, "it serves")
+        installation.become("0.2.0")
+        with Watched([master.mold(), *master.workers().values()]) as old:
+            upgrade()
+            old.wait_all()
+        assert pid_file.read_text() == f"{master.pid}\n"
+        with pytest.raises(BlockingIOError):
+            PidFile(str(pid_file))
+        log.rename(short_path / "log.1")
+        master.signal(signal.SIGUSR1)
+        children = [master.mold(), *master.workers().values()]
+        look_until(lambda: all(str(log) in files_of(pid) for pid in (master.pid, *children)), "all have the new file")
+        command.let_pass()
+        look_until(lambda: "it is over" in log.read_text() and "exited with 7" in log.read_text(), "its end is told")
+        master.stop()
+    assert not pid_file.exists()
+
+
+def files_of(pid: int) -> set[str]:
+    return {os.path.realpath(link) for link in Path(f"/proc/{pid}/fd").iterdir()}
 
 
 @needs_root

@@ -121,6 +121,12 @@ class Ours:
             case orders.RetireWorker(slot, order, why):
                 self._tell(events.WorkerRetired(at=floor.now, slot=slot, order=order, why=why))
                 floor.retire(self._numbers[slot])
+            case orders.ForgetFailures():
+                self._tell(events.FailuresForgotten(at=floor.now))
+            case orders.CallDegraded(why, failures, next_try):
+                self._tell(events.ServiceDegraded(at=floor.now, why=why, failures=failures, next_try=next_try))
+            case orders.CallHealthy():
+                self._tell(events.ServiceRecovered(at=floor.now))
             case _:
                 raise AssertionError(f"nothing here asks for {given}")
 
