@@ -1,13 +1,9 @@
 """``prefork upgrade``: let a running instance become the version that is installed now, and wait for the outcome."""
 
-import sys
-
 import click
 
-from prefork.cli.reaching import has_watcher, last_of, reached, reaching
-from prefork.control.client import ConnectionEnded
-from prefork.control.messages import Done, Failed, Upgrade
-from prefork.errors import Exit
+from prefork.cli.reaching import ask_and_wait, has_watcher, reaching
+from prefork.control.messages import Upgrade
 
 
 @click.command()
@@ -18,13 +14,4 @@ def upgrade(name: str | None, control: str | None, timeout: str) -> None:
     Pid, listeners and clients stay, workers are replaced as by a reload. Exit 0 once that serves; 3, with the reason,
     where the installed version does not start or its generation is given up: what served before serves on.
     """
-    with reached(name, control, timeout) as connection:
-        try:
-            reply = last_of(connection, Upgrade(progress=has_watcher()))
-        except ConnectionEnded as error:
-            reply = Failed(why=str(error))
-    if isinstance(reply, Failed):
-        click.echo(f"prefork: {reply.why}", err=True)  # of several lines, where it is a traceback
-        sys.exit(Exit.NOT_LOADED)
-    if isinstance(reply, Done):
-        click.echo(reply.text)
+    ask_and_wait(name, control, timeout, Upgrade(progress=has_watcher()))

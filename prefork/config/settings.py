@@ -100,10 +100,10 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     keepalive: Seconds | None = None
     max_requests: int = 0
     max_requests_jitter: int = 0
-    max_failures: int = 0
     refork_after: int = 0
     emergency_crashes: int = 0
     emergency_window: Seconds = DEFAULT_EMERGENCY_WINDOW
+    max_failures: int = 0
     max_age: Seconds = Seconds(0.0)
     max_age_jitter: Seconds = Seconds(0.0)
     memory_soft: Bytes = Bytes(0)

@@ -43,10 +43,11 @@ class Occasion(NamedTuple):
 
 
 def occasion(before: Pool, event: events.Event) -> Occasion | None:
-    """What the news is an occasion for. A worker that becomes a mold is none: no code is loaded."""
-    if isinstance(event, events.GenerationEvent) and _is_reforked(before, event.generation):
-        return None
+    """What the news is an occasion for."""
+    reforked = [number for number, generation in before.generations.items() if generation.is_reforked]
     match event:
+        case events.GenerationEvent(generation=generation) if generation in reforked:
+            return None  # the same code, though it serves from another process
         case events.GenerationSettled(generation=generation) if not before.serving:
             return Occasion("ready", generation)
         case events.GenerationSettled(generation=generation) if probation.begin(before, event) is None:

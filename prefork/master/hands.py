@@ -21,7 +21,7 @@ from prefork.pool.records import Door, Load, Policy, Pool, Reading, State, Worke
 from prefork.pool.rules import Readings
 from prefork.report.status import NONE_YET, Figures, View, Weighed
 from prefork.system import draining, kick, queues, slots, sockets
-from prefork.system.relay import Relay
+from prefork.system.summons import Summons
 from prefork.system.wakeup import Poller
 from prefork.worker.protocol import Fork
 
@@ -106,7 +106,7 @@ class Hands:
     lines: dict[int, slots.Slot] = field(default_factory=dict)  # of the scoreboard, by slot
     meter: Meter = field(default_factory=Meter)
     heeds_clients: bool = False  # our listeners are in the poller
-    relay: Relay = field(default_factory=Relay)
+    summons: Summons = field(default_factory=Summons)
     call: Call | None = None  # that is not answered yet
 
     @property
@@ -318,7 +318,7 @@ class Hands:
         for pipe in list(self.pipes):
             self.forget_pipe(pipe)
         self.lines.clear()
-        self.relay.close()
+        self.summons.close()
         self.board.close()
         os.close(self.kick)
 

@@ -91,9 +91,10 @@ def _spawn_mold(generation: int, hands: Hands, machine: Machine) -> Mold:
         reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         on_error.callback(os.close, reader)
         always.callback(os.close, writer)
-        brief = brief_for(generation, writer, hands, machine)._replace(relay=hands.relay.takers)
-        keep = [theirs.fileno(), writer, machine.lifeline, hands.board.fd, hands.kick, brief.relay]
-        keep += [fd for _, fd in brief.binds] + ([machine.log_feed] if machine.log_feed != -1 else [])
+        brief = brief_for(generation, writer, hands, machine)._replace(summons=hands.summons.takers)
+        keep = [theirs.fileno(), writer, machine.lifeline, hands.board.fd, hands.kick, brief.summons]
+        keep += [fd for _, fd in brief.binds]
+        keep += [machine.log_feed] if machine.log_feed != -1 else []
         # what lies in the working directory is imported only by who has given up its privileges
         argv = [sys.executable, *(["-P"] if brief.privileges.uid != -1 else [])]
         argv += ["-m", "prefork.worker.mold", str(theirs.fileno())]

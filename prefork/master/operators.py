@@ -55,10 +55,10 @@ class Steered(Protocol):
     def reload(self) -> str:
         """:returns: why it was refused, or nothing."""
 
-    def upgrade(self) -> str:
+    def refork(self, name: str) -> str:
         """:returns: why it was refused, or nothing."""
 
-    def refork(self, name: str) -> str:
+    def upgrade(self) -> str:
         """:returns: why it was refused, or nothing."""
 
     def tell_status(self) -> Iterator[Workers | Snapshot]: ...
@@ -140,10 +140,10 @@ class Operators:
         match request:
             case Reload(progress=progress):
                 reply = self._reload(client, progress, master)
-            case Upgrade(progress=progress):
-                reply = self._upgrade(client, progress, master)
             case Refork(service=service, progress=progress):
                 reply = self._refork(client, service, progress, master)
+            case Upgrade(progress=progress):
+                reply = self._upgrade(client, progress, master)
             case Stop(now=is_now, progress=progress):
                 reply = self._stop(client, Phase.NOW if is_now else Phase.DRAINING, progress, master)
             case Scale():
@@ -164,6 +164,21 @@ class Operators:
             return Failed(why="\n".join(bad))
         self._reloading = [one for one in self._reloading if not one.client.is_gone]
         self._reloading.append(_Reloading(client, progress, goals, bad=bad))
+        self._server.wait(client)
+        return None
+
+    def _refork(self, client: Client, service: str, progress: bool, master: Steered) -> Reply | None:
+        assert self._server is not None
+        if not service and len(master.pools) > 1:
+            return Refused(why=f"there are several services: {', '.join(master.pools)}; say which")
+        name = service or next(iter(master.pools))
+        why = _no_service(name, master)
+        if not why and (refusal := master.refork(name)):
+            why = f"{name}: {refusal}"
+        if why:
+            return Refused(why=why)
+        self._reforking = [one for one in self._reforking if not one.client.is_gone]
+        self._reforking.append(_Reforking(client, progress, name))
         self._server.wait(client)
         return None
 
@@ -206,21 +221,6 @@ class Operators:
             else:
                 self._reloading.append(_Reloading(client, has_progress, _goals(pools), [text]))
 
-    def _refork(self, client: Client, service: str, progress: bool, master: Steered) -> Reply | None:
-        assert self._server is not None
-        if not service and len(master.pools) > 1:
-            return Refused(why=f"there are several services: {', '.join(master.pools)}; say which")
-        name = service or next(iter(master.pools))
-        why = _no_service(name, master)
-        if not why and (refusal := master.refork(name)):
-            why = f"{name}: {refusal}"
-        if why:
-            return Refused(why=why)
-        self._reforking = [one for one in self._reforking if not one.client.is_gone]
-        self._reforking.append(_Reforking(client, progress, name))
-        self._server.wait(client)
-        return None
-
     def _stop(self, client: Client, phase: Phase, progress: bool, master: Steered) -> Reply | None:
         assert self._server is not None
         self._stopping = [(other, wants) for other, wants in self._stopping if not other.is_gone]
@@ -248,12 +248,16 @@ class Operators:
             for one in self._reforking:
                 one.text = text if one.service == name else one.text
         match event:
-            case events.GenerationSettled(generation=generation) if after.probation is None:
-                self._end(name, generation, text, is_good=True)
+            case events.GenerationSettled(generation=generation):
+                if after.probation is None:
+                    self._end(name, generation, text, is_good=True)
+                for one in self._reforking:
+                    one.text = text if one.service == name else one.text
             case events.GenerationAbandoned(generation=generation):
                 on_probation = after.probation.generation if after.probation is not None else 0
                 self._end(name, generation, text, is_good=False, beyond=on_probation)
-                self._end_reforks(name, Failed(why=f"{name}: {text}"))
+                if not on_probation:
+                    self._end_reforks(name, Failed(why=f"{name}: {text}"))
             case events.ProbationEnded(generation=generation, why=why):
                 self._end(name, generation, text, is_good=not why)
             case events.GenerationRolledBack(generation=generation):
@@ -263,6 +267,7 @@ class Operators:
                 self._end_reforks(name, Failed(why=f"{name}: {text}"))
             case events.ServiceFailed():
                 self._end(name, after.wanted.generation, text, is_good=False)
+                self._end_reforks(name, Failed(why=f"{name}: {text}"))
             case events.StopAsked() if after.is_stopping:
                 self._end_all(STOPPING)
         self._tell_progress(name, event, after, text)
@@ -284,8 +289,8 @@ class Operators:
     def _end_all(self, why: str) -> None:
         reloading, self._reloading = self._reloading, []
         reforking, self._reforking = self._reforking, []
-        for one in reloading:
-            self._answer(one.client, Failed(why="\n".join([*one.bad, why])))
+        for reload in reloading:
+            self._answer(reload.client, Failed(why="\n".join([*reload.bad, why])))
         for refork in reforking:
             done = Done(text=f"{refork.service}: {refork.text}") if refork.text else None
             self._answer(refork.client, done or Failed(why=why))
@@ -300,6 +305,11 @@ class Operators:
         """A refork of the service is over, and this is what it was good for."""
         serves = next((one.text for one in self._reforking if one.service == name), "")
         self._end_reforks(name, Done(text=f"{name}: {serves}\n{name}: {text}"))
+
+    def hurry(self) -> None:
+        """Another image is about to go on, which would not know of those who wait for what a refork saves."""
+        for one in self._reforking[:]:
+            self.tell_savings(one.service, "memory saved: not measured, for an upgrade came meanwhile")
 
     def _tell_progress(self, name: str, event: events.Event, after: Pool, text: str) -> None:
         match event:
@@ -338,13 +348,13 @@ class Operators:
             self._answer(client, Done(text=text))
 
 
+def _no_service(name: str, master: Steered) -> str:
+    return "" if name in master.pools else f"there is no service {name!r}; there is {', '.join(master.pools)}"
+
+
 def _goals(pools: Mapping[str, Pool]) -> dict[str, int]:
     """The generation asked for last, of each service that is not given up."""
     return {name: pool.wanted.generation for name, pool in pools.items() if not pool.failed}
-
-
-def _no_service(name: str, master: Steered) -> str:
-    return "" if name in master.pools else f"there is no service {name!r}; there is {', '.join(master.pools)}"
 
 
 def _scale(request: Scale, master: Steered) -> Reply:

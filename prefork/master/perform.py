@@ -80,6 +80,14 @@ def _fail(order: orders.FailService, hands: Hands, machine: Machine) -> Events:
     return [events.ServiceFailed(at=now(), why=order.why)]
 
 
+def _ask_refork(order: orders.AskRefork, hands: Hands, machine: Machine) -> Events:
+    return [events.ReforkAsked(at=now(), slot=order.slot, order=order.order, requests=order.requests)]
+
+
+def _declare_emergency(order: orders.DeclareEmergency, hands: Hands, machine: Machine) -> Events:
+    return [events.EmergencyDeclared(at=now(), why=order.why)]
+
+
 # how the service is
 
 
@@ -93,14 +101,6 @@ def _call_degraded(order: orders.CallDegraded, hands: Hands, machine: Machine) -
 
 def _call_healthy(order: orders.CallHealthy, hands: Hands, machine: Machine) -> Events:
     return [events.ServiceRecovered(at=now())]
-
-
-def _ask_refork(order: orders.AskRefork, hands: Hands, machine: Machine) -> Events:
-    return [events.ReforkAsked(at=now(), slot=order.slot, order=order.order, requests=order.requests)]
-
-
-def _declare_emergency(order: orders.DeclareEmergency, hands: Hands, machine: Machine) -> Events:
-    return [events.EmergencyDeclared(at=now(), why=order.why)]
 
 
 # workers
@@ -259,13 +259,13 @@ _PERFORM: dict[type[orders.Order], Callable[[Any, Hands, Machine], Events]] = {
     orders.EndProbation: _end_probation,
     orders.RollBack: _roll_back,
     orders.FailService: _fail,
-    orders.ForgetFailures: _forget_failures,
-    orders.CallDegraded: _call_degraded,
-    orders.CallHealthy: _call_healthy,
     orders.AskRefork: _ask_refork,
     orders.CallWorker: reforking.call,
     orders.AbandonRefork: reforking.abandon,
     orders.DeclareEmergency: _declare_emergency,
+    orders.ForgetFailures: _forget_failures,
+    orders.CallDegraded: _call_degraded,
+    orders.CallHealthy: _call_healthy,
     orders.SizePool: _size_pool,
     orders.SpawnWorker: _spawn_worker,
     orders.RetireWorker: _retire_worker,

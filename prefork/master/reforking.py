@@ -1,6 +1,6 @@
 """Reforking, the master's hands: a worker is called to become a mold, and answers over the pair that it would have.
 
-The pair goes over the relay that all workers hold, and only the one whose order cell says so takes it. It must not
+The pair goes over the summons, which all workers hold, and only the one whose order cell says so takes it. It must not
 decide whom to call, nor what follows.
 Invariant: one call at a time is open, and it ends by an answer or by the end of its pair: the worker is gone, or the
 pair was taken back before it took it.
@@ -46,7 +46,7 @@ def _open_call(order: orders.CallWorker, hands: Hands) -> Call:
         try:
             ours.setblocking(False)
             packet = encode(protocol.Call(order.slot, order.order, order.generation))
-            hands.relay.give(packet, theirs.fileno())
+            hands.summons.give(packet, theirs.fileno())
         except OSError:
             ours.close()
             raise
@@ -57,7 +57,7 @@ def abandon(order: orders.AbandonRefork, hands: Hands, machine: Machine) -> Even
     """Call back whoever was called. If it has accepted already, a mold comes that nobody needs."""
     if hands.call is not None:
         _let_serve(hands.call, hands)
-        hands.relay.take_back()
+        hands.summons.take_back()
     return [events.ReforkAbandoned(at=now(), generation=order.generation, why=order.why)]
 
 
@@ -75,7 +75,7 @@ def end_call(hands: Hands, machine: Machine) -> None:
     if ended is not None:
         machine.poller.remove(ended.pair.fileno())
         ended.pair.close()
-    hands.relay.take_back()
+    hands.summons.take_back()
 
 
 def read_answer(ready: Set[Hashable], has_messages: bool, hands: Hands, machine: Machine) -> Iterator[events.Event]:

@@ -215,6 +215,7 @@ class Upgrading:
         text = f"version {passed.package} has passed its trial{how}"
         logger.info("upgrade: %s", text)
         self._operators.tell_upgrade(text)
+        self._operators.hurry()
         try:
             leaving.become(self._command, trial.note, self._opened, self._wakeup, master.known())
         except OSError as error:
@@ -236,9 +237,9 @@ def _why_not(pools: Iterable[Pool]) -> str:
             return f"{pool.name} was given up; restart for it"
         if pool.is_stopping:
             return STOPPING
-        if pool.refork is not None:
-            return f"{pool.name}: a worker becomes the mold of the next generation; ask again when that serves"
         if pool.coming is not None or not pool.serving or pool.wanted.generation > pool.last_generation:
             number = pool.coming or pool.wanted.generation
             return f"{pool.name}: generation {number} is being loaded; ask again when it serves, or is given up"
+        if pool.refork is not None:  # who was called would speak with nobody
+            return f"{pool.name}: worker {pool.refork.slot} is becoming a mold; ask again when it has"
     return ""

@@ -16,8 +16,12 @@ MOST_CRASHES = 100  # remembered, and so the most that can be configured
 
 
 def next_step(pool: Pool, policy: Policy, now: float) -> Step | None:
-    """The latest crashes are an emergency if they lie in one window; they wait while a generation is coming anyway."""
-    is_waiting = pool.coming is not None or pool.wanted.generation > pool.last_generation
+    """The latest crashes are an emergency if they lie in one window.
+
+    They wait while a generation is coming anyway, or on probation, which judges them itself.
+    """
+    is_coming = pool.coming is not None or pool.wanted.generation > pool.last_generation
+    is_waiting = is_coming or pool.probation is not None
     if not policy.emergency_crashes or pool.is_stopping or is_waiting:
         return None
     recent = [at for at in pool.crashes if at > now - policy.emergency_window]

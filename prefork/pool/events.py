@@ -130,6 +130,15 @@ class GenerationAbandoned(GenerationEvent, frozen=True, kw_only=True):
     why: str
 
 
+class ReforkAbandoned(GenerationEvent, frozen=True, kw_only=True):
+    """The worker serves on, or is gone.
+
+    :param generation: whose mold it would have been; 0 if it was not called yet.
+    """
+
+    why: str
+
+
 class ProbationEnded(GenerationEvent, frozen=True, kw_only=True):
     """It is passed; or, with a reason, failed, and there is nothing to go back to."""
 
@@ -140,15 +149,6 @@ class GenerationRolledBack(GenerationEvent, frozen=True, kw_only=True):
     """The generation failed on probation, and the one before it serves again."""
 
     back_to: int
-    why: str
-
-
-class ReforkAbandoned(GenerationEvent, frozen=True, kw_only=True):
-    """The worker serves on, or is gone.
-
-    :param generation: whose mold it would have been; 0 if it was not called yet.
-    """
-
     why: str
 
 

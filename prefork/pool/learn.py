@@ -172,10 +172,12 @@ def _generation_settled(pool: Pool, event: events.GenerationSettled) -> Pool:
 
 def _generation_abandoned(pool: Pool, event: events.GenerationAbandoned) -> Pool:
     last_load = Outcome(event.at, event.generation, event.why)
-    generation = pool.generations.get(event.generation)
-    if generation is not None and generation.is_reforked:
-        pool = replace(pool, unfit=pool.serving)
+    pool = reforking.failed(pool, event.generation)
     return replace(pool, coming=None, last_load=last_load, backoff=Backoff(death_tokens=pool.backoff.death_tokens))
+
+
+def _generation_rolled_back(pool: Pool, event: events.GenerationRolledBack) -> Pool:
+    return reforking.failed(probation.rolled_back(pool, event), event.generation)
 
 
 def _service_failed(pool: Pool, event: events.ServiceFailed) -> Pool:
@@ -406,7 +408,7 @@ _LEARN: dict[type[events.Event], Callable[[Pool, Any], Pool]] = {
     events.GenerationSettled: _generation_settled,
     events.GenerationAbandoned: _generation_abandoned,
     events.ProbationEnded: probation.ended,
-    events.GenerationRolledBack: probation.rolled_back,
+    events.GenerationRolledBack: _generation_rolled_back,
     events.ServiceFailed: _service_failed,
     events.FailuresForgotten: _failures_forgotten,
     events.ServiceDegraded: _service_degraded,

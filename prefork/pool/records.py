@@ -238,24 +238,6 @@ class Outcome(Struct, frozen=True):
     why: str = ""
 
 
-class Probation(Struct, frozen=True):
-    """A generation that serves, while the one before it could serve again.
-
-    :param fallback: the generation before, whose mold is kept.
-    :param until: the moment at which it is passed.
-    :param configured: the least and the most workers by the settings of the fallback, and ``scaled`` by operators then.
-    :param losses: workers of it that were lost since it serves, and ``why`` the last one.
-    """
-
-    generation: int
-    fallback: int
-    until: float
-    configured: Bounds
-    scaled: int = 0
-    losses: int = 0
-    why: str = ""
-
-
 class Refork(Struct, frozen=True):
     """A worker is to become the mold of the next generation.
 
@@ -272,6 +254,24 @@ class Refork(Struct, frozen=True):
 
     def means(self, worker: Worker) -> bool:
         return (self.slot, self.order) == (worker.slot, worker.order)
+
+
+class Probation(Struct, frozen=True):
+    """A generation that serves, while the one before it could serve again.
+
+    :param fallback: the generation before, whose mold is kept.
+    :param until: the moment at which it is passed.
+    :param configured: the least and the most workers by the settings of the fallback, and ``scaled`` by operators then.
+    :param losses: workers of it that were lost since it serves, and ``why`` the last one.
+    """
+
+    generation: int
+    fallback: int
+    until: float
+    configured: Bounds
+    scaled: int = 0
+    losses: int = 0
+    why: str = ""
 
 
 class Bucket(Struct, frozen=True):
@@ -353,11 +353,11 @@ class Pool(Struct, frozen=True):
     :param last_generation: the highest number ever given.
     :param cut_off: requests that a stop ended before they were answered.
     :param failed: why the service was given up.
-    :param degraded_since: when it was last said to be degraded; ``None`` while it is not.
     :param refork: under way, if one is.
     :param unfit: the generation none of whose workers could become a mold: none is tried again unless asked for.
     :param crashes: when workers of the serving generation died by a signal, the latest at most.
     :param emergency_at: when the code was last loaded anew for such deaths.
+    :param degraded_since: when it was last said to be degraded; ``None`` while it is not.
     :param awake_since: when the master went on after it, or the whole machine, had stood still: limits begin anew.
     """
 

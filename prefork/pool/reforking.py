@@ -77,6 +77,8 @@ def choose(pool: Pool, slots: Slots, memory: Memory, now: float) -> Worker | str
         return f"worker {pool.refork.slot} is becoming a mold already"
     if pool.coming is not None or pool.wanted.generation > pool.last_generation:
         return f"generation {pool.coming or pool.wanted.generation} is being brought in; ask again when it serves"
+    if pool.probation is not None:
+        return f"generation {pool.serving} is on probation; ask again when it has passed"
     trouble = health.trouble(pool, now)
     if trouble is not None:
         return f"it is degraded: {trouble.why}; ask again when it is healthy"
@@ -86,7 +88,9 @@ def choose(pool: Pool, slots: Slots, memory: Memory, now: float) -> Worker | str
     proven = [
         worker
         for worker in fit
-        if worker.generation == pool.serving and worker.pid and is_proven(worker, requests[worker.slot], now)
+        if worker.generation == pool.serving
+        and worker.pid
+        and is_proven(worker, requests[worker.slot], now, is_by_requests=pool.backoff.is_by_requests)
     ]
     if not proven:
         return "no worker that is not worn out has proven itself yet; ask again after ten seconds, or ten requests"
@@ -122,6 +126,12 @@ def promoted(pool: Pool, event: events.WorkerPromoted) -> Pool:
     if pool.is_stopping or pool.refork is None or pool.refork.generation != event.generation:
         return pool
     return replace(pool, refork=None, coming=event.generation)
+
+
+def failed(pool: Pool, number: int) -> Pool:
+    """A generation was given up, or rolled back; if it was reforked, another would be no better."""
+    generation = pool.generations.get(number)
+    return replace(pool, unfit=pool.serving) if generation is not None and generation.is_reforked else pool
 
 
 def abandoned(pool: Pool, event: events.ReforkAbandoned) -> Pool:

@@ -117,8 +117,9 @@ def _promote(promotion: Promotion, log: LogFile) -> "_Mold":
 
 
 def _descriptors(brief: Brief) -> list[int]:
-    held = [brief.lifeline, brief.notices, brief.scoreboard, brief.kick, brief.relay]
-    return [*held, *([brief.log_feed] if brief.log_feed != -1 else []), *(fd for _, fd in brief.binds)]
+    fds = [brief.lifeline, brief.notices, brief.scoreboard, brief.kick, brief.summons]
+    fds += [fd for _, fd in brief.binds]
+    return [*fds, *([brief.log_feed] if brief.log_feed != -1 else [])]
 
 
 def _hide_while_loading(fds: list[int]) -> Callable[[], None]:

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from prefork.system import relay
+from prefork.system import summons
 from prefork.system.wakeup import Wakeup, forget_inherited_handlers
 from prefork.worker import forksafety, hooks
 from prefork.worker.application import Application
@@ -52,7 +52,7 @@ def take(fd: int, order: Fork) -> Called | None:
 
     :param fd: where calls are, of whichever worker; one to somebody who is no more is thrown away.
     """
-    while (taken := relay.take(fd)) is not None:
+    while (taken := summons.take(fd)) is not None:
         packet, pair = taken
         call = decode(packet)
         if isinstance(call, Call) and (call.slot, call.order) == (order.slot, order.order):
@@ -66,11 +66,13 @@ def comes_to_rest(concurrency: Concurrency) -> bool:
     return isinstance(concurrency, Sync | Children)
 
 
-def why_not(concurrency: Concurrency) -> str:
+def why_not(concurrency: Concurrency, brief: Brief) -> str:
     """Why the process cannot be forked from; nothing where it can. Threads are named: a fork would lose them."""
     if not comes_to_rest(concurrency):
         how = "in threads" if isinstance(concurrency, Threads) else "as its server says"
         return f"it handles requests {how}, and only one that does so in sync or fork mode can"
+    if brief.privileges.chroot:
+        return "it has changed its root, and its successors could not do so again"
     threads = forksafety.threads()
     return f"it has threads besides its main one: {', '.join(threads)}" if threads else ""
 

@@ -54,7 +54,7 @@ class Brief(NamedTuple):
     :param timeout: seconds a request may take before it is interrupted; 0 is for ever.
     :param keeps_timed_out: whether a worker stays that had such a request.
     :param idle_timeout: the timeout of accepted connections; 0 is none.
-    :param relay: where a worker that is told to become a mold finds its pair.
+    :param summons: where a worker that is told to become a mold finds its pair.
     :param refork_after: the master wants to hear when a worker has served as many requests; 0 is never.
     :param descriptors: the soft limit of open descriptors that workers get.
     :param log_feed: where the log file's descriptor is to be taken from.
@@ -84,7 +84,7 @@ class Brief(NamedTuple):
     timeout: float = 0.0
     keeps_timed_out: bool = False
     idle_timeout: float = 0.0
-    relay: int = -1
+    summons: int = -1
     refork_after: int = 0
     descriptors: int = -1
     chdir: str = ""

@@ -379,12 +379,12 @@ class Worker:
         return bool(self._is_called and self._ledger.under_way and promotion.comes_to_rest(self._concurrency))
 
     def _take_call(self) -> promotion.Called | None:
-        return promotion.take(self._brief.relay, self._order)
+        return promotion.take(self._brief.summons, self._order)
 
     def _answer_call(self) -> Promotion | None:
         """At rest, between two requests: accept or decline."""
         called = self._take_call()
-        why = promotion.why_not(self._concurrency)
+        why = promotion.why_not(self._concurrency, self._brief)
         if called is None or why:
             promotion.decline(called, why)
             self._ledger.decline()

@@ -218,6 +218,8 @@ def test_what_makes_no_sense_is_refused_with_the_reason(gate: Gate) -> None:
         master.wait_for("is asked to become")
         code, why = refork().end
         assert (code, "worker 1 is becoming a mold already" in why) == (1, True)
+        code, why = steer("upgrade").end
+        assert (code, "worker 1 is becoming a mold; ask again" in why) == (1, True)
         visitor.let_pass()
         held.answer()
         assert Outcome(running).code == 0

@@ -1,6 +1,7 @@
 """Which news is an occasion for a command; a table."""
 
 import pytest
+from msgspec.structs import replace
 
 from prefork.master.commands import Occasion, occasion
 from prefork.pool import events
@@ -8,6 +9,7 @@ from prefork.pool.records import Generation, Pool, Stage, Wanted, fixed
 
 FIRST = Pool("echo", Wanted(1, fixed(1)), coming=1, last_generation=1)
 SERVING = Pool("echo", Wanted(1, fixed(1)), serving=3, coming=4, last_generation=4)
+REFORKED = replace(SERVING, generations={4: Generation(4, Stage.LOADED, 0.0, is_reforked=True)})
 KEPT = Pool(
     "echo",
     Wanted(1, fixed(1)),
@@ -38,6 +40,7 @@ FAILED = Pool("echo", Wanted(1, fixed(1)), failed="no such module")
             events.GenerationRolledBack(at=0, generation=4, back_to=3, why="it dies"),
             Occasion("reload", 4, "abandoned", "it dies"),
         ),
+        (REFORKED, events.GenerationSettled(at=0, generation=4), None),
         (SERVING, events.ReloadRefused(at=0, why="no such key"), Occasion("reload", 3, "refused", "no such key")),
         (FIRST, events.ServiceFailed(at=0, why="it dies"), Occasion("failed", 1, why="it dies")),
         (FAILED, events.ServiceFailed(at=0, why="it dies"), None),

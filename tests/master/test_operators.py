@@ -64,12 +64,12 @@ class Books:
                 self.learn(name, events.ReloadAsked(at=0, configured=fixed(1)))
         return self.refusal
 
-    def upgrade(self) -> str:
-        return self.refusal
-
     def refork(self, name: str) -> str:
         if not self.refusal:
             self.learn(name, events.ReforkAsked(at=0, slot=1, order=1))
+        return self.refusal
+
+    def upgrade(self) -> str:
         return self.refusal
 
     def tell_status(self) -> Iterator[Workers | Snapshot]:
@@ -139,6 +139,36 @@ def test_a_reload_that_is_refused_is_answered_at_once(books: Books) -> None:
     """There is nothing to wait for."""
     books.refusal = "no such setting"
     assert books.ask(Reload()).answer() == Failed(why="no such setting")
+
+
+def test_a_refork_is_done_when_its_savings_are_known(books: Books) -> None:
+    """The generation serves a while before; whoever waits for the other service hears nothing."""
+    asked, other = books.ask(Refork(service="a")), books.ask(Refork(service="b"))
+    books.learn("a", events.WorkerCalled(at=1, slot=1, order=1, generation=2))
+    books.load("a", 2)
+    books.learn("a", events.GenerationSettled(at=1, generation=2))
+    assert not isinstance(asked.answer(), Done)
+    books.operators.tell_savings("a", "much")
+    assert asked.answer() == Done(text="a: GenerationSettled\na: much")
+    books.learn("b", events.ReforkAbandoned(at=1, generation=0, why="boom"))
+    assert other.answer() == Failed(why="b: ReforkAbandoned")
+
+
+def test_a_refork_names_its_service_where_there_are_several(books: Books) -> None:
+    """Nothing is done otherwise; what is refused is refused at once."""
+    assert books.ask(Refork()).answer() == Refused(why="there are several services: a, b; say which")
+    assert books.ask(Refork(service="c")).answer() == Refused(why="there is no service 'c'; there is a, b")
+    books.refusal = "it is degraded"
+    assert books.ask(Refork(service="a")).answer() == Refused(why="a: it is degraded")
+
+
+def test_a_stop_ends_a_refork_by_what_has_come_of_it(books: Books) -> None:
+    """Done where its generation serves, though nobody was weighed."""
+    asked, other = books.ask(Refork(service="a")), books.ask(Refork(service="b"))
+    books.learn("a", events.GenerationSettled(at=1, generation=2))
+    books.learn("a", events.StopAsked(at=1, phase=Phase.DRAINING))
+    assert asked.answer() == Done(text="a: GenerationSettled")
+    assert other.answer() == Failed(why="the instance is stopping")
 
 
 def test_an_upgrade_that_is_refused_at_once_was_not_tried(books: Books) -> None:
@@ -213,36 +243,6 @@ def test_a_reload_is_told_which_services_are_given_up(books: Books) -> None:
     assert books.ask(Reload()).answer() == Failed(
         why="a: it was given up; restart for it\nb: it was given up; restart for it"
     )
-
-
-def test_a_refork_is_done_when_its_savings_are_known(books: Books) -> None:
-    """The generation serves a while before; whoever waits for the other service hears nothing."""
-    asked, other = books.ask(Refork(service="a")), books.ask(Refork(service="b"))
-    books.learn("a", events.WorkerCalled(at=1, slot=1, order=1, generation=2))
-    books.load("a", 2)
-    books.learn("a", events.GenerationSettled(at=1, generation=2))
-    assert not isinstance(asked.answer(), Done)
-    books.operators.tell_savings("a", "much")
-    assert asked.answer() == Done(text="a: GenerationSettled\na: much")
-    books.learn("b", events.ReforkAbandoned(at=1, generation=0, why="boom"))
-    assert other.answer() == Failed(why="b: ReforkAbandoned")
-
-
-def test_a_refork_names_its_service_where_there_are_several(books: Books) -> None:
-    """Nothing is done otherwise; what is refused is refused at once."""
-    assert books.ask(Refork()).answer() == Refused(why="there are several services: a, b; say which")
-    assert books.ask(Refork(service="c")).answer() == Refused(why="there is no service 'c'; there is a, b")
-    books.refusal = "it is degraded"
-    assert books.ask(Refork(service="a")).answer() == Refused(why="a: it is degraded")
-
-
-def test_a_stop_ends_a_refork_by_what_has_come_of_it(books: Books) -> None:
-    """Done where its generation serves, though nobody was weighed."""
-    asked, other = books.ask(Refork(service="a")), books.ask(Refork(service="b"))
-    books.learn("a", events.GenerationSettled(at=1, generation=2))
-    books.learn("a", events.StopAsked(at=1, phase=Phase.DRAINING))
-    assert asked.answer() == Done(text="a: GenerationSettled")
-    assert other.answer() == Failed(why="the instance is stopping")
 
 
 def test_a_stop_ends_every_reload(books: Books) -> None:

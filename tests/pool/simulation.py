@@ -261,12 +261,6 @@ class Simulation:
                 self.tell(events.GenerationAbandoned(at=at, generation=generation, why=why))
             case orders.FailService(why):
                 self.tell(events.ServiceFailed(at=at, why=why))
-            case orders.ForgetFailures():
-                self.tell(events.FailuresForgotten(at=at))
-            case orders.CallDegraded(why, failures, next_try):
-                self.tell(events.ServiceDegraded(at=at, why=why, failures=failures, next_try=next_try))
-            case orders.CallHealthy():
-                self.tell(events.ServiceRecovered(at=at))
             case orders.AskRefork(slot, number, requests):
                 self.tell(events.ReforkAsked(at=at, slot=slot, order=number, requests=requests))
             case orders.CallWorker():
@@ -277,6 +271,12 @@ class Simulation:
                     worker.is_called_back = True
             case orders.DeclareEmergency(why):
                 self.tell(events.EmergencyDeclared(at=at, why=why))
+            case orders.ForgetFailures():
+                self.tell(events.FailuresForgotten(at=at))
+            case orders.CallDegraded(why, failures, next_try):
+                self.tell(events.ServiceDegraded(at=at, why=why, failures=failures, next_try=next_try))
+            case orders.CallHealthy():
+                self.tell(events.ServiceRecovered(at=at))
             case orders.SizePool(workers, why):
                 self.tell(events.PoolSized(at=at, count=workers, why=why))
             case orders.SpawnWorker():

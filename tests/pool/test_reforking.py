@@ -7,6 +7,8 @@ from prefork.pool import emergency, reforking
 from prefork.pool.events import (
     EmergencyDeclared,
     GenerationAbandoned,
+    GenerationRolledBack,
+    GenerationSettled,
     MoldGone,
     MoldLoaded,
     ReforkAbandoned,
@@ -26,7 +28,19 @@ from prefork.pool.orders import (
     StartMold,
     Step,
 )
-from prefork.pool.records import Generation, Outcome, Phase, Policy, Pool, Reading, Refork, Stage, State
+from prefork.pool.records import (
+    Generation,
+    Outcome,
+    Phase,
+    Policy,
+    Pool,
+    Probation,
+    Reading,
+    Refork,
+    Stage,
+    State,
+    fixed,
+)
 from tests.pool.test_rules import (
     POLICY,
     QUIET,
@@ -34,6 +48,7 @@ from tests.pool.test_rules import (
     busy,
     decided,
     exited,
+    loaded,
     now,
     ready,
     reload,
@@ -88,9 +103,13 @@ def test_one_that_is_worn_out_is_not_chosen() -> None:
         (after(serving(), asked(at=19)), "worker 2 is becoming a mold already"),
         (after(serving(), reload(at=19)), "generation 2 is being brought in"),
         (after(serving(), MoldGone(at=19, generation=1, how="was killed by SIGKILL")), "it is degraded"),
+        (
+            after(serving(), loaded(2, at=19), GenerationSettled(at=19, generation=2, probation=30)),
+            "generation 2 is on probation",
+        ),
         (after(serving(), exited(1, 1, at=19), exited(2, 2, at=19)), "has proven itself yet"),
     ],
-    ids=["stopping", "under way", "reloading", "degraded", "unproven"],
+    ids=["stopping", "under way", "reloading", "degraded", "on probation", "unproven"],
 )
 def test_there_may_be_none_and_a_reason(pool: Pool, reason: str) -> None:
     """Which an operator reads."""
@@ -213,6 +232,14 @@ def test_a_reforked_generation_that_fails_makes_its_parents_unfit() -> None:
     assert (pool.serving, pool.unfit) == (1, 1)
 
 
+def test_a_reforked_generation_that_is_rolled_back_makes_its_parents_unfit_too() -> None:
+    """It would be rolled back again."""
+    pool = after(succeeded(called()), promoted(), MoldLoaded(at=23, generation=2))
+    pool = after(pool, GenerationSettled(at=24, generation=2, probation=30))
+    pool = after(pool, GenerationRolledBack(at=25, generation=2, back_to=1, why="it lost 3 workers"))
+    assert (pool.serving, pool.unfit) == (1, 1)
+
+
 # emergency
 
 
@@ -244,8 +271,9 @@ def test_so_many_crashes_within_the_window_are_an_emergency() -> None:
         (after(serving(5), *(exited(slot, slot, at=30) for slot in (1, 2, 3))), PRUDENT),
         (after(after_crashes(10, 20, 30), reload(at=30, configured=5)), PRUDENT),
         (after(after_crashes(10, 20, 30), stop(Phase.DRAINING, at=30)), PRUDENT),
+        (replace(after_crashes(10, 20, 30), probation=Probation(1, 0, 99, fixed(5))), PRUDENT),
     ],
-    ids=["too few", "too far apart", "not configured", "no signals", "fresh code comes anyway", "stopping"],
+    ids=["too few", "too far apart", "not configured", "no signals", "fresh code anyway", "stopping", "on probation"],
 )
 def test_everything_else_is_none(pool: Pool, policy: Policy) -> None:
     """Crashes are replaced, as ever."""

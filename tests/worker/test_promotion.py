@@ -8,23 +8,25 @@ from typing import Any
 
 import pytest
 
-from prefork.system.relay import Relay
+from prefork.system.privileges import Privileges
+from prefork.system.summons import Summons
 from prefork.worker import adopting, promotion
 from prefork.worker.concurrency import AsItsServerSays, Children, Sync, Threads
-from prefork.worker.protocol import Call, Declined, Fork, decode, encode
+from prefork.worker.protocol import PROTOCOL, Brief, Call, Declined, Fork, decode, encode
 from tests.children import Link, said_by
 
+BRIEF = Brief(PROTOCOL, "shop", "echo", 1, "app:Handler")
 US = Fork(slot=1, order=7, max_requests=0)
 
 
 @pytest.fixture
-def giver() -> Iterator[Relay]:
-    giver = Relay()
+def giver() -> Iterator[Summons]:
+    giver = Summons()
     yield giver
     giver.close()
 
 
-def call(giver: Relay, slot: int, order: int) -> socket.socket:
+def call(giver: Summons, slot: int, order: int) -> socket.socket:
     """The master's end of the pair that comes with it."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.settimeout(30)
@@ -35,7 +37,7 @@ def call(giver: Relay, slot: int, order: int) -> socket.socket:
     return ours
 
 
-def test_a_call_to_somebody_who_is_no_more_is_thrown_away(giver: Relay) -> None:
+def test_a_call_to_somebody_who_is_no_more_is_thrown_away(giver: Summons) -> None:
     """Its pair ends, so that the master learns of it; the one behind it is for us."""
     stale, fresh = call(giver, slot=1, order=6), call(giver, slot=1, order=7)
     called = promotion.take(giver.takers, US)
@@ -69,8 +71,14 @@ def made(kind: type[Any]) -> Any:
 )
 def test_only_what_comes_to_rest_can_be_forked_from(kind: type[Any], reason: str) -> None:
     """The others have threads, now or at their next request."""
-    assert said_by(lambda parent: promotion.why_not(made(kind))).startswith(reason)
+    assert said_by(lambda parent: promotion.why_not(made(kind), BRIEF)).startswith(reason)
     assert not reason or promotion.comes_to_rest(made(kind)) is False
+
+
+def test_who_has_changed_its_root_cannot_be_forked_from() -> None:
+    """The privilege to do so is given up by then."""
+    rooted = BRIEF._replace(privileges=Privileges(chroot="/srv"))
+    assert promotion.why_not(made(Sync), rooted).startswith("it has changed its root")
 
 
 def test_threads_are_named() -> None:
@@ -80,7 +88,7 @@ def test_threads_are_named() -> None:
         gate = threading.Event()
         for _ in range(2):
             threading.Thread(target=gate.wait, name="ticker", daemon=True).start()
-        return promotion.why_not(made(Sync))
+        return promotion.why_not(made(Sync), BRIEF)
 
     assert said_by(live) == "it has threads besides its main one: ticker (2 times)"
 
@@ -97,7 +105,7 @@ def test_a_path_is_protected_once_however_often_a_worker_became_a_mold() -> None
     assert said_by(live)
 
 
-def test_an_answer_to_a_master_that_is_gone_is_no_error(giver: Relay) -> None:
+def test_an_answer_to_a_master_that_is_gone_is_no_error(giver: Summons) -> None:
     """The lifeline tells the worker."""
     call(giver, slot=1, order=7).close()
     called = promotion.take(giver.takers, US)

@@ -1,4 +1,4 @@
-"""The relay: one process gives a descriptor to one of many, who all hold the other end of a socket pair.
+"""Summons: one process gives a descriptor to one of many, who all hold the other end of a socket pair.
 
 Whoever takes a packet has it alone, unix(7) on SOCK_SEQPACKET and SCM_RIGHTS. It must not know what is given, nor whom
 it is for: that stands in the packet.
@@ -13,7 +13,7 @@ import sys
 _ROOM = 4096  # bytes of a packet
 
 
-class Relay:
+class Summons:
     """The giver's hold of both ends, made when somebody first asks for the takers' one."""
 
     def __init__(self) -> None:

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from prefork.system import relay
-from prefork.system.relay import Relay
+from prefork.system import summons
+from prefork.system.summons import Summons
 from tests.children import Child, Link
 
 
 @pytest.fixture
-def giver() -> Iterator[Relay]:
-    giver = Relay()
+def giver() -> Iterator[Summons]:
+    giver = Summons()
     yield giver
     giver.close()
 
@@ -24,14 +24,14 @@ def pipe() -> Iterator[tuple[int, int]]:
     os.close(reader)
 
 
-def test_one_of_many_takes_it(giver: Relay, pipe: tuple[int, int]) -> None:
+def test_one_of_many_takes_it(giver: Summons, pipe: tuple[int, int]) -> None:
     """In another process, where it is closed by an exec; the giver's own copy may be closed at once."""
     reader, writer = pipe
     takers = giver.takers
 
     def live(parent: Link) -> tuple[bytes, bool]:
         parent.hear()
-        packet, fd = relay.take(takers) or (b"", -1)
+        packet, fd = summons.take(takers) or (b"", -1)
         os.write(fd, b"it is here")
         return packet, os.get_inheritable(fd)
 
@@ -45,16 +45,16 @@ def test_one_of_many_takes_it(giver: Relay, pipe: tuple[int, int]) -> None:
         assert first.pid != second.pid
 
 
-def test_nothing_to_take_is_no_wait(giver: Relay) -> None:
+def test_nothing_to_take_is_no_wait(giver: Summons) -> None:
     """Neither where nothing was given, nor after the giver has gone."""
     takers = os.dup(giver.takers)
-    assert relay.take(takers) is None
+    assert summons.take(takers) is None
     giver.close()
-    assert relay.take(takers) is None
+    assert summons.take(takers) is None
     os.close(takers)
 
 
-def test_what_is_taken_back_is_closed(giver: Relay, pipe: tuple[int, int]) -> None:
+def test_what_is_taken_back_is_closed(giver: Summons, pipe: tuple[int, int]) -> None:
     """So that its other end learns of it; a second time there is nothing."""
     reader, writer = pipe
     assert giver.takers >= 0
@@ -68,7 +68,7 @@ def test_what_is_taken_back_is_closed(giver: Relay, pipe: tuple[int, int]) -> No
 def test_a_giver_that_nobody_asked_has_no_descriptors() -> None:
     """A master that has no molds holds nothing for them."""
     before = set(os.listdir("/proc/self/fd"))
-    giver = Relay()
+    giver = Summons()
     giver.take_back()
     giver.close()
     assert set(os.listdir("/proc/self/fd")) == before
