@@ -65,6 +65,11 @@ def occasion(before: Pool, event: events.Event) -> Occasion | None:
     return None
 
 
+def _is_reforked(pool: Pool, number: int) -> bool:
+    generation = pool.generations.get(number)
+    return generation is not None and generation.is_reforked
+
+
 @dataclass(eq=False)
 class Order:
     """A command that is wanted."""

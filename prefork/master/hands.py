@@ -174,10 +174,11 @@ class Hands:
         return any(settings.limits_memory for settings in self.loads.values())
 
     def read(self, pool: Pool, now: float) -> Readings:
-        """What the scoreboard and the kernel's tables say now, as far as a setting makes a rule ask for it."""
+        """What the scoreboard and the kernel's tables say now, as far as a rule asks for it."""
         readings: Mapping[int, Reading] = {}
         counts = any(settings.max_requests or settings.refork_after for settings in self.loads.values())
-        if counts or self.looks_every(pool) is not None:
+        has_surplus = len(pool.in_state(State.READY)) > pool.wanted.count  # of whom the idle leave first
+        if counts or has_surplus or self.looks_every(pool) is not None:
             readings = self.read_slots(pool, now)
         handshakes = self._count_handshakes() if pool.door is Door.REFUSING else 0
         memory = self._weigh(pool, readings, now)

@@ -182,9 +182,7 @@ def open_control(settings: Instance, name: str, poller: Poller) -> Server | None
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         remedy = _REMEDIES.get(error.errno or 0, "choose another path")
-        lacking = (
-            "without it signals steer this instance, and prefork status, reload, upgrade, refork, stop and scale do not"
-        )
+        lacking = "without it signals steer this instance, and no command does"
         logger.warning("control: cannot listen on %s: %s; %s; %s", address.path, why, remedy, lacking)
         return None
 

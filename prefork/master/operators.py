@@ -244,6 +244,9 @@ class Operators:
                 self._give_up()
 
     def _learn(self, name: str, event: events.Event, after: Pool, text: str) -> None:
+        if isinstance(event, events.GenerationSettled):  # on probation or not
+            for one in self._reforking:
+                one.text = text if one.service == name else one.text
         match event:
             case events.GenerationSettled(generation=generation):
                 if after.probation is None:

@@ -5,6 +5,7 @@ it is for: that stands in the packet.
 Invariant: nothing here waits, and a descriptor is given once: it is taken, or taken back.
 """
 
+import errno
 import os
 import socket
 import sys
@@ -29,8 +30,9 @@ class Summons:
         return self._ends[1].fileno()
 
     def give(self, packet: bytes, fd: int) -> None:
-        """:raises OSError: ENOBUFS, ETOOMANYREFS: the kernel has no room for it."""
-        assert self._ends is not None, "there are takers"
+        """:raises OSError: ENOBUFS, ETOOMANYREFS: the kernel has no room for it; ENOTCONN: nobody could take it."""
+        if self._ends is None:
+            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
         socket.send_fds(self._ends[0], [packet], [fd])
 
     def take_back(self) -> None:

@@ -11,7 +11,8 @@ from contextlib import ExitStack, contextmanager
 from prefork.pool import events
 from prefork.pool.learn import learn
 from prefork.pool.orders import Cause
-from prefork.pool.records import Policy, Pool, Reading, Wanted, fixed
+from prefork.pool.records import MemoryLimits, Policy, Pool, Reading, Wanted, fixed
+from prefork.pool.recycling import SOFT_SAMPLES
 from prefork.pool.rules import Readings, decide
 from tests.bench import clients
 from tests.bench.measure import Contender, Options, Row, compare, interval, judge, tell_progress
@@ -50,7 +51,8 @@ def decision(options: Options) -> list[Row]:
     idle, busy = Reading(requests=100), Reading(requests=100, busy_since=9.5, under_way=((101, 9.5),), busy=1)
     rows = []
     for name, reading in (("all idle", idle), ("all busy", busy)):
-        readings = Readings(dict.fromkeys(pool.workers, reading))
+        weights = dict.fromkeys(pool.workers, (2**20,) * SOFT_SAMPLES)
+        readings = Readings(dict.fromkeys(pool.workers, reading), memory=weights)
         milliseconds = []
         for number in range(options.rounds * 8):
             begin = time.perf_counter()
@@ -66,7 +68,17 @@ def _pool(count: int) -> Pool:
     pool = learn(Pool("echo", Wanted(count, fixed(count))), events.MoldStarted(at=0, generation=1, pid=1))
     pool = learn(pool, events.MoldLoaded(at=0, generation=1))
     for slot in range(1, count + 1):
-        pool = learn(pool, events.WorkerOrdered(at=0, slot=slot, order=slot, generation=1, cause=Cause.FRESH))
+        ordered = events.WorkerOrdered(
+            at=0,
+            slot=slot,
+            order=slot,
+            generation=1,
+            cause=Cause.FRESH,
+            max_requests=10**6,
+            max_age=3600.0 + slot,
+            memory=MemoryLimits(soft=2**30, hard=2**31),
+        )
+        pool = learn(pool, ordered)
         pool = learn(pool, events.WorkerBorn(at=0, slot=slot, order=slot, pid=1000 + slot))
         pool = learn(pool, events.WorkerReady(at=0, slot=slot, order=slot))
     return learn(pool, events.GenerationSettled(at=0, generation=1))

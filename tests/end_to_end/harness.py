@@ -320,13 +320,15 @@ class Master:
             return [line for line in self.log if text in line]
 
     def wait_for(self, text: str, count: int = 1) -> str:
-        """Wait until the log has ``count`` lines that contain ``text``; the last of them."""
-        deadline = time.monotonic() + LIMIT
+        """Wait until the log has ``count`` lines that contain ``text``; the last of them. The limit is for the next."""
+        known, deadline = 0, time.monotonic() + LIMIT
         with self._news:
             while True:
                 found = [line for line in self.log if text in line]
                 if len(found) >= count:
                     return found[count - 1]
+                if len(found) > known:
+                    known, deadline = len(found), time.monotonic() + LIMIT
                 left = deadline - time.monotonic()
                 if self._is_log_closed or left <= 0:
                     how = "the log ended" if self._is_log_closed else f"waited {LIMIT:g} s"

@@ -119,17 +119,21 @@ class Load:
         return Outcome(totals[0], totals[1], totals[2], totals[3], totals[4])
 
     def wait_answered(self, more: int) -> None:
-        """Wait until ``more`` answers have come than had at the moment of the call."""
-        start = self.counts().answered
+        """Wait until ``more`` answers have come than had at the moment of the call; the limit is for the next few."""
+        start = known = self.counts().answered
         deadline = time.monotonic() + LIMIT
-        while self.counts().answered < start + more:
+        while (answered := self.counts().answered) < start + more:
+            if answered > known:
+                known, deadline = answered, time.monotonic() + LIMIT
+            left = deadline - time.monotonic()
+            if left <= 0:
+                answered -= start
+                raise AssertionError(
+                    f"{answered} answers of {more}, no more in {LIMIT:g} s; all in all: {self.counts()}"
+                )
+            select.select([self._news], [], [], left)
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._news)
-                continue
-            readable, _, _ = select.select([self._news], [], [], max(0.0, deadline - time.monotonic()))
-            if not readable:
-                answered = self.counts().answered - start
-                raise AssertionError(f"{answered} answers of {more} in {LIMIT:g} s; all in all: {self.counts()}")
 
     def halt(self) -> None:
         """Begin no more requests; when this returns, the last one has been begun."""

@@ -50,6 +50,11 @@ __all__ = [
 
 logging.basicConfig(level="DEBUG", format="%(levelname)s %(message)s")
 
+# whoever runs the tests in the background, or by nohup, hands down that these are ignored, and a library leaves it so
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def say(*words: object) -> None:
     os.write(1, (" ".join(["program:", *map(str, words)]) + "\n").encode())  # at once, for threads speak too

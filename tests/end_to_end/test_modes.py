@@ -284,6 +284,7 @@ def test_recycling_loses_no_request(mode: str) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 @shared_modes
 def test_five_reloads_under_load_lose_nothing(mode: str) -> None:
     """Sixteen clients that check every reply, five reloads and a stop: nobody is lost, refused or wrongly answered."""

@@ -62,19 +62,22 @@ def test_a_reload_sees_a_changed_module_below_the_target(application: Applicatio
 
 
 def test_a_request_under_way_is_finished_by_the_old_code(application: Application, gate: Gate) -> None:
-    """The new generation serves while a worker of the old one finishes what it has."""
+    """The new generation serves while a worker of the old one finishes what it has; the idle one leaves first."""
     with serving(*application.arguments, "-b", TCP, "-w", "2") as master:
-        held = Question(master.bind(), f"hold {gate.path}")
-        visitor = gate.visitor()
-        with Watched(master.workers().values()) as old:
+        questions, visitors = master.hold_all(gate, 2)
+        workers = master.workers()
+        first, second = sorted(visitors, key=lambda visitor: visitor.pid == workers[2])
+        first.let_pass()  # of two that are idle the second would be the first to leave
+        look_until(lambda: [p.state for p in master.processes("worker")].count("idle") == 1, "the first is idle")
+        with Watched(workers.values()) as old:
             application.write("2")
             master.signal(signal.SIGHUP)
             master.wait_serving(generation=2)
             old.forget(old.wait_one())
-            assert old.living() == {visitor.pid}
+            assert old.living() == {second.pid}
             assert ask(master.bind(), "version") == "2"
-            visitor.let_pass()
-            assert held.answer() == str(visitor.pid)
+            second.let_pass()
+            assert {question.answer() for question in questions} == {str(pid) for pid in workers.values()}
             old.wait_all()
 
 

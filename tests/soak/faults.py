@@ -212,6 +212,13 @@ def upgrade(stage: Stage) -> list[Price]:
     return []
 
 
+def refork(stage: Stage) -> list[Price]:
+    """`prefork refork`: a worker becomes the next mold"""
+    # 1: something else is under way, nobody has proven itself; 3: others kill whom it concerns
+    stage.steer("refork", stage.chance.choice(["shop", "recycled", "children"]), codes=frozenset({0, 1, 3}))
+    return []
+
+
 # machine
 
 
@@ -251,6 +258,7 @@ FAULTS: dict[Fault, int] = {
     signals_in_a_storm: 2,
     deploy: 3,
     deploy_broken: 1,
+    refork: 2,
     upgrade: 2,
     starve: 2,
 }

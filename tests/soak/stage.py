@@ -65,12 +65,19 @@ KINDS = (
     Kind(SHOP, "shop:Handler", TCP, "workers = 4"),
     Kind("recycled", STREAM, "unix:{directory}/stream", "workers = 4\nmax_requests = 300\nmax_requests_jitter = 100"),
     Kind("sized", STREAM, TCP, 'min_workers = 1\nmax_workers = 6\nworker_idle_timeout = "1s"'),
-    Kind("threads", STREAM, TCP, 'mode = "hybrid"\nworkers = 2\nthreads = 4', at_once=4, dies_alone=False),
+    Kind(
+        "threads",
+        STREAM,
+        TCP,
+        'mode = "hybrid"\nworkers = 2\nthreads = 4\nmax_age = "4s"\nmax_age_jitter = "4s"',
+        at_once=4,
+        dies_alone=False,
+    ),
     Kind("children", STREAM, TCP, 'concurrency = "fork"\nworkers = 2\nchildren = 4', at_once=4),
     Kind("datagrams", DATAGRAM, UDP, "workers = 2"),
     Kind("unix-datagrams", DATAGRAM, "unixgram:{directory}/datagram", "workers = 2\nmax_requests = 500"),
 )
-RECYCLED = {"recycled", "unix-datagrams"}  # always: somebody of theirs is leaving
+RECYCLED = {"recycled", "threads", "unix-datagrams"}  # always: somebody of theirs is leaving
 SETTINGS = """timeout = "3s"
 request_hard = "5s"
 idle_timeout = "2s"

@@ -117,6 +117,7 @@ def under_load(
         elif not is_booting:
             master.wait_serving()
             master.wait_idle()
+            look_until(lambda: is_done_forking(master), "the mold is done")
             at_rest = portrait(master)
         url = url or master.bind()
         with Load(url, clients, processes=1) as load:
@@ -129,6 +130,12 @@ def under_load(
             yield scene
             if not scene.is_over:
                 scene.finish()
+
+
+def is_done_forking(master: Master) -> bool:
+    """Whether the process between a mold and its last worker has gone and is collected; the worker may be faster."""
+    processes = master.processes()
+    return sum(p.kind == "mold" for p in processes) == 1 and not any(p.is_zombie for p in processes)
 
 
 def portrait(master: Master) -> Counter[str]:
