@@ -64,7 +64,6 @@ def test_a_refork_under_load_shares_what_a_worker_has_cached(gate: Gate) -> None
         assert outcome.out.splitlines()[1] == master.wait_for("(PSS)").partition("] ")[2]
 
 
-@pytest.mark.long
 def test_each_refork_follows_the_one_before(gate: Gate) -> None:
     """A worker of a reforked generation can be the next mold, whose workers are like those of a fresh one."""
     with serving(CACHING, *NAMED, "-b", TCP, "-w", "2") as master:

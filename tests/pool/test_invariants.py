@@ -140,7 +140,8 @@ def forks_no_more_than_may_be(simulation: Simulation, decision: Decision) -> Non
     spawned = [order for order in decision.orders if isinstance(order, orders.SpawnWorker)]
     if not spawned:
         return
-    missing = pool.wanted.count - sum(worker.is_living for worker in pool.workers.values())
+    living = pool.but_called([worker for worker in pool.workers.values() if worker.is_living])
+    missing = pool.wanted.count - len(living)
     room = pool.wanted.count + simulation.policy.surge(pool.wanted.count) - len(pool.workers)
     assert len(spawned) <= max(missing, room)
     assert len(spawned) + sum(worker.pid is None for worker in pool.workers.values()) <= MOST_UNBORN
