@@ -18,7 +18,7 @@ from prefork.master.meter import LOOK, Meter
 from prefork.master.scale import Scale
 from prefork.pool import events
 from prefork.pool.records import Door, Load, Policy, Pool, Reading, State, Worker
-from prefork.pool.rules import Readings
+from prefork.pool.wishes import Readings
 from prefork.report.status import NONE_YET, Figures, View, Weighed
 from prefork.system import draining, kick, queues, slots, sockets
 from prefork.system.summons import Summons

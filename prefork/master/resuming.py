@@ -30,7 +30,8 @@ from prefork.master.opening import Opened
 from prefork.master.scale import scale_for
 from prefork.master.upgrading import Verdict
 from prefork.pool.records import Bounds, Generation, Pool, Stage, State, Wanted, Worker
-from prefork.pool.rules import Readings, decide
+from prefork.pool.rules import decide
+from prefork.pool.wishes import Readings
 from prefork.system import handover, processes, titles
 from prefork.system.logfeed import Feed
 from prefork.system.logfile import set_up

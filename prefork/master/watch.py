@@ -7,7 +7,7 @@ Invariant: a worker that became busy is seen within a tick. It either reads the 
 other's store for a moment, for processors delay stores; so we look once more at once, and once again a little later.
 """
 
-from prefork.pool.rules import Readings
+from prefork.pool.wishes import Readings
 from prefork.system.slots import ASLEEP, Scoreboard
 
 TICK = 1.0  # seconds

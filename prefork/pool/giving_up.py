@@ -3,7 +3,7 @@
 Failures are counted in attempts: workers that were ordered together and die together are one. Three attempts say enough
 of a few workers. Of thousands some always die, so there it takes more: one attempt for each ten that are ready.
 It must not know what is done about it. Invariant: a generation of which nobody died has not failed.
-Read next: ``health.py``, what ends a row of failures; ``abandon_failed`` and ``give_up`` in ``rules.py``.
+Read next: ``health.py``, what ends a row of failures; ``generations.py`` and ``degraded.py``, whose rules ask.
 """
 
 from prefork.pool import health

@@ -4,7 +4,7 @@ For a while after a reload the mold of the generation before is kept. When too m
 that time, by whatever of their own, the old one serves again, with the settings it had; its workers are forked from
 that mold, before the new ones are retired. It must not know how.
 Invariant: what a generation on probation falls back to has passed its own, or was the first.
-Read next: ``judge_probation`` in ``rules.py``; ``learn.py``, the only caller of what changes the book here.
+Read next: ``judge_probation`` in ``generations.py``; ``learn.py``, the only caller of what changes the book here.
 """
 
 from msgspec import Struct

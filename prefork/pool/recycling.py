@@ -3,7 +3,7 @@
 One that is worn out serves on until its successor is ready: the rules see to that, a surge at a time. It must not know
 how memory is measured. Jitter is in each worker's own limits already.
 Invariant: while the service is in trouble nobody is worn out, for who knows whether a successor would hold.
-Read next: ``spawn_missing``, ``retire_surplus`` and ``kill_swollen`` in ``rules.py``; ``docs/recycling.md``.
+Read next: ``staffing.py``, and ``kill_swollen`` in ``limits.py``; ``docs/recycling.md``.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +16,7 @@ SOFT_SAMPLES = 3  # in a row: what a request holds for a moment is no reason to 
 HARD_SAMPLES = 2  # nor to cut it off; but whoever waits for a third may find the machine out of memory
 
 Slots = Mapping[int, Reading]
-Memory = Mapping[int, tuple[int, ...]]  # see ``Readings``
+Memory = Mapping[int, tuple[int, ...]]  # see ``Readings`` in ``wishes.py``
 
 
 class Wear(Enum):

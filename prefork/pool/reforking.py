@@ -4,7 +4,7 @@ From the wish to the promotion: the worker is chosen, gets a successor, is calle
 follows is a generation like any other: it settles, or is given up and the one before serves on. It must not know how a
 worker becomes a mold.
 Invariant: a worker is called only while more are ready than wanted, and no other gets the number it is called for.
-Read next: ``rules.py``, where its step is a rule; ``prefork/worker/promotion.py``, the worker's side.
+Read next: ``generations.py``, where its step is a rule; ``prefork/worker/promotion.py``, the worker's side.
 """
 
 from msgspec.structs import replace

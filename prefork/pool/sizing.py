@@ -7,7 +7,7 @@ was not goes as fast as it came.
 
 It must not know how load is measured. Invariant: a count given here is within the bounds of what is wanted, and at rest
 within them nothing is due.
-Read next: ``size_pool`` in ``rules.py``; ``docs/sizing.md``, what it does to waiting clients.
+Read next: ``size_pool`` in ``staffing.py``; ``docs/sizing.md``, what it does to waiting clients.
 """
 
 import math

@@ -7,7 +7,7 @@ master decides. Nothing here takes a lock, for the handler may have interrupted 
 Invariant: a request is interrupted at most once, never before its handler was called nor after it has returned, and
 nobody else is.
 Read next: ``serve_one`` in ``prefork/servers/base.py``, which arms and disarms; ``interrupt_stuck`` in
-``prefork/pool/rules.py``, who asks.
+``prefork/pool/limits.py``, who asks.
 """
 
 import contextlib

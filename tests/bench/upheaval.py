@@ -13,7 +13,8 @@ from prefork.pool.learn import learn
 from prefork.pool.orders import Cause
 from prefork.pool.records import MemoryLimits, Policy, Pool, Reading, Wanted, fixed
 from prefork.pool.recycling import SOFT_SAMPLES
-from prefork.pool.rules import Readings, decide
+from prefork.pool.rules import decide
+from prefork.pool.wishes import Readings
 from tests.bench import clients
 from tests.bench.measure import Contender, Options, Row, compare, interval, judge, tell_progress
 from tests.bench.schedule import LOST, Phase, Sample, percentile, samples_of, scheduled

@@ -17,8 +17,9 @@ from prefork.pool import events, orders, reforking
 from prefork.pool.learn import learn
 from prefork.pool.records import Bounds, Load, MemoryLimits, Policy, Pool, Reading, State, Wanted, Worker, fixed
 from prefork.pool.recycling import SOFT_SAMPLES
-from prefork.pool.rules import RULES, Decision, Readings, decide
+from prefork.pool.rules import RULES, Decision, decide
 from prefork.pool.sizing import Window
+from prefork.pool.wishes import Readings
 
 Told = TypeVar("Told", bound=events.Event | orders.Order)
 Span = tuple[float, float]  # seconds, from and to

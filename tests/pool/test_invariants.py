@@ -16,7 +16,8 @@ from prefork.pool.health import trouble
 from prefork.pool.learn import learn
 from prefork.pool.orders import Cause
 from prefork.pool.records import Bounds, Door, Phase, Policy, Pool, Stage, State, fixed
-from prefork.pool.rules import MOST_UNBORN, Decision, decide
+from prefork.pool.rules import Decision, decide
+from prefork.pool.staffing import MOST_UNBORN
 from tests.long import histories, long_but
 from tests.pool.simulation import GOOD, Code, Simulation, World, service
 

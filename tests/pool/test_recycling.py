@@ -19,7 +19,8 @@ from prefork.pool.events import (
 from prefork.pool.health import trouble
 from prefork.pool.orders import Cause, ForgetFailures, KillWorker, RetireWorker, SpawnWorker
 from prefork.pool.records import MemoryLimits, Phase, Policy, Pool, Reading
-from prefork.pool.rules import Decision, Readings, decide
+from prefork.pool.rules import Decision, decide
+from prefork.pool.wishes import Readings
 from tests.pool.simulation import service
 from tests.pool.test_rules import (
     POLICY,

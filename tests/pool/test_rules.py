@@ -70,7 +70,8 @@ from prefork.pool.orders import (
     TellSlowRequests,
 )
 from prefork.pool.records import Bucket, Outcome, Phase, Policy, Pool, Reading, Stage, State, fixed
-from prefork.pool.rules import Decision, Readings, decide
+from prefork.pool.rules import Decision, decide
+from prefork.pool.wishes import Readings
 from tests.pool.simulation import service
 
 POLICY = Policy(drain=30, quick=1, boot=60)

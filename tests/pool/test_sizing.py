@@ -14,8 +14,9 @@ from prefork.pool.events import CountAsked, PoolSized, ReloadAsked, ScaleAsked, 
 from prefork.pool.learn import learn
 from prefork.pool.orders import Cause, Order, RetireWorker, SizePool, SpawnWorker
 from prefork.pool.records import Bounds, Load, Phase, Policy, Pool, Reading, State, fixed
-from prefork.pool.rules import Decision, Readings, decide
+from prefork.pool.rules import Decision, decide
 from prefork.pool.sizing import FASTEST, STEP, Pace, Window
+from prefork.pool.wishes import Readings
 from tests.long import histories
 from tests.pool.simulation import Code, Simulation, World, service
 from tests.pool.test_invariants import (

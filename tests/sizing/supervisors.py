@@ -15,8 +15,9 @@ from prefork.pool import events, orders
 from prefork.pool.learn import learn
 from prefork.pool.orders import Cause
 from prefork.pool.records import Bounds, Load, Policy, Pool, Reading, State, Wanted
-from prefork.pool.rules import Readings, decide
+from prefork.pool.rules import decide
 from prefork.pool.sizing import Pace, Window, used
+from prefork.pool.wishes import Readings
 from tests.sizing.floor import NEVER, Floor
 
 PACE = 1.0  # seconds from one look of the others to the next
