@@ -149,6 +149,7 @@ def test_a_load_that_comes_and_goes_loses_nobody(gate: Gate) -> None:
     with serving(STREAM, "-b", TCP, "--max-workers", "8", "--max-spare", "1", *HASTY) as master:
         for _ in range(3):
             with Load(master.bind(), clients=24) as load:
+                look_until(lambda: wanted(master)[-1:] > [1], "more workers are wanted")
                 load.wait_answered(500)
                 load.finish()
             wait_for_workers(master, 1)
