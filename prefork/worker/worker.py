@@ -253,8 +253,8 @@ class Worker:
     def _heed_order(self, signum: int, frame: FrameType | None) -> None:
         """For whoever is in a handler, or in a loop of its own: ours reads the signal from the wakeup pipe."""
         if self._stacks.is_asked(self._ledger.stacks_asked):
+            self._stacks.tell()  # before children do, or their lines would mix
             self._concurrency.dump_children(self._ledger.stacks_asked_of)
-            self._stacks.tell()
         if signum == signal.SIGTERM or self._ledger.is_dismissed:
             self._stopping.begin()
         if self._own_loop is not None:
