@@ -149,6 +149,9 @@ def test_commands_cost_no_descriptor(script: Script) -> None:
             master.signal(signal.SIGHUP)
             master.wait_for(f"reload g{generation} serves")
             look_until(lambda: len(list(descriptors.iterdir())) == before, "the command is forgotten")
-        left = [process.pid for process in master.children() if process.title.startswith("sleep")]
-        assert len(left) == 4  # strangers that the command left behind are the sub-reaper's
-        master.kill(*left)
+
+        def left() -> list[int]:
+            return [process.pid for process in master.children() if process.title.startswith("sleep")]
+
+        look_until(lambda: len(left()) == 4, "strangers that the command left behind are the sub-reaper's")
+        master.kill(*left())
