@@ -73,7 +73,7 @@ def _tell_progress(stage: Stage, account: Account, passed: float, seconds: float
 def _close(stage: Stage, account: Account) -> None:
     """All is undone; then the master is stopped under load, as its last trial."""
     stage.settle()
-    if gained := stage.descriptors() - stage.descriptors_before:
+    if gained := stage.gained():
         account.trouble.append(f"the master has gained descriptors: {dict(gained)}")
     for kind in KINDS:
         if refused := stage.loads[kind.name].counts().refused:

@@ -149,6 +149,13 @@ class Stage:
             self.play_on(0.02)
         return functools.reduce(lambda least, sample: least & sample, samples)
 
+    def gained(self) -> Counter[str]:
+        """What the master has more than at the beginning and keeps: whoever leaves may still hold its end of a pipe."""
+        deadline = time.monotonic() + WELL_WITHIN
+        while (gained := self.descriptors() - self.descriptors_before) and time.monotonic() < deadline:
+            self.play_on(0.1)
+        return gained
+
     def _descriptors_now(self) -> Counter[str]:
         found: Counter[str] = Counter()
         for path in Path(f"/proc/{self.master.pid}/fd").iterdir():
