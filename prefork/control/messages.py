@@ -1,7 +1,7 @@
 """What crosses the control socket: records as JSON, one a line, each with the version of the protocol.
 
-An operator asks, the master answers: with any number of ``Heard``, ``Progress`` and ``Workers``, then with one record
-that ends the answer. It must not know sockets, nor what the master does with it.
+An operator asks, the master answers: with any number of ``Heard``, ``Progress``, ``Workers`` and ``Told``, then with
+one record that ends the answer. It must not know sockets, nor what the master does with it.
 Invariant: ``read_request(encode(request)) == request``, also for replies, and an encoded record holds no line break.
 Read next: ``server.py`` and ``client.py``, the two ends; ``docs/control.md``, the same for its users.
 """
@@ -88,7 +88,81 @@ class Scale(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     by: int = 0
 
 
-Request = Ping | Status | Reload | Upgrade | Refork | Stop | Scale
+class Recycle(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Replace workers that serve, each by a successor that is ready first; answered when they are gone.
+
+    :param who: the slot of one, or else its pid; ``None`` is all of them.
+    :param now: what it has under way ends within a moment, its stacks in the log.
+    :param progress: whether to tell how far it is.
+    """
+
+    service: str
+    who: int | None = None
+    now: bool = False
+    progress: bool = False
+
+
+class Dump(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a worker is: the stacks of its threads, as the text of the answer.
+
+    :param service: empty is the only one.
+    :param who: its slot, or else its pid.
+    """
+
+    service: str = ""
+    who: int
+
+
+class Pause(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Accept nobody, and let clients queue; lasts until it is resumed, also beyond a reload."""
+
+    service: str
+
+
+class Resume(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Accept clients again."""
+
+    service: str
+
+
+class ReopenLogs(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Open log files anew, in every process."""
+
+
+class LogLevel(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Change what is logged, in every process, until a restart.
+
+    :param level: ``debug``, ``info``, ``warning`` or ``error``.
+    """
+
+    level: str
+
+
+class Events(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Tell what happens, as it happens, by ``Told`` after ``Told``; answered by the end of the connection.
+
+    :param last: begin with as many that have happened, as far as they are remembered.
+    """
+
+    last: int = 0
+
+
+Request = (
+    Ping
+    | Status
+    | Reload
+    | Upgrade
+    | Refork
+    | Stop
+    | Scale
+    | Recycle
+    | Dump
+    | Pause
+    | Resume
+    | ReopenLogs
+    | LogLevel
+    | Events
+)
 
 
 # replies that another follows
@@ -99,7 +173,34 @@ class Heard(Record, frozen=True, kw_only=True):
 
 
 class Progress(Record, frozen=True, kw_only=True):
+    """How far it is.
+
+    :param done: of ``total`` workers of one service, where it is a matter of workers.
+    """
+
     text: str
+    service: str = ""
+    done: int | None = None
+    total: int | None = None
+
+
+class Told(Record, frozen=True, kw_only=True):
+    """Something that happened, as the log says it.
+
+    :param at: seconds of Unix time.
+    :param level: as of the log.
+    :param event: what kind of thing it was, as ``worker-exited``.
+    :param service: empty where it concerns the whole instance; ``slot``, ``pid`` and ``generation`` likewise.
+    """
+
+    at: float
+    level: str
+    event: str
+    text: str
+    service: str = ""
+    slot: int | None = None
+    pid: int | None = None
+    generation: int | None = None
 
 
 class RequestStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +236,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     :param state_seconds: since it is that; busy and idle count as one.
     :param age_seconds: since it became ready; ``None`` before that.
     :param requests: it has served, ``errors`` those of them that raised.
+    :param busy_seconds: that all its requests took together, without those under way.
     :param memory: where anything depends on what it weighs, and it was weighed.
     :param why: it retires or was killed.
     """
@@ -147,6 +249,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     age_seconds: float | None = None
     requests: int = 0
     errors: int = 0
+    busy_seconds: float = 0.0
     current: list[RequestStatus] = []
     memory: MemoryStatus | None = None
     why: str = ""
@@ -212,6 +315,44 @@ class LoadStatus(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
 
 
+class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Who waits to be accepted at one bind.
+
+    :param waiting: connections, or datagrams.
+    :param limit: connections beyond which clients are held off or refused; ``None`` of datagrams.
+    """
+
+    bind: str
+    waiting: int
+    limit: int | None = None
+
+
+class Recent(msgspec.Struct, frozen=True, kw_only=True):
+    """What was served lately.
+
+    :param seconds: how long that is.
+    :param service_times: how many requests took how long, by the buckets of ``prefork/histogram.py``.
+    """
+
+    seconds: float
+    requests: int
+    errors: int
+    busy_seconds: float
+    service_times: list[int]
+
+
+class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A process of the instance that is no worker.
+
+    :param kind: ``master``, ``mold`` or ``admin``.
+    """
+
+    kind: str
+    pid: int
+    service: str = ""
+    generation: int | None = None
+
+
 class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One service.
 
@@ -220,7 +361,16 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
     :param probation_seconds: for how long it can still be rolled back; ``None`` where it cannot.
     :param configured: the least and the most workers by the configuration; ``wanted`` by it, operators and the load.
     :param orphaned: dead workers whose children still finish requests.
-    :param requests: served since the master started, also by workers that are gone; ``errors`` likewise.
+    :param requests: served since the master started, also by workers that are gone; ``errors``, ``busy_seconds`` and
+        ``service_times`` likewise, the last by the buckets of ``prefork/histogram.py``.
+    :param recent: of that, what was served in the last minute or so.
+    :param at_once: requests that one worker serves at once.
+    :param all_busy_seconds: for at least as long no ready worker had room for another request; ``None`` where one has.
+    :param is_paused: by an operator: nobody is accepted.
+    :param started: workers that became ready since the master started.
+    :param ended: how many ended, by the reason.
+    :param loads: how many reloads ended how, as ``LoadStatus``.
+    :param settings: those that are not as by default, as one would write them.
     """
 
     name: str
@@ -245,12 +395,25 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
     degraded: Degraded | None = None
     last_load: LoadStatus | None = None
     failed: str = ""
+    queues: list[QueueStatus] = []
+    busy_seconds: float = 0.0
+    service_times: list[int] = []
+    recent: Recent | None = None
+    at_once: int = 1
+    all_busy_seconds: float | None = None
+    is_paused: bool = False
+    started: int = 0
+    ended: dict[str, int] = {}
+    loads: dict[str, int] = {}
+    settings: dict[str, str] = {}
 
 
 class Snapshot(Record, frozen=True, kw_only=True):
     """The instance and its services; the workers came before it.
 
     :param package: the version of the master's code.
+    :param processes: all that are no workers.
+    :param admin: where the admin process listens; ``admin_restarts``: how often it had to be started anew.
     """
 
     name: str
@@ -258,9 +421,13 @@ class Snapshot(Record, frozen=True, kw_only=True):
     package: str
     uptime_seconds: float
     services: list[ServiceStatus]
+    log_level: str = ""
+    processes: list[ProcessStatus] = []
+    admin: list[str] = []
+    admin_restarts: int = 0
 
 
-Reply = Heard | Progress | Workers | Done | Pong | Refused | Failed | Snapshot
+Reply = Heard | Progress | Workers | Told | Done | Pong | Refused | Failed | Snapshot
 
 
 class ProtocolError(ValueError):

@@ -25,6 +25,7 @@ from prefork.control.messages import (
     Refused,
     Reload,
     Reply,
+    Request,
     Scale,
     Snapshot,
     Status,
@@ -135,8 +136,9 @@ class Operators:
                     logger.info("%s asks for: %s", who, type(request).__name__.lower())
                     self._command(client, request, master)
 
-    def _command(self, client: Client, request: Reload | Upgrade | Refork | Stop | Scale, master: Steered) -> None:
+    def _command(self, client: Client, request: Request, master: Steered) -> None:
         assert self._server is not None
+        reply: Reply | None
         match request:
             case Reload(progress=progress):
                 reply = self._reload(client, progress, master)
@@ -148,6 +150,8 @@ class Operators:
                 reply = self._stop(client, Phase.NOW if is_now else Phase.DRAINING, progress, master)
             case Scale():
                 reply = _scale(request, master)
+            case _:
+                reply = Refused(why="not yet")
         if reply is not None:
             self._server.answer(client, reply)
 

@@ -2,11 +2,11 @@
 
 It must not know what a state or a phase means to anybody; it only says which cell holds it.
 
-A memfd holds one header line and then, for each slot, a line of orders that only the master writes, a line of totals
-that only the worker in the slot writes, and a lane of two lines for each request that worker may serve at once. A line
-is a cache line; a cell is eight bytes, written through ``memoryview.cast('Q')``: one store, never torn. Cells are not
-consistent with each other: a lane's request number is written first and its start last, and who reads reads the number
-again.
+A memfd holds one header line and then, for each slot, a line of orders that only the master writes, and what only the
+worker in the slot writes: two lines of totals, its service times (``timings.py``), and a lane of two lines for each
+request that it may serve at once. A line is a cache line; a cell is eight bytes, written through
+``memoryview.cast('Q')``: one store, never torn. Cells are not consistent with each other: a lane's request number is
+written first and its start last, and who reads reads the number again.
 
 Invariant: no two processes ever write the same line at the same time. A child that a worker forked for one request
 writes in that request's lane as long as it lives, and the worker before and after.
@@ -18,11 +18,14 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from prefork.system.timings import TIMINGS, Timings
+
 LINE = 64
-CELLS = LINE // 8
 
 # header, written by the master
 ASLEEP = 0  # not 0: the master sleeps without limit; whoever becomes busy says so
+PAUSED = 1  # not 0: nobody accepts clients
+LOG_LEVEL = 2  # of ``logging``; 0: as the brief says
 
 # orders, written by the master
 PHASE = 0
@@ -40,6 +43,9 @@ BUSY_NS = 4
 PID = 5
 STARTED = 6  # when the process started, as /proc says it: pid and start name one process for ever
 LANES = 7  # how many of its lanes the worker uses
+STACKS_TOLD = 8  # the value of ``STACKS`` that was obeyed last
+SCRATCH = 9  # the descriptor in the worker, one higher, where its stacks are to be read
+TOTALS = 2 * LINE  # bytes
 
 # lane, written by the worker
 NUMBER = 0
@@ -50,6 +56,9 @@ PEER_SIZE = LINE - PEER
 LABEL = LINE + 8  # the same, of 56 bytes
 LABEL_SIZE = 2 * LINE - LABEL
 LANE = 2 * LINE  # bytes
+
+
+_HEAD = LINE + TOTALS + TIMINGS  # bytes of a slot before its lanes
 
 
 class Request(NamedTuple):
@@ -74,7 +83,7 @@ class Scoreboard:
     def __init__(self, fd: int, lanes: int) -> None:
         self.fd = fd
         self.lanes = lanes
-        self._stride = 2 * LINE + LANE * lanes
+        self._stride = _HEAD + LANE * lanes
         self._map = mmap.mmap(fd, 0)
         self._bytes = memoryview(self._map)
         self.header = self._bytes[:LINE].cast("Q")
@@ -86,7 +95,7 @@ class Scoreboard:
         :raises OSError: ENOMEM, EMFILE.
         """
         fd = os.memfd_create("prefork-scoreboard", os.MFD_CLOEXEC)
-        os.ftruncate(fd, LINE + slots * (2 * LINE + LANE * lanes))
+        os.ftruncate(fd, LINE + slots * (_HEAD + LANE * lanes))
         return cls(fd, lanes)
 
     def close(self) -> None:
@@ -106,7 +115,7 @@ class Scoreboard:
         for start in range(LINE, len(self._bytes), self._stride):
             if self._is_hole(start):
                 continue
-            totals = self._bytes[start + LINE : start + 2 * LINE].cast("Q")
+            totals = self._bytes[start + LINE : start + LINE + TOTALS].cast("Q")
             if totals[PID]:
                 yield totals[PID], totals[STARTED]
 
@@ -123,8 +132,9 @@ class Slot:
 
     def __init__(self, memory: memoryview) -> None:
         self.orders = memory[:LINE].cast("Q")
-        self.totals = memory[LINE : 2 * LINE].cast("Q")
-        self._memory = memory[2 * LINE :]
+        self.totals = memory[LINE : LINE + TOTALS].cast("Q")
+        self.timings = Timings(memory[LINE + TOTALS : _HEAD], self.totals[REQUESTS : BUSY_NS + 1])
+        self._memory = memory[_HEAD:]
         self._cells = self._memory.cast("Q")  # of all lanes
         self._made: list[Lane] = []
 
@@ -149,8 +159,9 @@ class Slot:
         for lane in self.lanes:
             lane.label(b"")
             lane.clear()
-        for cell in range(CELLS):
+        for cell in range(len(self.totals)):
             self.totals[cell] = 0
+        self.timings.clear()
         self.totals[STARTED] = started
         self.totals[PID] = pid
         self.totals[STATE] = state

@@ -9,10 +9,10 @@ import pytest
 from prefork.system.slots import (
     ASLEEP,
     BUSY_NS,
-    CELLS,
     LABEL_SIZE,
     LANE,
     LANES,
+    LINE,
     NUMBER,
     ORDER,
     PHASE,
@@ -20,6 +20,7 @@ from prefork.system.slots import (
     SINCE_NS,
     STARTED,
     STATE,
+    TOTALS,
     Lane,
     Request,
     Scoreboard,
@@ -27,15 +28,16 @@ from prefork.system.slots import (
 from tests.children import LIMIT, Child, Link, said_by
 
 ALL_BITS = 2**64 - 1
+CELLS = LINE // 8
 
 
 def lane() -> Lane:
     return Lane(memoryview(bytearray(LANE)))
 
 
-def halves(lane: Lane) -> tuple[memoryview, memoryview]:
-    """The two lines of a lane."""
-    return lane.cells[:CELLS], lane.cells[CELLS:]
+def lines(cells: memoryview) -> list[memoryview]:
+    """Line by line."""
+    return [cells[at : at + CELLS] for at in range(0, len(cells), CELLS)]
 
 
 # Whose line is whose
@@ -50,10 +52,11 @@ def test_no_two_processes_share_a_line(slots: int, lanes: int) -> None:
     for number in range(1, slots + 1):
         slot = board.slot(number)
         owned[master].append(slot.orders)
-        owned[number] = [slot.totals, *(half for lane in slot.first_lanes(lanes) for half in halves(lane))]
+        owned[number] = [*lines(slot.totals), *lines(slot.timings.cells)]
+        owned[number] += [half for lane in slot.first_lanes(lanes) for half in lines(lane.cells)]
 
-    for writer, lines in owned.items():
-        for cells in lines:
+    for writer, its_lines in owned.items():
+        for cells in its_lines:
             for cell in range(CELLS):
                 assert cells[cell] == 0, f"{writer} writes what is written already"
                 cells[cell] = writer
@@ -61,7 +64,7 @@ def test_no_two_processes_share_a_line(slots: int, lanes: int) -> None:
     memory = memoryview(os.pread(board.fd, os.fstat(board.fd).st_size, 0)).cast("Q")
     lines_written = [set(memory[at : at + CELLS]) for at in range(0, len(memory), CELLS)]
     assert all(len(writers) == 1 and 0 not in writers for writers in lines_written)
-    assert len(lines_written) == sum(len(lines) for lines in owned.values())
+    assert len(lines_written) == sum(map(len, owned.values()))
 
 
 def test_memory_that_nobody_touched_costs_nothing() -> None:
@@ -99,16 +102,17 @@ def test_what_a_worker_writes_the_master_reads() -> None:
 def test_taking_a_slot_clears_what_the_one_before_left() -> None:
     """A newborn worker has served nothing, however its predecessor died."""
     slot = Scoreboard.create(1, lanes=2).slot(1)
-    for cell in range(CELLS):
-        slot.totals[cell] = 99
+    for cells in (slot.totals, slot.timings.cells):
+        cells[:] = memoryview(b"\x63" * cells.nbytes).cast("Q")
     for number, lane in enumerate(slot.lanes, 1):
         lane.begin(number, 5, b"left behind")
 
     slot.take(order=8, state=1, pid=4711, started=99)
 
-    expected = [0] * CELLS
+    expected = [0] * (TOTALS // 8)
     expected[ORDER], expected[STATE], expected[PID], expected[STARTED] = 8, 1, 4711, 99
     assert list(slot.totals) == expected
+    assert set(slot.timings.cells) == {0}
     assert (slot.requests_under_way(), slot.under_way()) == ([], [])
 
 
