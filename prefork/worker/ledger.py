@@ -145,7 +145,10 @@ class Ledger:
     def _close(self, lane: Lane, raised: object) -> None:
         totals = self._totals
         self.ended = ended = self.ended + 1
-        totals[BUSY_NS] += monotonic_ns() - lane.cells[SINCE_NS]
+        ended_ns = monotonic_ns()
+        duration_ns = ended_ns - lane.cells[SINCE_NS]
+        self._slot.timings.count(duration_ns, ended_ns)
+        totals[BUSY_NS] += duration_ns
         totals[REQUESTS] = ended
         if raised is not None:
             totals[ERRORS] += 1

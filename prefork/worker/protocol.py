@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, get_args
 
 from prefork.system.privileges import Privileges
 
-PROTOCOL = 1  # raised whenever a record changes its meaning: a mold of another version refuses to serve
+PROTOCOL = 2  # raised whenever a record changes its meaning: a mold of another version refuses to serve
 READ_YOUR_ORDERS = signal.SIGURG  # to a worker; ignored by default, so it harms nobody who does not listen yet
 DUMP_STACKS = signal.SIGRTMIN + 1  # to a worker: the stacks of all threads into the log, whatever it is stuck in
 PIPE_BUF = 4096  # bytes, limits.h
