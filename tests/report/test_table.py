@@ -9,73 +9,20 @@ from prefork.control.messages import (
     Degraded,
     LoadStatus,
     MemoryStatus,
-    ProcessStatus,
     QueueStatus,
     Recent,
-    RequestStatus,
-    ServiceStatus,
-    Snapshot,
     WorkerStatus,
 )
-from prefork.control.report import Report
 from prefork.histogram import NOTHING, bucket
 from prefork.report import table, units
 from prefork.system.usage import Usage
+from tests.snapshots import report, request, service, worker
 
 NOW = 100.0
 
 
-def service(**changed: Any) -> ServiceStatus:
-    """Two workers of a service that has just begun, and what a test changes in that."""
-    usual: dict[str, Any] = {
-        "name": "echo",
-        "target": "shop.echo:Handler",
-        "binds": ["tcp://127.0.0.1:9000"],
-        "mode": "",
-        "concurrency": "",
-        "phase": "healthy",
-        "generation": 1,
-        "coming": None,
-        "configured": (2, 2),
-        "wanted": 2,
-        "starting": 0,
-        "ready": 2,
-        "retiring": 0,
-        "orphaned": 0,
-        "busy": 0,
-        "idle": 2,
-        "requests": 7,
-        "errors": 0,
-    }
-    return ServiceStatus(**(usual | changed))
-
-
-def worker(slot: int, **changed: Any) -> WorkerStatus:
-    usual: dict[str, Any] = {"pid": 1000 + slot, "generation": 1, "state": "idle", "state_seconds": 10.0}
-    return WorkerStatus(slot=slot, **(usual | {"age_seconds": 10.0} | changed))
-
-
-def report(
-    *workers: WorkerStatus, status: ServiceStatus | None = None, usage: dict[int, Usage] | None = None
-) -> Report:
-    found = status or service()
-    snapshot = Snapshot(
-        name="shop",
-        pid=7,
-        package="1.0",
-        uptime_seconds=3723,
-        services=[found],
-        processes=[ProcessStatus(kind="master", pid=7)],
-    )
-    return Report(snapshot, {found.name: list(workers)}, usage or {})
-
-
 def lines(*workers: WorkerStatus, width: int = 100, **more: Any) -> list[str]:
     return list(table.lines(report(*workers, **more), NOW, width))
-
-
-def request(number: int = 12, peer: str = "10.0.0.7:51022", age: float = 0.25, label: str = "") -> RequestStatus:
-    return RequestStatus(peer=peer, number=number, age_seconds=age, label=label)
 
 
 def test_a_table_has_a_line_each_and_aligned_columns() -> None:
