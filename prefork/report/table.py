@@ -69,8 +69,10 @@ def memory(report: Report, at: float) -> str:
 def _figures(service: ServiceStatus) -> Iterator[str]:
     served = f"{service.requests} request{'s' * (service.requests != 1)}, {service.errors} failed"
     yield "; ".join([phase(service), staff(service), served])
-    if service.queues or service.all_busy_seconds is not None:
-        yield load(service)
+    is_one = len(service.queues) == 1
+    queues = [f"queue {_waiting(q)}" + ("" if is_one else f" at {q.bind}") for q in service.queues]
+    if queues or service.all_busy_seconds is not None:
+        yield "; ".join([*saturation(service), *queues])
     found = lately(service)
     if found is not None and found.requests:
         yield f"last {age(int(found.seconds))}: {pace(found)}"
@@ -105,18 +107,14 @@ def staff(service: ServiceStatus) -> str:
     return ", ".join([wanted, *(f"{number} {what}" for number, what in others if number)])
 
 
-def load(service: ServiceStatus) -> str:
-    """Who waits, and for how long nobody has had room."""
-    if len(service.queues) == 1:
-        parts = [f"queue {waiting(service.queues[0])}"]
-    else:
-        parts = [f"queue {waiting(queue)} at {queue.bind}" for queue in service.queues]
-    if service.all_busy_seconds is not None:
-        parts.append(f"all {service.ready} busy for {age(service.all_busy_seconds)}")
-    return "; ".join(parts)
+def saturation(service: ServiceStatus) -> list[str]:
+    """For how long nobody has had room, where nobody has."""
+    if service.all_busy_seconds is None:
+        return []
+    return [f"all {service.ready} busy for {age(service.all_busy_seconds)}"]
 
 
-def waiting(queue: QueueStatus) -> str:
+def _waiting(queue: QueueStatus) -> str:
     text = str(queue.waiting) if queue.limit is None else f"{queue.waiting} of {queue.limit}"
     return text + (f", {queue.dropped} dropped" if queue.dropped else "")
 
@@ -172,7 +170,6 @@ def _row(service: ServiceStatus, worker: WorkerStatus, report: Report) -> Row:
         "requests": str(worker.requests),
         "errors": str(worker.errors),
         "busy": "-",
-        "cpu": "" if usage is None else age(usage.cpu_seconds),
         "uss": "",
         "pss": "" if usage is None or usage.pss is None else size(usage.pss),
         "now": now(worker),
@@ -196,8 +193,8 @@ def busy_so_far(worker: WorkerStatus) -> float:
 
 
 def now(worker: WorkerStatus) -> str:
-    """What it is doing, or why it leaves."""
-    doing = [f"{r.peer} #{r.number} for {age(r.age_seconds)} {r.label}".rstrip() for r in worker.current]
+    """What it is doing and for how long, or why it leaves; what matters least is cut first."""
+    doing = [f"{age(r.age_seconds)} {r.peer} #{r.number} {r.label}".rstrip() for r in worker.current]
     if len(doing) > SHOWN_AT_ONCE:
         doing = [*doing[:SHOWN_AT_ONCE], f"and {len(doing) - SHOWN_AT_ONCE} more"]
     return plain(", ".join(doing) or worker.why)
@@ -205,7 +202,7 @@ def now(worker: WorkerStatus) -> str:
 
 def _shown(rows: list[Row]) -> list[Row]:
     """With a head, and without columns of which nobody has anything."""
-    hidden = {name for name in ("cpu", "uss", "pss") if not any(row[name] for row in rows)}
+    hidden = {name for name in ("uss", "pss") if not any(row[name] for row in rows)}
     head = [{name: name for name in row} for row in rows[:1]]
     return [{name: cell for name, cell in row.items() if name not in hidden} for row in head + rows]
 

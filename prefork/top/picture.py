@@ -20,7 +20,7 @@ from prefork.top.rows import Row, cells, columns_of, ordered, rows
 from prefork.top.sparkline import sparkline
 
 LEAST_WIDTH, LEAST_HEIGHT = 40, 8
-_HINT = "↑↓ select  <> sort  r reverse  x recycle  d dump  +- scale  p pause  ? help  q quit"
+_HINT = "q quit  ? help  ↑↓ select  <> sort  r reverse  x recycle  d dump  +- scale  p pause"
 _STATES = {"idle": "dim", "busy": "green", "starting": "cyan", "retiring": "yellow", "expelled": "red", "killed": "red"}
 _PHASES = {"healthy": "green", "failed": "bold red", "degraded": "bold red"}
 _HELP = Page(
@@ -38,6 +38,7 @@ _HELP = Page(
         "",
         "Figures are of the last ten seconds, a stroke of a sparkline is one interval.",
         "rate, busy and cpu of a worker are of the last interval; pss is its share of the memory.",
+        "A narrow terminal leaves columns out.",
     ),
 )
 
@@ -67,7 +68,7 @@ def draw(shown: Shown, width: int, height: int) -> tuple[list[Text], Sight]:
         return _fitted([Text(shown.gone or "asking the instance")], width, height), Sight(height=height)
     services = report.snapshot.services
     all_rows = rows(shown.history)
-    columns = columns_of(all_rows)
+    columns = columns_of(all_rows, width)
     dialog = shown.dialog
     page = _HELP if dialog.is_help else dialog.page
     top = [_headline(report, shown)]
@@ -121,8 +122,8 @@ def _header(history: History, service: ServiceStatus, here: str, width: int, det
     yield first.append(phase, style).append(f"; {table.staff(service)}")
     if detail >= 1:
         recent = history.lately(service)
-        parts = [] if recent is None else [table.pace(recent)]
-        parts += [table.load(service)] if service.queues or service.all_busy_seconds is not None else []
+        waiting = [f"queue {sum(queue.waiting for queue in service.queues)}"] if service.queues else []
+        parts = [*table.saturation(service), *waiting, *([] if recent is None else [table.pace(recent)])]
         yield Text(f"  {plain('; '.join(parts))}", "bold" if service.all_busy_seconds is not None else "")
         for trouble in table.troubles(service):
             yield Text(f"  {plain(trouble)}", "red")

@@ -81,6 +81,9 @@ COLUMNS = (
     _number("pss", size),
     Column("now", attrgetter("now"), attrgetter("running"), is_text=True),
 )
+_LEAST_TELLING = ("cpu", "requests", "age", "gen", "errors", "pss", "rate")
+ROOM_FOR_NOW = 36  # characters: how long, a peer with its port, its number, a word of a label
+GAP = 2  # between columns
 COLUMN = {column.name: column for column in COLUMNS}
 
 
@@ -132,11 +135,25 @@ def ordered(table: Sequence[Row], by: str, is_reversed: bool) -> list[Row]:
     return sorted(known, key=column.order, reverse=column.is_descending != is_reversed) + unknown
 
 
-def columns_of(table: Sequence[Row]) -> list[Column]:
-    """All that tell rows apart: not a service or generation that all have, nor what nobody has."""
+def columns_of(table: Sequence[Row], width: int) -> list[Column]:
+    """All that tell rows apart: not a service or generation that all have, nor what nobody has.
+
+    Where there is no room for what workers are doing, the least telling go.
+
+    :param width: of the screen.
+    """
     hidden = {name for name in ("service", "gen") if len({COLUMN[name].write(row) for row in table}) < 2}
     hidden |= {name for name in ("cpu", "pss") if all(COLUMN[name].order(row) is None for row in table)}
-    return [column for column in COLUMNS if column.name not in hidden]
+    shown = [column for column in COLUMNS if column.name not in hidden]
+    for name in _LEAST_TELLING:
+        if sum(map(_width_of(table), shown[:-1])) + ROOM_FOR_NOW <= width:
+            break
+        shown = [column for column in shown if column.name != name]
+    return shown
+
+
+def _width_of(table: Sequence[Row]) -> Callable[[Column], int]:
+    return lambda column: GAP + max(len(column.name), *(len(column.write(row)) for row in table), 0)
 
 
 def cells(table: Sequence[Row], columns: Sequence[Column]) -> list[list[str]]:

@@ -22,7 +22,7 @@ from prefork.errors import UsageError
 # xterm's private modes 1049 (alternate buffer), 25 (cursor) and 7 (wrap at the margin), ctlseqs
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l"
 _LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
-_HOME, _END_OF_LINE, _REST = "\x1b[H", "\x1b[K", "\x1b[J"
+_HOME, _CLEAR_REST = "\x1b[H", "\x1b[K"
 
 
 class Screen:
@@ -68,7 +68,7 @@ class Screen:
         """Draw over what is there. A terminal that takes nothing now is left as it is: another picture follows."""
         _, writable, _ = select.select([], [self._output], [], 0)
         if writable:
-            self._write(_HOME + "\r\n".join(self._written(line) + _END_OF_LINE for line in lines) + _REST)
+            self._write(_HOME + "\r\n".join(map(self._written, lines)))
 
     def read(self) -> bytes:
         """What was typed; empty is the end of the terminal."""
@@ -80,7 +80,8 @@ class Screen:
     def _written(self, line: Text) -> str:
         with self._printer.capture() as capture:
             self._printer.print(line, end="", no_wrap=True, overflow="ignore", crop=False)
-        return capture.get()
+        # at the margin the cursor stands on the last character, and clearing would take that
+        return capture.get() + (_CLEAR_REST if line.cell_len < self.size[0] else "")
 
     def _write(self, text: str) -> None:
         data = text.encode(sys.stdout.encoding or "utf-8", errors="replace")

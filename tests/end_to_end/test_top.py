@@ -107,7 +107,7 @@ def test_it_shows_what_workers_do_and_its_keys_steer(terminal: Terminal, gate: G
         visitor = gate.visitor()
         terminal.enter(TOP)
         terminal.wait_for(rf"^{NAME} \[{master.pid}\] .* memory [\d.]+M in 4 processes")
-        terminal.wait_for(rf"^.  +\d  +{visitor.pid}  busy .* 127\.0\.0\.1:\d+ #1 for ")
+        terminal.wait_for(rf"^.  +\d  +{visitor.pid}  busy .* [\d.]+s 127\.0\.0\.1:\d+ #1$")
         terminal.wait_for("1 busy")
         terminal.wait_for("queue +▁+ 0 +busy +▅")
         visitor.let_pass()
@@ -158,6 +158,8 @@ def test_the_terminal_is_put_back_however_it_ends(terminal: Terminal) -> None:
         terminal.wait_for("1 of 1 workers ready")
         terminal.resize(38, 9)
         terminal.wait_for("38 by 9 is too small")
+        terminal.resize(60, 20)
+        terminal.wait_for("^q quit .*…$")  # the last column too
         terminal.resize(100, 20)
         terminal.wait_for("1 of 1 workers ready")
         terminal.press("q")

@@ -38,15 +38,15 @@ def test_the_instance_its_service_its_workers_and_the_keys() -> None:
     assert lines[:9] == [
         "shop [7]  prefork 1.0  up 1h 2m",
         "▸ echo  healthy; generation 1; 2 of 2 workers ready, 1 busy",
-        "  10.0/s, 0 failed; workers 0% busy; queue 3 of 128",
+        "  queue 3; 10.0/s, 0 failed; workers 0% busy",
         "  rate                                 █ 10.0/s   p99                                    -",
         "  queue                                █ 3        busy                                 ▁ 0%",
         "",
         "  slot   pid  state  age  requests  errors   rate  busy  now",
         "▸    1  1001  idle   10s         0       0  0.0/s    0%",
-        "     2  1002  busy   10s         0       0  0.0/s    0%  10.0.0.7:51022 #12 for 0.25s GET /",
+        "     2  1002  busy   10s         0       0  0.0/s    0%  0.25s 10.0.0.7:51022 #12 GET /",
     ]
-    assert lines[-1].startswith("↑↓ select")
+    assert lines[-1].startswith("q quit")
     assert len(lines) == 30
 
 
@@ -87,6 +87,15 @@ def test_a_long_table_shows_the_selected_worker() -> None:
     for slot in (1, 250, 500):
         lines = drawn(shown(report(*workers), dialog=Dialog(chosen=("echo", slot))), height=20)
         assert sum(line.startswith("▸ ") and f" {1000 + slot} " in line for line in lines) == 1
+
+
+def test_a_narrow_terminal_keeps_what_workers_are_doing() -> None:
+    """Figures that tell less go; who they are and whom they serve stays."""
+    heads = {width: drawn(shown(*two_reports()), width)[6].split() for width in (120, 90, 80, 60)}
+    assert heads[120] == ["slot", "pid", "state", "age", "requests", "errors", "rate", "busy", "now"]
+    assert heads[90] == ["slot", "pid", "state", "age", "errors", "rate", "busy", "now"]
+    assert heads[80] == ["slot", "pid", "state", "errors", "rate", "busy", "now"]
+    assert heads[60] == ["slot", "pid", "state", "busy", "now"]
 
 
 def test_a_terminal_that_is_too_small_is_told() -> None:
