@@ -11,9 +11,7 @@ from prefork.cli.completing import services
 from prefork.cli.reaching import reached, reaching
 from prefork.control.client import ask_status
 from prefork.report import table
-from prefork.system.usage import Census
-
-LOOKING = 0.05  # seconds spent on memory and CPU time: of 500 processes not all are read, and that is said
+from prefork.system.usage import GLANCE, Census
 
 
 @click.command()
@@ -27,7 +25,7 @@ def status(name: str | None, control: str | None, timeout: str, service: str | N
     """
     with reached(name, control, timeout) as connection:
         report = ask_status(connection).of(service)
-    report = report._replace(usage=Census().look(report.pids, LOOKING))
+    report = report._replace(usage=Census().look(report.pids, GLANCE))
     if as_json:
         click.echo(json.dumps(report.as_plain(), indent=2))
     else:

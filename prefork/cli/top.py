@@ -11,6 +11,7 @@ from prefork.cli.reaching import reached, reaching
 from prefork.config.units import parse_seconds
 from prefork.control.client import ask_status
 from prefork.errors import CommandError, UsageError
+from prefork.system.usage import GLANCE, Census
 
 LEAST_INTERVAL = 0.1  # seconds
 
@@ -39,6 +40,7 @@ def top(name: str | None, control: str | None, timeout: str, service: str | None
     screen = Screen()
     with reached(name, control, timeout) as connection:
         first = ask_status(connection).of(service)
+    first = first._replace(usage=Census().look(first.pids, GLANCE))
     target = Target(first.snapshot.name, control, service, parse_seconds(timeout))
     ended_by = Top(screen, target, seconds, first).run()
     if ended_by is not None:  # by a signal: end as everybody ends by it, now that the terminal is as it was

@@ -108,10 +108,11 @@ def staff(service: ServiceStatus) -> str:
 
 
 def saturation(service: ServiceStatus) -> list[str]:
-    """For how long nobody has had room, where nobody has."""
+    """That nobody has room, where nobody has, and for how long if that is more than a moment."""
     if service.all_busy_seconds is None:
         return []
-    return [f"all {service.ready} busy for {age(service.all_busy_seconds)}"]
+    seconds = int(service.all_busy_seconds)
+    return [f"all {service.ready} busy" + (f" for {age(seconds)}" if seconds else "")]
 
 
 def _waiting(queue: QueueStatus) -> str:

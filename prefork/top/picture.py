@@ -150,6 +150,7 @@ def _table(dialog: Dialog, sight: Sight, written: list[list[str]], room: int) ->
     head = Text("  ")
     for name, text in zip(sight.columns, written[0], strict=True):
         head.append(text, "bold underline" if name == by else "bold").append("  ")
+    head.rstrip()
     selected = dialog.row(sight.rows)
     at = sight.rows.index(selected) if selected is not None else 0
     first = max(0, min(at - room // 2, len(sight.rows) - room))
@@ -161,7 +162,7 @@ def _table(dialog: Dialog, sight: Sight, written: list[list[str]], room: int) ->
 def _line(row: Row, text: Sequence[str], is_selected: bool) -> Text:
     style = _STATES.get(row.state.partition(" ")[0], "")
     mark = Text("▸ " if is_selected else "  ", f"{style} reverse" if is_selected else style)
-    return mark.append(plain("  ".join(text)))
+    return mark.append(plain("  ".join(text).rstrip()))
 
 
 def _news(shown: Shown) -> Text:

@@ -11,9 +11,7 @@ from typing import NamedTuple
 from prefork.control.client import ask_status, connect, find
 from prefork.control.report import Report
 from prefork.errors import PreforkError
-from prefork.system.usage import Census
-
-LOOKING = 0.05  # seconds of a round that looking up memory and CPU time may take
+from prefork.system.usage import GLANCE, Census
 
 
 class Gone(NamedTuple):
@@ -37,7 +35,7 @@ class Target(NamedTuple):
 
 
 def watch(target: Target, interval: float, post: Callable[[Report | Gone | BaseException], None]) -> None:
-    """Begin.
+    """Begin, an interval from now.
 
     :param interval: seconds from one report to the next.
     :param post: is called in the thread with each news.
@@ -49,15 +47,15 @@ def _watch(target: Target, interval: float, post: Callable[[Report | Gone | Base
     try:
         census = Census()
         while True:
+            time.sleep(interval)
             try:
                 with connect(find(target.name, target.control), target.timeout) as connection:
                     while True:
                         begun = time.monotonic()
                         report = ask_status(connection).of(target.service)
-                        post(report._replace(usage=census.look(report.pids, LOOKING)))
+                        post(report._replace(usage=census.look(report.pids, GLANCE)))
                         time.sleep(max(0.0, begun + interval - time.monotonic()))
             except (PreforkError, OSError) as error:
                 post(Gone(str(error)))
-            time.sleep(interval)
     except BaseException as error:  # a fault of ours: who waits for us shall not wait for ever
         post(error)

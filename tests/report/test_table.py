@@ -63,7 +63,7 @@ def test_what_is_served_and_who_waits_has_its_line() -> None:
     )
     assert lines(status=status)[3:] == [
         "  healthy; paused, clients queue; generation 1; 2 of 2 workers ready, 2 busy; 7 requests, 0 failed",
-        "  all 2 busy for 4.20s; queue 3 of 128",
+        "  all 2 busy for 4s; queue 3 of 128",
         "  last 50s: 2.0/s, 3 failed; p50 1ms, p90 1ms, p99 2s; workers 62% busy",
         "  set: timeout 30s, max_requests 1000",
     ]
