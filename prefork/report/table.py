@@ -185,7 +185,7 @@ def _row(service: ServiceStatus, worker: WorkerStatus, report: Report) -> Row:
 def state(worker: WorkerStatus) -> str:
     """For how long, where that is not as long as it serves."""
     is_ready = worker.state in ("idle", "busy")
-    return worker.state if is_ready else f"{worker.state} for {age(worker.state_seconds)}"
+    return worker.state if is_ready else f"{worker.state} for {age(int(worker.state_seconds))}"
 
 
 def busy_so_far(worker: WorkerStatus) -> float:

@@ -80,12 +80,15 @@ class Dialog(NamedTuple):
         first = sight.services[0] if sight.services else None
         return next((service for service in sight.services if service.name == name), first)
 
-    def tell(self, title: str, text: str) -> "Dialog":
-        """News of a command: a line is a note, and several are a page."""
+    def tell(self, title: str, text: str, is_done: bool) -> "Dialog":
+        """News of a command: a line is a note, and several are a page.
+
+        :param is_done: so the text says what was done; else it says why not, and the title says what.
+        """
         told = text.strip().splitlines()
         if len(told) > 1:
             return self._replace(page=Page(title, tuple(told)))
-        return self._replace(note=f"{title}: {text.strip()}")
+        return self._replace(note=text.strip() if is_done else f"{title}: {text.strip()}")
 
 
 def press(dialog: Dialog, key: str, sight: Sight) -> tuple[Dialog, Errand | None]:
@@ -99,7 +102,7 @@ def press(dialog: Dialog, key: str, sight: Sight) -> tuple[Dialog, Errand | None
         return dialog._replace(is_help=False), None
     if key in _MOVES:
         return _move(dialog, key, sight), None
-    if key in ("+", "-", "x", "d", "p"):
+    if key in ("+", "-", "x", "X", "d", "p"):
         return _command(dialog, key, sight)
     return _set(dialog, key, sight), None
 
@@ -177,5 +180,6 @@ def _command(dialog: Dialog, key: str, sight: Sight) -> tuple[Dialog, Errand | N
     who = f"worker {row.slot} [{row.pid}] of {name}"
     if key == "d":
         return dialog, Errand(f"dump {who}", Dump(service=name, who=row.slot), row.pid)
-    request = Recycle(service=name, who=row.slot, progress=True)
-    return dialog._replace(question=Errand(f"recycle {who}", request, row.pid)), None
+    request = Recycle(service=name, who=row.slot, now=key == "X", progress=True)
+    title = f"recycle {who}" + (", and cut off what it is doing" if request.now else "")
+    return dialog._replace(question=Errand(title, request, row.pid)), None

@@ -23,10 +23,14 @@ class UnderWay(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """What became of it."""
+    """What became of it.
+
+    :param is_done: or else it was refused, or failed, or nobody answered.
+    """
 
     errand: Errand
     text: str
+    is_done: bool = False
 
 
 def send(errand: Errand, target: Target, post: Callable[[UnderWay | Ended], None]) -> None:
@@ -38,7 +42,7 @@ def send(errand: Errand, target: Target, post: Callable[[UnderWay | Ended], None
 
 
 def _run(errand: Errand, target: Target, post: Callable[[UnderWay | Ended], None]) -> None:
-    outcome = "no answer"
+    outcome, is_done = "no answer", False
     try:
         with connect(find(target.name, target.control), target.timeout) as connection:
             for reply in connection.ask(errand.request):
@@ -46,10 +50,10 @@ def _run(errand: Errand, target: Target, post: Callable[[UnderWay | Ended], None
                     case Progress(text=text):
                         post(UnderWay(errand, text))
                     case Done(text=text):
-                        outcome = text or "done"
+                        outcome, is_done = text or "done", True
                     case Failed(why=why):
                         outcome = why
     except (PreforkError, OSError) as error:
         outcome = str(error)
     finally:
-        post(Ended(errand, outcome))
+        post(Ended(errand, outcome, is_done))

@@ -127,9 +127,9 @@ class Top:
                 self._gone = why
             case UnderWay(errand=errand, text=text):
                 self._under_way[errand.title] = text
-            case Ended(errand=errand, text=text):
+            case Ended(errand=errand, text=text, is_done=is_done):
                 self._under_way.pop(errand.title, None)
-                self._dialog = self._dialog.tell(errand.title, text)
+                self._dialog = self._dialog.tell(errand.title, text, is_done)
             case BaseException():
                 raise news
 

@@ -114,7 +114,7 @@ def test_it_shows_what_workers_do_and_its_keys_steer(terminal: Terminal, gate: G
         assert held.answer() == str(visitor.pid)
         terminal.wait_for(rf"^.  +\d  +{visitor.pid}  idle")
         terminal.press("+")
-        terminal.wait_for("^scale apps [+]1: apps: workers wanted: 3 instead of 2")
+        terminal.wait_for("^apps: workers wanted: 3 instead of 2")
         terminal.wait_for("3 of 3 workers ready")
         terminal.press("x")
         first = master.workers()[1]

@@ -66,6 +66,7 @@ def test_the_selection_stays_with_its_worker_when_the_order_changes() -> None:
         (["tab", "-"], Scale(service="mail", by=-1)),
         (["down", "d"], Dump(service="echo", who=2)),
         (["down", "x", "y"], Recycle(service="echo", who=2, progress=True)),
+        (["X", "y"], Recycle(service="echo", who=1, now=True, progress=True)),
         (["tab", "p", "Y"], Pause(service="mail")),
     ],
 )
@@ -77,7 +78,7 @@ def test_keys_call_for_commands(keys: list[str], request_: Request) -> None:
 @pytest.mark.parametrize("key", ["n", "x", "escape", "enter", "q", "down", "p"])
 def test_what_would_bite_is_asked_about_first(key: str) -> None:
     """Whatever is no yes is a no."""
-    for asking in ("x", "p"):
+    for asking in ("x", "X", "p"):
         dialog, requests = after([asking, key])
         assert (requests, dialog.question, dialog.is_over) == ([], None, False)
         assert dialog.note.endswith("not done")
@@ -118,7 +119,7 @@ def test_columns_are_chosen_in_turn() -> None:
 def test_several_lines_are_a_page_and_one_is_a_note() -> None:
     """A page is read by keys, and any other returns from it."""
     text = "\n".join(f"line {n}" for n in range(10))
-    dialog = Dialog().tell("dump worker 1", text)
+    dialog = Dialog().tell("dump worker 1", text, True)
     assert dialog.page == Page("dump worker 1", tuple(text.splitlines()))
     offsets = []
     for key in ("down", "page-down", "end", "down", "page-up", "up", "home", "up"):
@@ -128,13 +129,14 @@ def test_several_lines_are_a_page_and_one_is_a_note() -> None:
     assert offsets == [1, 3, 8, 8, 6, 5, 0, 0]
     dialog, requests = after(["x"], dialog)
     assert (dialog.page, dialog.question, requests) == (None, None, [])
-    assert Dialog().tell("scale echo +1", "6 workers\n").note == "scale echo +1: 6 workers"
+    assert Dialog().tell("scale echo +1", "6 workers\n", True).note == "6 workers"
+    assert Dialog().tell("scale echo +1", "no", False).note == "scale echo +1: no"
 
 
 def test_a_page_that_comes_while_a_question_waits_takes_no_key_from_it() -> None:
     """The answer is for the question."""
     dialog, _ = after(["x"])
-    dialog = dialog.tell("dump", "a\nb")
+    dialog = dialog.tell("dump", "a\nb", True)
     dialog, requests = after(["y"], dialog)
     assert [type(request) for request in requests] == [Recycle]
     assert dialog.page is not None
