@@ -88,11 +88,11 @@ class Browser:
         tab = Tab(self, session)
         for domain in ("Page", "Runtime", "Log"):
             tab.call(f"{domain}.enable")
+        tab.call("Page.setLifecycleEventsEnabled", enabled=True)
         tab.appear(look or Look())
         if script:
             tab.call("Page.addScriptToEvaluateOnNewDocument", source=script)
-        tab.call("Page.navigate", url=url)
-        tab.wait("location.href !== 'about:blank' && document.readyState === 'complete'")
+        tab.go(url)
         try:
             yield tab
         finally:
@@ -120,6 +120,12 @@ class Browser:
     def events(self, session: str, method: str) -> list[dict[str, Any]]:
         """What a tab told of this kind, as far as it was read."""
         return [e["params"] for e in self._events if (e.get("sessionId"), e.get("method")) == (session, method)]
+
+    def wait_event(self, session: str, method: str, **parameters: Any) -> None:
+        """Wait until a tab has told this, with these parameters among others."""
+        deadline = time.monotonic() + LIMIT
+        while not any(parameters.items() <= told.items() for told in self.events(session, method)):
+            self._events.append(self._read(deadline, method))
 
     def _read(self, deadline: float, what: str) -> dict[str, Any]:
         while b"\0" not in self._input:
@@ -162,6 +168,11 @@ class Tab:
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.call("Emulation.setDeviceMetricsOverride", **size, deviceScaleFactor=1, mobile=look.is_touch)
 
+    def go(self, url: str) -> None:
+        """Show this, and wait until it is loaded."""
+        loader = self.call("Page.navigate", url=url)["loaderId"]
+        self._browser.wait_event(self._session, "Page.lifecycleEvent", loaderId=loader, name="load")
+
     def evaluate(self, expression: str) -> Any:
         """The value of an expression in the page; a promise is waited for."""
         answer = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
@@ -171,14 +182,10 @@ class Tab:
     def wait(self, condition: str) -> None:
         """Wait until an expression is true; the page looks by itself, again and again."""
         look = f"new Promise(done => {{ const look = () => ({condition}) ? done() : setTimeout(look, 10); look(); }})"
-        deadline = time.monotonic() + LIMIT
-        while True:
-            try:
-                self.evaluate(look)
-                return
-            except AssertionError as error:
-                if "context was destroyed" not in str(error) or time.monotonic() > deadline:  # the page changed
-                    raise AssertionError(f"{condition}; the page shows:\n{self.text()}") from error
+        try:
+            self.evaluate(look)
+        except AssertionError as error:
+            raise AssertionError(f"{condition}; the page shows:\n{self.text()}") from error
 
     def wait_text(self, selector: str, text: str) -> None:
         """Wait until an element of the page shows ``text`` somewhere in it."""

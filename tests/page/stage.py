@@ -1,9 +1,9 @@
 """A feed that the test holds, and what it may tell: the page is served and fed as the admin process does it.
 
-    with Feed() as feed, browser.open(feed.url) as tab:
-        feed.show(instance(service(workers=[worker(1, 101)])))
+    with Feed() as feed, browser.open(feed.url, script=STAGED) as tab:
+        Stage(feed, tab).show(service([worker(1), worker(2, "busy", request())]))
 
-It must not know the page. Invariant: who comes later is told what was told before, as those who listen were.
+Invariant: who comes later is told what was told before, as those who listen were.
 Read next: ``test_page.py``.
 """
 
@@ -31,9 +31,20 @@ from prefork.control.report import Report
 from prefork.histogram import NOTHING, bucket
 from prefork.socketserver import ThreadingTCPServer
 from prefork.system.usage import Usage
+from tests.page.browser import Tab
 
 PAGE = Path(__file__).parents[2] / "prefork" / "admin" / "page.html"
 NOW = 1_790_000_000.0  # seconds of Unix time, when all of it happens
+# the page's clock stands still unless it is told to skip; what is announced is kept
+STAGED = """
+let moment = performance.now();
+performance.now = () => moment;
+const skip = (seconds) => { moment += seconds * 1000; };
+const heard = [];
+document.addEventListener("DOMContentLoaded", () => new MutationObserver(() => {
+  heard.push(document.getElementById("announcement").textContent);
+}).observe(document.getElementById("announcement"), { childList: true, characterData: true, subtree: true }));
+"""
 _TYPES = {"/": "text/html; charset=utf-8", "/feed": "text/event-stream"}
 
 
@@ -98,6 +109,7 @@ class Feed:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                self.path = self.path.partition("?")[0]
                 feed.asked.append(self.path)
                 if self.path not in _TYPES or (self.path == "/feed" and not feed._is_open):
                     self.send_error(503 if self.path == "/feed" else 404)
@@ -130,6 +142,34 @@ class Feed:
                 listener.wfile.write(b"".join(news))
             except OSError:
                 return  # it has left
+
+
+class Stage:
+    """The page, and the feed that it listens to."""
+
+    def __init__(self, feed: Feed, tab: Tab) -> None:
+        self.feed = feed
+        self.tab = tab
+        self._days = 0
+
+    def show(self, *services: tuple[ServiceStatus, Sequence[WorkerStatus]]) -> None:
+        """Let the page show these, each time a day older, by which it is known that it does."""
+        self._days += 1
+        self.feed.show(instance(*services, uptime=86_400 * self._days))
+        self.tab.wait_text("#facts", f"up {self._days}\u00a0d")
+
+    def sees(self, selector: str = "body") -> str:
+        """What can be seen of an element, with plain spaces."""
+        return self.tab.text(selector).replace("\u00a0", " ")
+
+    def wait_still(self) -> None:
+        """Wait until no colour changes any more."""
+        self.tab.evaluate("Promise.all(document.getAnimations().map(one => one.finished)).then(() => 0)")
+
+    def heard(self) -> list[str]:
+        """What was announced so far."""
+        announced: list[str] = self.tab.evaluate("heard")
+        return announced
 
 
 def _event(kind: str, data: dict[str, Any]) -> bytes:
@@ -175,7 +215,7 @@ def service(
     ready = [w for w in workers if w.state in ("idle", "busy")]
     busy = sum(w.state == "busy" for w in workers)
     requests = sum(w.requests for w in workers)
-    recent = Recent(seconds=60, requests=len(milliseconds), errors=0, busy_seconds=busy * 20, service_times=counts)
+    recent = Recent(seconds=60, requests=len(milliseconds), errors=0, busy_seconds=busy * 60, service_times=counts)
     status = ServiceStatus(
         name=name,
         target=f"shop:{name.title()}",

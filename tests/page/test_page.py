@@ -1,26 +1,16 @@
 """The live page, as somebody sees, hears and steers it, shown what a feed of the test tells."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from prefork.control.messages import Degraded, QueueStatus, ServiceStatus, WorkerStatus
-from tests.page.browser import PHONE, Browser, Look, Tab, needs_chromium
-from tests.page.stage import NOW, PAGE, Feed, instance, request, service, worker
+from prefork.control.messages import Degraded, QueueStatus, WorkerStatus
+from tests.page.browser import PHONE, Browser, Look, needs_chromium
+from tests.page.stage import NOW, PAGE, STAGED, Feed, Stage, request, service, worker
 
 pytestmark = needs_chromium
 
-# the page's clock is the test's: it stands still unless skipped; what is announced, and what is not ours, is kept
-STAGED = """
-let moment = performance.now();
-performance.now = () => moment;
-const skip = (seconds) => { moment += seconds * 1000; };
-const heard = [];
-document.addEventListener("DOMContentLoaded", () => new MutationObserver(() => {
-  heard.push(document.getElementById("announcement").textContent);
-}).observe(document.getElementById("announcement"), { childList: true, characterData: true, subtree: true }));
-"""
 WORKER = "document.querySelector('.workers li:nth-child({}) button')"
 # of every text that is seen: how much it stands out from what is behind it, by WCAG 2
 CONTRASTS = """
@@ -47,30 +37,6 @@ CONTRASTS = """
   return found;
 })()
 """
-
-
-class Stage:
-    """The page, and the feed that it listens to."""
-
-    def __init__(self, feed: Feed, tab: Tab) -> None:
-        self.feed = feed
-        self.tab = tab
-        self._minutes = 0
-
-    def show(self, *services: tuple[ServiceStatus, Sequence[WorkerStatus]]) -> None:
-        """Let the page show these, each time a minute older, by which it is known that it does."""
-        self._minutes += 1
-        self.feed.show(instance(*services, uptime=60 * self._minutes))
-        self.tab.wait(f"document.getElementById('facts').textContent.includes('up {self._minutes}\u00a0m')")
-
-    def sees(self, selector: str = "body") -> str:
-        """What can be seen of an element, with plain spaces."""
-        return self.tab.text(selector).replace("\u00a0", " ")
-
-    def heard(self) -> list[str]:
-        """What was announced so far."""
-        announced: list[str] = self.tab.evaluate("heard")
-        return announced
 
 
 @pytest.fixture
@@ -106,14 +72,14 @@ def test_an_instance_in_figures_with_units(stage: Stage) -> None:
         "3 waiting",
         "tcp://127.0.0.1:9000: 3 of 2,048",
         "1 of 4",
-        "4 ready of 4 wanted, 2 to 8 configured, 8.3 % of their time in use",
+        "4 ready of 4 wanted, 2 to 8 configured, 25 % of their time in use",
         "busy pid 1002",
         "10.0.0.7:51022 #2",
         "80 requests · up 10 m · 12 MiB",
     ):
         assert text in shown
     assert stage.sees("header").split("\n\n")[:2] == ["shop", "echo is paused"]
-    assert "prefork 0.1.0 · pid 100 · up 1 m · 96 MiB of memory (PSS) in 8 processes · log level info" in stage.sees()
+    assert "prefork 0.1.0 · pid 100 · up 1 d · 96 MiB of memory (PSS) in 8 processes · log level info" in stage.sees()
     assert "Service time\n\n\u2013" in stage.sees(".service:nth-child(2)")
 
 
@@ -290,7 +256,7 @@ def test_everything_stands_out_from_its_ground(browser: Browser, feed: Feed, sch
             feed.tell("something", level, at=NOW + number)
         stage = Stage(feed, tab)
         stage.show(*services)
-        tab.evaluate("Promise.all(document.getAnimations().map(animation => animation.finished)).then(() => 0)")
+        stage.wait_still()
         found = tab.evaluate(CONTRASTS)
         assert len(found) > 100
         assert [text for contrast, text in found if contrast < 4.5] == []
@@ -313,8 +279,7 @@ def test_without_scripts_it_says_where_the_figures_are(browser: Browser, feed: F
     """Instead of waiting for ever."""
     with browser.open(feed.url) as tab:
         tab.call("Emulation.setScriptExecutionDisabled", value=True)
-        tab.call("Page.reload")
-        tab.wait("document.querySelector('noscript p')?.checkVisibility()")
+        tab.go(f"{feed.url}?again")
         assert "The same figures, as JSON: /status" in tab.text("noscript")
 
 
