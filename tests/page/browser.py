@@ -242,7 +242,8 @@ def _start(profile: str, requests: int, replies: int) -> int:
         (os.POSIX_SPAWN_DUP2, requests, 3),
         (os.POSIX_SPAWN_DUP2, replies, 4),
     ]
-    return os.posix_spawnp(command[0], command, os.environ, file_actions=actions, setsid=True)
+    environment = {**os.environ, "XDG_CONFIG_HOME": profile, "XDG_CACHE_HOME": profile}  # what it keeps goes with it
+    return os.posix_spawnp(command[0], command, environment, file_actions=actions, setsid=True)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
