@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from prefork.control.messages import Degraded, QueueStatus, WorkerStatus
+from tests.end_to_end.harness import look_until
 from tests.page.browser import PHONE, Browser, Look, needs_chromium
 from tests.page.stage import NOW, PAGE, STAGED, Feed, Stage, request, service, worker
 
@@ -171,6 +172,15 @@ def test_a_lost_feed_is_never_shown_as_live(stage: Stage) -> None:
     stage.tab.evaluate("skip(4)")
     stage.tab.wait_text("#connection", "live")
     assert stage.heard() == ["live", "connection lost, figures are stale"] * 2 + ["live"]
+
+
+def test_what_it_cannot_show_is_not_live(browser: Browser, feed: Feed) -> None:
+    """As of a master of a version to come."""
+    with browser.open(feed.url) as tab:
+        feed.show({"name": "shop"})
+        look_until(lambda: tab.evaluate("byId('name').textContent") == "shop" and tab.complaints() != [], "it fails")
+        tab.evaluate("watch()")  # as each second
+        assert tab.text("#connection") == "connecting"
 
 
 def test_only_changes_are_announced(stage: Stage) -> None:
