@@ -56,6 +56,7 @@ class Brief(NamedTuple):
     :param idle_timeout: the timeout of accepted connections; 0 is none.
     :param summons: where a worker that is told to become a mold finds its pair.
     :param refork_after: the master wants to hear when a worker has served as many requests; 0 is never.
+    :param titles: what the process list says of a worker: ``request``, ``state`` or ``none``.
     :param descriptors: the soft limit of open descriptors that workers get.
     :param log_feed: where the log file's descriptor is to be taken from.
     """
@@ -86,6 +87,7 @@ class Brief(NamedTuple):
     idle_timeout: float = 0.0
     summons: int = -1
     refork_after: int = 0
+    titles: str = "request"
     descriptors: int = -1
     chdir: str = ""
     pythonpath: list[str] = []  # noqa: RUF012  nobody changes it
