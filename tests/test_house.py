@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "prefork"
 FLOORS = (
     {"__main__"},
     {"cli"},
-    {"top"},
+    {"admin", "top"},
     {"socketserver"},
     {"preforking"},
     {"control/client"},
@@ -27,7 +27,7 @@ FLOORS = (
     {"pool", "servers"},
     {"config"},
     {"system"},
-    {"control/messages"},
+    {"control/messages", "control/brief"},
     {"errors"},
     {"address", "histogram"},
     {"__init__"},

@@ -8,6 +8,7 @@ Read next: ``loop.py``, who is steered; ``prefork/control/server.py``, how reque
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from prefork import __version__
 from prefork.config.settings import MOST_WORKERS
 from prefork.control.messages import (
     Done,
+    Events,
     Failed,
     Ping,
     Pong,
@@ -112,6 +114,17 @@ class Operators:
         """Whether some of them could be served at once, without news."""
         return self._server is not None and self._server.has_more
 
+    def admit_onlooker(self, connection: socket.socket) -> Client | None:
+        """The admin process, which may look and nothing else.
+
+        :param connection: one end of a pair, ours from here on.
+        :returns: ``None`` where it cannot be heard; the connection is closed then.
+        """
+        if self._server is None:
+            connection.close()
+            return None
+        return self._server.admit_onlooker(connection)
+
     def obey(self, keys: list[Hashable], master: Steered) -> None:
         """Carry out what is asked.
 
@@ -131,9 +144,12 @@ class Operators:
                     self._server.answer(client, Pong(name=self._name, pid=os.getpid(), package=__version__))
                 case Status():
                     self._server.answer_in_parts(client, master.tell_status())
+                case _ if client.may_only_look and not isinstance(request, Events):
+                    self._server.answer(client, Refused(why="the admin process may only look"))
                 case _:
                     who = f"process {client.peer.pid} of user {client.peer.uid}"
-                    logger.info("%s asks for: %s", who, type(request).__name__.lower())
+                    level = logging.DEBUG if client.may_only_look else logging.INFO
+                    logger.log(level, "%s asks for: %s", who, type(request).__name__.lower())
                     self._command(client, request, master)
 
     def _command(self, client: Client, request: Request, master: Steered) -> None:

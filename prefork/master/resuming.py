@@ -19,10 +19,11 @@ import msgspec
 
 from prefork import __version__
 from prefork.address import parse
-from prefork.config.settings import NO_CONTROL, Instance, Service
+from prefork.config.settings import Instance, Service
 from prefork.control.server import Client, Server
 from prefork.errors import Exit, UsageError
 from prefork.master import book, opening
+from prefork.master.admin import Admin
 from prefork.master.book import Body, Header, OrderKnown, RunHeld, ServiceHeld, ServiceKnown
 from prefork.master.commands import Order, Output, Run
 from prefork.master.hands import Child, Hands, Machine, Mold, NoticePipe
@@ -37,7 +38,7 @@ from prefork.system.logfeed import Feed
 from prefork.system.logfile import set_up
 from prefork.system.pidfile import PidFile
 from prefork.system.slots import Scoreboard
-from prefork.system.sockets import Listener
+from prefork.system.sockets import Listener, remove_path
 
 logger = logging.getLogger("prefork.master")
 now = time.monotonic
@@ -159,6 +160,7 @@ def resume(left: Left, reread: Callable[[], Instance]) -> Iterator[tuple[Opened,
             control, waiting = _take_control(header, settings, machine)
             if control is not None:
                 at_last.callback(control.close)
+            admin = _take_admin(header, machine, undo)
             pools = {name: _pool(left, name, service) for name, service in settings.service.items()}
             text = f"version {__version__} goes on from version {header.package}"
             if body is None:
@@ -167,7 +169,9 @@ def resume(left: Left, reread: Callable[[], Instance]) -> Iterator[tuple[Opened,
             heard = _heard(header.signals)
             signal.pthread_sigmask(signal.SIG_SETMASK, header.mask)
             ends = header.lifeline
-            opened = Opened(settings, header.name, holder, pid_file, ends, log, feed, machine, all_hands, control)
+            opened = Opened(
+                settings, header.name, holder, pid_file, ends, log, feed, machine, all_hands, control, admin
+            )
             runs = [] if body is None else [_run(held) for held in body.runs]
             yield opened, Resumed(pools, header.started_at, heard, waiting, runs, text)
 
@@ -263,8 +267,7 @@ def _send_molds_away(held: ServiceHeld) -> None:
 def _take_control(header: Header, settings: Instance, machine: Machine) -> tuple[Server | None, dict[Client, bool]]:
     """The control socket with its clients; and those of them that wait for the upgrade."""
     if header.control is None:
-        wants_one = settings.control != NO_CONTROL
-        return (opening.open_control(settings, header.name, machine.poller) if wants_one else None), {}
+        return opening.open_control(settings, header.name, machine.poller), {}
     address = opening.control_address(settings, header.name)
     server = Server(Listener(address, _socket(header.control.fd), header.control.inode), machine.poller)
     waiting: dict[Client, bool] = {}
@@ -273,6 +276,20 @@ def _take_control(header: Header, settings: Instance, machine: Machine) -> tuple
         if client is not None and held.waits:
             waiting[client] = held.progress
     return server, waiting
+
+
+def _take_admin(header: Header, machine: Machine, undo: contextlib.ExitStack) -> Admin | None:
+    """Its listener, and the process of the image before us, which is to go."""
+    if header.admin is None:
+        return None
+    held = header.admin.listening
+    listener = Listener(parse(held.address), _socket(held.fd), held.inode)
+    undo.callback(remove_path, listener)
+    undo.callback(listener.socket.close)
+    admin = Admin(listener, machine, header.admin.restarts)
+    if header.admin.pidfd != -1:
+        admin.send_away(header.admin.pid, header.admin.pidfd)
+    return admin
 
 
 # the books
