@@ -15,7 +15,20 @@ from prefork import __version__
 from prefork.errors import PreforkError
 from prefork.system.stdio import hold_numbers
 
-COMMANDS = ("run", "check", "status", "reload", "upgrade", "refork", "scale", "stop")
+COMMANDS = (
+    "run",
+    "check",
+    "status",
+    "reload",
+    "upgrade",
+    "refork",
+    "scale",
+    "stop",
+    "recycle",
+    "pause",
+    "resume",
+    "events",
+)
 
 
 class _Commands(click.Group):

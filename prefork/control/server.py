@@ -39,6 +39,7 @@ class Client:
         self.rest: Iterator[Reply] | None = None  # of an answer in parts
         self.is_answered = True
         self.is_waiting = False  # for an outcome that will come
+        self.is_following = False  # waits for whatever happens
         self.has_said_all = False  # its end of the stream is shut, or is no longer read; it may still listen
         self.is_ending = False  # once its output is gone
         self.is_gone = False
@@ -73,18 +74,20 @@ class Server:
         """The clients to whom no answer is half told, so that another server can go on with them."""
         return [c for c in self._clients if not (c.output or c.rest is not None or c.is_ending)]
 
-    def adopt(self, connection: socket.socket, heard: bytes, *, waits: bool) -> Client | None:
+    def adopt(self, connection: socket.socket, heard: bytes, *, waits: bool, follows: bool = False) -> Client | None:
         """Go on with a client of another server.
 
         :param heard: what it has said and nobody has looked at.
         :param waits: for an answer, which will come by ``answer``.
+        :param follows: what happens, which comes by ``tell`` until the end.
         :returns: ``None`` where the kernel allows no more watches; it is dropped then.
         """
         client = self._connect(connection)
         if client is not None:
             client.input = heard
-            client.is_waiting = waits
-            client.is_answered = not waits
+            client.is_waiting = waits or follows
+            client.is_following = follows
+            client.is_answered = not client.is_waiting
         return client
 
     def close(self) -> None:
@@ -201,10 +204,12 @@ class Server:
         return client
 
     def _make_room(self, newcomer: Client) -> None:
-        """Drop who has said nothing for the longest time and waits for no outcome."""
-        others = [client for client in self._clients if not client.is_waiting and client is not newcomer]
-        if others:
-            self._drop(min(others, key=lambda client: client.heard_at))
+        """Drop who has said nothing for the longest time and waits for no outcome; followers only if all others do."""
+        others = [client for client in self._clients if client is not newcomer]
+        idle = [client for client in others if not client.is_waiting]
+        following = [client for client in others if client.is_following]
+        if idle or following:
+            self._drop(min(idle or following, key=lambda client: client.heard_at))
         else:
             self._refuse(newcomer, f"{MOST_CLIENTS} commands are under way already; wait until one is done")
 
@@ -258,6 +263,12 @@ class Server:
         client.is_waiting = True
         self.tell(client, Heard())
 
+    def follow(self, client: Client, replies: Iterator[Reply]) -> None:
+        """Its answer never ends: ``replies``, then whatever ``tell`` brings, until the end of the connection."""
+        client.is_following = True
+        self.wait(client)
+        client.rest = replies
+
     def _refuse(self, client: Client, why: str) -> None:
         client.input = b""
         self.answer(client, Refused(why=why))
@@ -273,7 +284,7 @@ class Server:
             while client.rest is not None and not client.output and not client.is_gone:
                 reply = next(client.rest, None)
                 if reply is None:
-                    client.rest, client.is_answered = None, True
+                    client.rest, client.is_answered = None, not client.is_following
                     self._end_if_quiet(client)
                 else:
                     self.tell(client, reply)

@@ -177,6 +177,10 @@ def _tell_service(view: View, sums: _Sums, now: float) -> ServiceStatus:
         degraded=degraded,
         last_load=_last_load(pool, now),
         failed=pool.failed or "",
+        is_paused=pool.wanted.is_paused,
+        started=pool.started,
+        ended=dict(pool.ended),
+        loads=dict(pool.loads),
     )
 
 

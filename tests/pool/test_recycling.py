@@ -18,6 +18,7 @@ from prefork.pool.events import (
 )
 from prefork.pool.health import trouble
 from prefork.pool.orders import Cause, ForgetFailures, KillWorker, RetireWorker, SpawnWorker
+from prefork.pool.reasons import Reason
 from prefork.pool.records import MemoryLimits, Phase, Policy, Pool, Reading
 from prefork.pool.rules import Decision, decide
 from prefork.pool.wishes import Readings
@@ -69,7 +70,7 @@ def test_the_old_are_replaced_before_they_retire() -> None:
     pool = after(pool, starting(3, 3, at=60))
     assert decided(pool, at=60.5) == wait(120)  # the boot limit of who is coming
     pool = after(pool, WorkerReady(at=61, slot=3, order=3))
-    assert decided(pool, at=61) == now(61, RetireWorker(2, 2, "it is 61.0 s old"))
+    assert decided(pool, at=61) == now(61, RetireWorker(2, 2, "it is 61.0 s old", Reason.AGE))
 
 
 def test_each_ages_by_its_own_limit() -> None:
@@ -99,7 +100,7 @@ def test_three_samples_in_a_row_beyond_the_soft_limit_wear_a_worker_out() -> Non
     heavy = samples(101, 150, 120)
     assert decided(pool, at=5, memory=heavy) == now(5, SpawnWorker(2, 2, 1, Cause.FRESH))
     pool = after(pool, ready(2, 2, at=6))
-    retire = RetireWorker(1, 1, "it uses 120.0 MiB, more than its memory_soft of 100.0 MiB")
+    retire = RetireWorker(1, 1, "it uses 120.0 MiB, more than its memory_soft of 100.0 MiB", Reason.MEMORY)
     assert decided(pool, at=6, memory=heavy) == now(6, retire)
 
 
@@ -108,14 +109,14 @@ def test_two_samples_in_a_row_beyond_the_hard_limit_cost_the_life() -> None:
     pool = limited()
     assert decided(pool, at=5, memory=samples(250)) == QUIET
     assert decided(pool, at=5, memory=samples(250, 90, 250)) == QUIET
-    kill = KillWorker(1, 1, "it uses 260.0 MiB, more than its memory_hard of 200.0 MiB")
+    kill = KillWorker(1, 1, "it uses 260.0 MiB, more than its memory_hard of 200.0 MiB", Reason.MEMORY_HARD)
     assert decided(pool, at=5, memory=samples(90, 250, 260)) == now(5, kill)
 
 
 def test_who_leaves_already_has_a_hard_limit_too() -> None:
     """Also while the service stops; not who is stopped by a debugger, for that one grows no more."""
     heavy = samples(250, 250)
-    kill = KillWorker(1, 1, "it uses 250.0 MiB, more than its memory_hard of 200.0 MiB")
+    kill = KillWorker(1, 1, "it uses 250.0 MiB, more than its memory_hard of 200.0 MiB", Reason.MEMORY_HARD)
     leaving = after(limited(), WorkerRetired(at=4, slot=1, order=1, why=""))
     assert kill in decided(leaving, at=5, memory=heavy).orders
     stopping = after(leaving, StopAsked(at=4, phase=Phase.DRAINING))
@@ -155,13 +156,13 @@ def test_nobody_is_replaced_while_the_service_is_in_trouble(memory: Memory) -> N
 def test_a_successor_that_is_ready_when_trouble_begins_makes_nobody_retire_for_age() -> None:
     """The worn-out worker has held; of the newcomer nobody knows."""
     pool = crashing(after(limited(1, max_age=15), ready(2, 2, at=20)))
-    assert decided(pool, at=21) == now(21, RetireWorker(2, 2, "workers wanted: 1"))
+    assert decided(pool, at=21) == now(21, RetireWorker(2, 2, "workers wanted: 1", Reason.SURPLUS))
 
 
 def test_the_hard_limit_holds_in_trouble() -> None:
     """The machine does not wait."""
     pool = crashing(limited(1))
-    kill = KillWorker(1, 1, "it uses 250.0 MiB, more than its memory_hard of 200.0 MiB")
+    kill = KillWorker(1, 1, "it uses 250.0 MiB, more than its memory_hard of 200.0 MiB", Reason.MEMORY_HARD)
     assert decided(pool, at=21, memory=samples(250, 250)).orders == (kill,)
 
 
@@ -194,11 +195,11 @@ def test_a_surge_bounds_a_reload_as_well() -> None:
 def test_workers_that_are_outdated_go_before_those_that_are_worn_out() -> None:
     """One replacement serves both."""
     pool = after(limited(2, max_age=60), reload(at=61), loaded(2, at=62), ready(3, 3, at=63, generation=2))
-    assert decided(pool, at=63) == now(63, RetireWorker(2, 2, "generation 2 replaces it"))
+    assert decided(pool, at=63) == now(63, RetireWorker(2, 2, "generation 2 replaces it", Reason.RELOAD))
 
 
 def test_requests_wear_out_as_before() -> None:
     """Beside age and memory, and told first."""
     pool = after(limited(1, max_age=5), ready(2, 2, at=6))
     decision = decide(pool, Readings({1: Reading(requests=100)}), POLICY, 6)
-    assert decision == now(6, RetireWorker(1, 1, "it has served 100 requests"))
+    assert decision == now(6, RetireWorker(1, 1, "it has served 100 requests", Reason.REQUESTS))
