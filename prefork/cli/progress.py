@@ -3,7 +3,7 @@
 It must not know what is waited for. Invariant: however the command ends, the bar is gone and the line is empty.
 """
 
-import shutil
+import os
 import sys
 from types import TracebackType
 from typing import Self
@@ -12,7 +12,8 @@ import click
 
 from prefork.control.messages import Progress
 
-WIDTH = 30  # cells of the bar
+WIDTH = 20  # cells of the bar
+COLUMNS = 80  # of a terminal that does not say
 _CLEAR = "\r\x1b[K"
 
 
@@ -39,8 +40,8 @@ class Bar:
         total = sum(total for _, total in self._counts.values())
         if total:
             cells = WIDTH * done // total
-            line = f"[{'#' * cells}{'-' * (WIDTH - cells)}] {done} of {total}  {text.partition(chr(10))[0]}"
-            self._write(f"{_CLEAR}{line[: shutil.get_terminal_size().columns - 1]}")
+            line = f"[{'#' * cells}{'-' * (WIDTH - cells)}] {text.partition(chr(10))[0]}"
+            self._write(f"{_CLEAR}{line[: _columns() - 1]}")
 
     def _write(self, text: str) -> None:
         if self._is_seen:
@@ -55,3 +56,11 @@ class Bar:
     ) -> None:
         if self._counts:
             self._write(_CLEAR)
+
+
+def _columns() -> int:
+    """Of the terminal; some say that they have none."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or COLUMNS
+    except OSError:
+        return COLUMNS
