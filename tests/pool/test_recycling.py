@@ -10,16 +10,19 @@ from prefork.pool.backoff import FORGOTTEN_AFTER
 from prefork.pool.events import (
     FailuresForgotten,
     MoldGone,
+    RecycleAsked,
     StopAsked,
+    WorkerExpelled,
     WorkerOrdered,
     WorkerReady,
     WorkerRetired,
     WorkerStoodStill,
 )
 from prefork.pool.health import trouble
-from prefork.pool.orders import Cause, ForgetFailures, KillWorker, RetireWorker, SpawnWorker
+from prefork.pool.orders import Cause, ExpelWorker, ForgetFailures, KillWorker, RetireWorker, SpawnWorker
 from prefork.pool.reasons import Reason
-from prefork.pool.records import MemoryLimits, Phase, Policy, Pool, Reading
+from prefork.pool.records import MemoryLimits, Phase, Policy, Pool, Reading, Worker
+from prefork.pool.recycling import WHY_ASKED, choose
 from prefork.pool.rules import Decision, decide
 from prefork.pool.wishes import Readings
 from tests.pool.simulation import service
@@ -203,3 +206,71 @@ def test_requests_wear_out_as_before() -> None:
     pool = after(limited(1, max_age=5), ready(2, 2, at=6))
     decision = decide(pool, Readings({1: Reading(requests=100)}), POLICY, 6)
     assert decision == now(6, RetireWorker(1, 1, "it has served 100 requests", Reason.REQUESTS))
+
+
+# by an operator
+
+
+def asked(*slots: int, at: float, is_urgent: bool = False) -> RecycleAsked:
+    return RecycleAsked(at=at, workers=tuple((slot, slot) for slot in slots), is_urgent=is_urgent)
+
+
+def test_who_is_asked_to_go_is_replaced_a_surge_at_a_time() -> None:
+    """As the worn out are: the successor first."""
+    pool = after(serving(2), asked(1, 2, at=5))
+    assert decided(pool, at=5) == now(5, SpawnWorker(3, 3, 1, Cause.FRESH))
+    pool = after(pool, ready(3, 3, at=6))
+    assert decided(pool, at=6) == now(6, RetireWorker(2, 2, WHY_ASKED, Reason.ASKED))
+    pool = after(pool, WorkerRetired(at=6, slot=2, order=2, why="", reason=Reason.ASKED))
+    assert decided(pool, at=7) == wait(36)  # no room for another as long as it is there
+    pool = after(pool, exited(2, 2, at=8))
+    assert decided(pool, at=8) == now(8, SpawnWorker(2, 4, 1, Cause.FRESH))
+    assert pool.ended == {"asked": 1}
+
+
+def test_who_is_asked_to_go_at_once_is_expelled_when_its_successor_is_there() -> None:
+    """If it is busy; one that is idle leaves by itself, or has a moment for it."""
+    pool = after(serving(1), asked(1, at=5, is_urgent=True))
+    assert decided(pool, at=5) == now(5, SpawnWorker(2, 2, 1, Cause.FRESH))
+    pool = after(pool, ready(2, 2, at=6))
+    assert decided(pool, at=6) == now(6, RetireWorker(1, 1, WHY_ASKED, Reason.ASKED))
+    pool = after(pool, WorkerRetired(at=6, slot=1, order=1, why="", reason=Reason.ASKED))
+    expel = ExpelWorker(1, 1, "an operator asked for it at once", Reason.ASKED)
+    assert decided(pool, at=6) == wait(7)
+    assert decided(pool, at=7) == now(7, expel)
+    busy = Readings({1: Reading(busy_since=1.0, under_way=((1, 1.0),))})
+    assert decide(pool, busy, POLICY, 6) == now(6, expel)
+    pool = after(pool, WorkerExpelled(at=6, slot=1, order=1, why="…", reason=Reason.ASKED))
+    why = "it did not leave within 1 s, and …"
+    assert decided(pool, at=7) == now(7, KillWorker(1, 1, why, Reason.ASKED))
+
+
+def test_in_trouble_nobody_is_replaced_who_was_asked_to_go() -> None:
+    """It is made up for when the trouble is over, and news of those who are gone by then changes nothing."""
+    pool = after(serving(2), asked(1, at=5), MoldGone(at=6, generation=1, how="was killed by SIGKILL"))
+    assert trouble(pool, 6) is not None
+    orders = decided(pool, at=6).orders
+    assert not [order for order in orders if isinstance(order, SpawnWorker | RetireWorker)]
+    gone = after(pool, exited(1, 1, at=7))
+    assert after(gone, asked(1, at=8)) == gone
+
+
+def test_an_operator_means_a_slot_or_else_a_pid() -> None:
+    """One that leaves already is waited for; one that is starting is as good as its successor."""
+    pool = serving(2)
+    pids = {slot: worker.pid for slot, worker in pool.workers.items()}
+    assert [worker.slot for worker in _chosen(pool, None)] == [1, 2]
+    assert [worker.slot for worker in _chosen(pool, pids[2])] == [2]
+    retiring = after(pool, WorkerRetired(at=5, slot=1, order=1, why="…"))
+    assert [worker.slot for worker in _chosen(retiring, 1)] == [1]
+    assert [worker.slot for worker in _chosen(retiring, None)] == [2]
+    young = after(pool, starting(3, 3, at=5))
+    assert choose(young, 3) == "worker 3 is starting; ask again when it is ready"
+    assert choose(service(1), None) == "nothing serves yet; ask again when it does"
+    assert choose(after(pool, StopAsked(at=5, phase=Phase.DRAINING)), 1) == "the instance is stopping"
+
+
+def _chosen(pool: Pool, who: int | None) -> list[Worker]:
+    choice = choose(pool, who)
+    assert not isinstance(choice, str), choice
+    return choice
