@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from prefork.cli.completing import files, instances
+from prefork.cli.progress import Bar
 from prefork.config.units import parse_seconds
 from prefork.control.client import Connection, ConnectionEnded, connect, find
 from prefork.control.messages import Done, Failed, Progress, Reply, Request
@@ -73,8 +74,9 @@ def has_watcher() -> bool:
 def last_of(connection: Connection, request: Request) -> Reply:
     """The end of the answer; what comes before it is shown."""
     reply: Any = None
-    for reply in connection.ask(request):
-        if isinstance(reply, Progress):
-            click.echo(reply.text, err=True)
+    with Bar() as bar:
+        for reply in connection.ask(request):
+            if isinstance(reply, Progress):
+                bar.show(reply)
     last: Reply = reply
     return last
