@@ -15,7 +15,22 @@ from prefork import __version__
 from prefork.errors import PreforkError
 from prefork.system.stdio import hold_numbers
 
-COMMANDS = ("run", "check", "status", "reload", "upgrade", "refork", "scale", "stop")
+COMMANDS = (
+    "run",
+    "check",
+    "status",
+    "top",
+    "reload",
+    "upgrade",
+    "refork",
+    "scale",
+    "recycle",
+    "pause",
+    "resume",
+    "events",
+    "stop",
+    "completion",
+)
 
 
 class _Commands(click.Group):

@@ -40,6 +40,7 @@ class Client:
         self.is_answered = True
         self.is_waiting = False  # for an outcome that will come
         self.may_only_look = False
+        self.is_following = False  # waits for whatever happens
         self.has_said_all = False  # its end of the stream is shut, or is no longer read; it may still listen
         self.is_ending = False  # once its output is gone
         self.is_gone = False
@@ -79,18 +80,20 @@ class Server:
         lasting = (c for c in self._clients if not (c.output or c.rest is not None or c.is_ending))
         return [client for client in lasting if not client.may_only_look]
 
-    def adopt(self, connection: socket.socket, heard: bytes, *, waits: bool) -> Client | None:
+    def adopt(self, connection: socket.socket, heard: bytes, *, waits: bool, follows: bool = False) -> Client | None:
         """Go on with a client of another server.
 
         :param heard: what it has said and nobody has looked at.
         :param waits: for an answer, which will come by ``answer``.
+        :param follows: what happens, which comes by ``tell`` until the end.
         :returns: ``None`` where the kernel allows no more watches; it is dropped then.
         """
         client = self._connect(connection)
         if client is not None:
             client.input = heard
-            client.is_waiting = waits
-            client.is_answered = not waits
+            client.is_waiting = waits or follows
+            client.is_following = follows
+            client.is_answered = not client.is_waiting
         return client
 
     def admit_onlooker(self, connection: socket.socket) -> Client | None:
@@ -218,10 +221,12 @@ class Server:
         return client
 
     def _make_room(self, newcomer: Client) -> None:
-        """Drop who has said nothing for the longest time and waits for no outcome."""
-        others = [c for c in self._clients if not (c.is_waiting or c.may_only_look or c is newcomer)]
-        if others:
-            self._drop(min(others, key=lambda client: client.heard_at))
+        """Drop who has said nothing for the longest time and waits for no outcome; followers only if all others do."""
+        others = [c for c in self._clients if not (c.may_only_look or c is newcomer)]
+        idle = [client for client in others if not client.is_waiting]
+        following = [client for client in others if client.is_following]
+        if idle or following:
+            self._drop(min(idle or following, key=lambda client: client.heard_at))
         else:
             self._refuse(newcomer, f"{MOST_CLIENTS} commands are under way already; wait until one is done")
 
@@ -276,6 +281,12 @@ class Server:
         client.is_waiting = True
         self.tell(client, Heard())
 
+    def follow(self, client: Client, replies: Iterator[Reply]) -> None:
+        """Its answer never ends: ``replies``, then whatever ``tell`` brings, until the end of the connection."""
+        client.is_following = True
+        self.wait(client)
+        client.rest = replies
+
     def _refuse(self, client: Client, why: str) -> None:
         client.input = b""
         self.answer(client, Refused(why=why))
@@ -291,7 +302,7 @@ class Server:
             while client.rest is not None and not client.output and not client.is_gone:
                 reply = next(client.rest, None)
                 if reply is None:
-                    client.rest, client.is_answered = None, True
+                    client.rest, client.is_answered = None, not client.is_following
                     self._end_if_quiet(client)
                 else:
                     self.tell(client, reply)

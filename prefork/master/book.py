@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import fields, force_setattr
 
 from prefork.config.settings import NO_BIND, Instance, Service
+from prefork.control.messages import Told
 from prefork.master.commands import Occasion
 from prefork.pool.records import Pool
 from prefork.pool.sizing import Window
@@ -78,12 +79,14 @@ class ClientHeld(msgspec.Struct, frozen=True):
 
     :param input: what it has sent and nobody has looked at, of Latin-1.
     :param waits: for the outcome of the upgrade; ``progress``: and to hear how far it is.
+    :param follows: what happens.
     """
 
     fd: int
     input: str
     waits: bool
     progress: bool
+    follows: bool = False
 
 
 class PidFileHeld(msgspec.Struct, frozen=True):
@@ -204,6 +207,7 @@ class RunHeld(msgspec.Struct, frozen=True):
 class Body(msgspec.Struct, frozen=True):
     """:param instance: the settings that services do not have for themselves.
     :param feed: both ends of the log feed, and its count.
+    :param history: what happened lately, see ``chronicle.py``.
     """
 
     instance: dict[str, Any]
@@ -212,6 +216,7 @@ class Body(msgspec.Struct, frozen=True):
     has_reopened: bool
     feed: tuple[int, int, int]
     runs: list[RunHeld]
+    history: list[Told] = []
 
 
 class UnreadableError(ValueError):

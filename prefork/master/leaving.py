@@ -18,6 +18,7 @@ from prefork.config.settings import Instance
 from prefork.control.server import Client
 from prefork.master import book
 from prefork.master.admin import Admin
+from prefork.master.chronicle import Chronicle
 from prefork.master.commands import Order, Run
 from prefork.master.hands import Hands
 from prefork.master.opening import Opened
@@ -47,6 +48,7 @@ class Known(NamedTuple):
     """What the loop knows.
 
     :param waiting: who waits for the outcome of the upgrade, and whether to tell how far it is.
+    :param chronicle: with whoever follows it.
     :param runs: commands that run.
     """
 
@@ -54,6 +56,7 @@ class Known(NamedTuple):
     pools: Mapping[str, Pool]
     started_at: float
     waiting: Mapping[Client, bool]
+    chronicle: Chronicle
     runs: Iterable[Run]
 
 
@@ -109,7 +112,8 @@ class _Kept:
 
     def hold_client(self, client: Client, waiting: Mapping[Client, bool]) -> book.ClientHeld:
         fd, text = self.keep(client.connection.fileno()), client.input.decode("latin-1")
-        return book.ClientHeld(fd, text, waits=client in waiting, progress=waiting.get(client, False))
+        progress = waiting.get(client, False)
+        return book.ClientHeld(fd, text, waits=client in waiting, progress=progress, follows=client.is_following)
 
     def hold_admin(self, bind: str, admin: Admin) -> book.AdminHeld:
         pid, pidfd = admin.process
@@ -148,6 +152,7 @@ def compose(opened: Opened, wakeup: Wakeup, known: Known, mask: Iterable[int]) -
         has_reopened=opened.machine.has_reopened,
         feed=(kept.keep(giver), kept.keep(taker), number),
         runs=[kept.hold_run(run) for run in known.runs],
+        history=known.chronicle.remembered,
     )
     pid_file = opened.pid_file
     header = book.Header(

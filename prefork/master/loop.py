@@ -76,7 +76,7 @@ def _run(
     opened: Opened, reread: Callable[[], Instance], command: Command, wakeup: Wakeup, resumed: Resumed | None = None
 ) -> Exit:
     opened.machine.poller.add(wakeup.fileno(), wakeup)
-    operators = Operators(opened.name, opened.control)
+    operators = Operators(opened.name, opened.control, resumed)
     upgrading = Upgrading(command, opened, wakeup, operators)
     master = Master(
         opened.settings,
@@ -91,7 +91,7 @@ def _run(
     )
     try:
         code = master.run()
-        logger.info("stopped, exit %d", code)
+        operators.say(logging.INFO, "stopped", f"stopped, exit {code}")
         operators.say_farewell(f"stopped, exit {code}")
         return code
     except Exception:
@@ -197,7 +197,10 @@ class Master:
         """
         before = self._pools[name]
         after = self._pools[name] = learn(before, event)
-        text = log.tell(before, event, after)
+        told = log.tell(before, event, after)
+        text = "" if told is None else told.text
+        if told is not None:
+            self._operators.keep(told)
         self._savings[name].learn(event, self._hands[name].pids())
         self._operators.learn(name, event, after, text)
         self._commands.learn(before, event, self._hands[name].serving)
@@ -242,7 +245,7 @@ class Master:
     def _tell_savings(self, name: str, hands: Hands) -> None:
         text = self._savings[name].go_on(self._pools[name], hands.pids())
         if text:
-            logger.info("%s: %s", name, text)
+            self._operators.say(logging.INFO, "memory-saved", f"{name}: {text}")
             self._operators.tell_savings(name, text)
 
     def _wake(self) -> None:
@@ -270,7 +273,7 @@ class Master:
             opening.refuse_restarts(self._settings, settings)
         except PreforkError as error:
             why = f"reload refused, everything serves on as it was: {error}"
-            logger.error("%s", why)
+            self._operators.say(logging.ERROR, "reload-refused", why)
             for name in self._pools:
                 self.learn(name, events.ReloadRefused(at=now(), why=str(error)))
             return why
@@ -305,7 +308,8 @@ class Master:
 
     def known(self) -> Known:
         """What the next image has to know."""
-        return Known(self._settings, self._pools, self._started_at, self._operators.upgrading, self._commands.running)
+        waiting, chronicle = self._operators.upgrading, self._operators.chronicle
+        return Known(self._settings, self._pools, self._started_at, waiting, chronicle, self._commands.running)
 
     def _go_on(self) -> set[int]:
         """New code is here: the next generation is of it.
@@ -328,7 +332,7 @@ class Master:
     def _reopen_logs(self) -> None:
         self._reopen_log()
         self._machine.has_reopened = True
-        logger.info("log reopened")
+        self._operators.say(logging.INFO, "logs-reopened", "log reopened")
         for hands in self._hands.values():
             for pidfd in hands.pidfds():
                 processes.tell(pidfd, signal.SIGUSR1)

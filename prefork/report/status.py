@@ -248,6 +248,10 @@ def _tell_service(view: View, sums: _Sums, uptime: float, now: float) -> Service
         at_once=sums.at_once,
         all_busy_seconds=sums.all_busy_seconds,
         settings=written.settings_of(settings),
+        is_paused=pool.wanted.is_paused,
+        started=pool.started,
+        ended=dict(pool.ended),
+        loads=dict(pool.loads),
     )
 
 
