@@ -19,15 +19,17 @@ COMMANDS = (
     "run",
     "check",
     "status",
+    "top",
     "reload",
     "upgrade",
     "refork",
     "scale",
-    "stop",
     "recycle",
     "pause",
     "resume",
     "events",
+    "stop",
+    "completion",
 )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from prefork.cli.completing import files, instances
 from prefork.cli.progress import Bar
 from prefork.config.units import parse_seconds
 from prefork.control.client import Connection, ConnectionEnded, connect, find
@@ -20,8 +21,19 @@ from prefork.errors import Exit, UsageError
 def reaching(command: Callable[..., None]) -> Callable[..., None]:
     """The flags that say which instance is meant, in front of a command."""
     options = (
-        click.option("-n", "--name", metavar="NAME", help="The instance's name; not needed where only one runs."),
-        click.option("--control", metavar="PATH", help="Its control socket, where control names a path."),
+        click.option(
+            "-n",
+            "--name",
+            metavar="NAME",
+            help="The instance's name; not needed where only one runs.",
+            shell_complete=instances,
+        ),
+        click.option(
+            "--control",
+            metavar="PATH",
+            help="Its control socket, where control names a path.",
+            shell_complete=files,
+        ),
         click.option("--timeout", metavar="TIME", default="10s", help="Give up if it does not hear.  [default: 10s]"),
     )
     for option in reversed(options):

@@ -367,6 +367,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     :param name: in titles, logs and the exclusive name.
     :param pid: path of the pid file; empty for none.
     :param control: path of the control socket, or ``none``; empty leaves it where commands find it by the name.
+    :param admin: the URL where the admin process listens; empty for none.
     :param is_named: whether the name was given, so that a second instance of it is refused.
     """
 
@@ -375,6 +376,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     log_file: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     control: str = ""
+    admin: str = ""
     pid: str = ""
     is_named: bool = False
 
@@ -389,11 +391,35 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
         except ValueError as error:
             raise ValueError(f"bind: {error}") from None
         _refuse_odd_path("control", self.control)
+        self._refuse_odd_admin()
+
+    def _refuse_odd_admin(self) -> None:
+        """:raises ValueError: it is none of the addresses that speak HTTP, or a service has it."""
+        try:
+            address = self.admin_address
+        except ValueError as error:
+            raise ValueError(f"admin: {error}") from None
+        if address is None:
+            return
+        if not address.is_stream:
+            remedy = "write it as tcp://127.0.0.1:9100 or unix:/run/shop/admin.sock"
+            raise ValueError(f"admin: {self.admin!r} is no address for HTTP; {remedy}")
+        for name, service in self.service.items():
+            if address in service.addresses and (address.is_unix or address.port):
+                raise ValueError(f"admin: {address} is a bind of the service {name} too; give one of them another")
 
     @property
     def control_address(self) -> Address | None:
         """Of the control socket, where it has a path."""
         return None if self.control in ("", NO_CONTROL) else Address("unix", path=self.control, mode=0o600)
+
+    @property
+    def admin_address(self) -> Address | None:
+        """Where the admin process listens, if there is one.
+
+        :raises ValueError: it is no address; never of a record that is made.
+        """
+        return parse(self.admin) if self.admin else None
 
 
 def _refuse_odd_path(field: str, path: str) -> None:

@@ -96,6 +96,18 @@ class PidFileHeld(msgspec.Struct, frozen=True):
     fd: int
 
 
+class AdminHeld(msgspec.Struct, frozen=True):
+    """The admin process, which the next image replaces by its own.
+
+    :param pidfd: -1 where there is none.
+    """
+
+    listening: Listening
+    restarts: int
+    pid: int = 0
+    pidfd: int = -1
+
+
 class Header(msgspec.Struct, frozen=True):
     """:param pid: of the master; a book of another is none of ours.
     :param body: see ``BODY``; ``protocol``: what its molds and workers speak.
@@ -126,6 +138,7 @@ class Header(msgspec.Struct, frozen=True):
     descriptors: list[int]
     services: dict[str, ServiceHeld]
     pid_file: PidFileHeld | None = None
+    admin: AdminHeld | None = None
 
     @property
     def is_of_this_version(self) -> bool:

@@ -17,6 +17,7 @@ from prefork import __version__
 from prefork.config.settings import Instance
 from prefork.control.server import Client
 from prefork.master import book
+from prefork.master.admin import Admin
 from prefork.master.chronicle import Chronicle
 from prefork.master.commands import Order, Run
 from prefork.master.hands import Hands
@@ -114,6 +115,11 @@ class _Kept:
         progress = waiting.get(client, False)
         return book.ClientHeld(fd, text, waits=client in waiting, progress=progress, follows=client.is_following)
 
+    def hold_admin(self, bind: str, admin: Admin) -> book.AdminHeld:
+        pid, pidfd = admin.process
+        listening = self.keep_listener(bind, admin.listener)
+        return book.AdminHeld(listening, admin.restarts, pid, pidfd if pidfd == -1 else self.keep(pidfd))
+
     def hold_run(self, run: Run) -> book.RunHeld:
         output = run.output
         return book.RunHeld(
@@ -162,11 +168,12 @@ def compose(opened: Opened, wakeup: Wakeup, known: Known, mask: Iterable[int]) -
         mask=[int(signum) for signum in mask],
         limit=opened.machine.descriptors,
         started_at=known.started_at,
-        control=None if control is None else kept.keep_listener("", control.listener),
+        control=None if control is None or control.listener is None else kept.keep_listener("", control.listener),
         clients=[] if control is None else [kept.hold_client(one, known.waiting) for one in control.lasting],
         services={name: kept.hold_service(hands, known.pools[name]) for name, hands in opened.hands.items()},
         descriptors=[],
         pid_file=None if pid_file is None else book.PidFileHeld(pid_file.path, kept.keep(pid_file.fileno())),
+        admin=None if opened.admin is None else kept.hold_admin(known.settings.admin, opened.admin),
     )
     return book.write(replace(header, descriptors=sorted(kept.fds)), body), kept.fds
 

@@ -15,6 +15,7 @@ from prefork.config.settings import Instance, Service
 from prefork.control.messages import Snapshot, Workers
 from prefork.errors import Exit, PreforkError
 from prefork.master import opening, resuming, translate
+from prefork.master.admin import Admin
 from prefork.master.commands import Commands
 from prefork.master.hands import Hands, Machine
 from prefork.master.leaving import Command, Known, own_command
@@ -78,7 +79,15 @@ def _run(
     operators = Operators(opened.name, opened.control, resumed)
     upgrading = Upgrading(command, opened, wakeup, operators)
     master = Master(
-        opened.settings, reread, opened.machine, opened.hands, opened.reopen_log, operators, upgrading, resumed
+        opened.settings,
+        reread,
+        opened.machine,
+        opened.hands,
+        opened.reopen_log,
+        operators,
+        upgrading,
+        resumed,
+        opened.admin,
     )
     try:
         code = master.run()
@@ -107,6 +116,7 @@ class Master:
 
     :param upgrading: ``None`` in somebody's program, which no other can become.
     :param resumed: what the image before us knew.
+    :param admin: ``None`` where there is no admin process.
     """
 
     def __init__(
@@ -119,6 +129,7 @@ class Master:
         operators: Operators,
         upgrading: Upgrading | None = None,
         resumed: Resumed | None = None,
+        admin: Admin | None = None,
     ) -> None:
         self._started_at = now() if resumed is None else resumed.started_at
         self._settings = settings
@@ -129,6 +140,7 @@ class Master:
         self._operators = operators
         self._upgrading = upgrading
         self._resumed = resumed
+        self._admin = admin
         self._commands = Commands(machine.instance, machine)
         self.heard: set[int] = set()  # the signals that came in all its life
         self._awake_at = now()
@@ -143,7 +155,7 @@ class Master:
     def run(self) -> Exit:
         until: float | None = now()
         unheard = self._go_on() if self._resumed is not None else set()
-        while not (self._is_finished and self._commands.are_over):
+        while not (self._is_over and (self._admin is None or self._admin.is_over)):
             begun = now()
             keys = self._machine.poller.wait(None if until is None else until - begun)
             heard, unheard = translate.wakeup_signals(keys) | unheard, set()
@@ -160,12 +172,18 @@ class Master:
                 self._upgrading.go_on(keys, self)
             if self._is_finished:
                 self._commands.finish(is_hurried=not self.heard.isdisjoint(_STOPS))
+            if self._admin is not None:
+                self._admin.go_on(keys, self._operators, is_last=self._is_over)
             until = self._decide_all()
         return self._exit_code()
 
     @property
     def _is_finished(self) -> bool:
         return all(pool.is_finished for pool in self._pools.values())
+
+    @property
+    def _is_over(self) -> bool:
+        return self._is_finished and self._commands.are_over
 
     @property
     def pools(self) -> Mapping[str, Pool]:
@@ -219,7 +237,8 @@ class Master:
             look_again = self._watches[name].look(readings, hands.looks_every(self._pools[name]), moment)
             deadlines += [] if look_again is None else [look_again]
         deadlines += [now()] if self._operators.has_more else []
-        due = (self._commands.until, self._upgrading.due if self._upgrading is not None else None)
+        due = [self._commands.until, self._upgrading.due if self._upgrading is not None else None]
+        due += [] if self._admin is None else [self._admin.until]
         deadlines += [moment for moment in due if moment is not None]
         return min(deadlines, default=None)
 
@@ -307,7 +326,8 @@ class Master:
         """A snapshot, in parts."""
         views = [hands.view(self._pools[name]) for name, hands in self._hands.items()]
         uptime = now() - self._started_at
-        return status.tell(self._machine.instance, uptime, self._machine.log_level, views, now)
+        admin = None if self._admin is None else self._admin.view()
+        return status.tell(self._machine.instance, uptime, self._machine.log_level, views, now, admin)
 
     def _reopen_logs(self) -> None:
         self._reopen_log()
@@ -316,6 +336,8 @@ class Master:
         for hands in self._hands.values():
             for pidfd in hands.pidfds():
                 processes.tell(pidfd, signal.SIGUSR1)
+        if self._admin is not None:
+            self._admin.reopen_log()
 
     def _exit_code(self) -> Exit:
         if self.why_failed:

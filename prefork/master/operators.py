@@ -8,6 +8,7 @@ Read next: ``loop.py``, who is steered; ``prefork/control/server.py``, how reque
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -144,6 +145,17 @@ class Operators:
         """Whether some of them could be served at once, without news."""
         return self._server is not None and self._server.has_more
 
+    def admit_onlooker(self, connection: socket.socket) -> Client | None:
+        """The admin process, which may look and nothing else.
+
+        :param connection: one end of a pair, ours from here on.
+        :returns: ``None`` where it cannot be heard; the connection is closed then.
+        """
+        if self._server is None:
+            connection.close()
+            return None
+        return self._server.admit_onlooker(connection)
+
     def obey(self, keys: list[Hashable], master: Steered) -> None:
         """Carry out what is asked.
 
@@ -165,6 +177,8 @@ class Operators:
                     self._server.answer_in_parts(client, master.tell_status())
                 case Events(last=last):
                     self.chronicle.follow(client, last)
+                case _ if client.may_only_look:
+                    self._server.answer(client, Refused(why="the admin process may only look"))
                 case _:
                     who = f"process {client.peer.pid} of user {client.peer.uid}"
                     self.say(logging.INFO, "asked", f"{who} asks for: {type(request).__name__.lower()}")

@@ -19,11 +19,12 @@ import msgspec
 
 from prefork import __version__
 from prefork.address import parse
-from prefork.config.settings import NO_CONTROL, Instance, Service
+from prefork.config.settings import Instance, Service
 from prefork.control.messages import Told
 from prefork.control.server import Client, Server
 from prefork.errors import Exit, UsageError
 from prefork.master import book, opening
+from prefork.master.admin import Admin
 from prefork.master.book import Body, Header, OrderKnown, RunHeld, ServiceHeld, ServiceKnown
 from prefork.master.commands import Order, Output, Run
 from prefork.master.hands import Child, Hands, Machine, Mold, NoticePipe
@@ -39,7 +40,7 @@ from prefork.system.logfeed import Feed
 from prefork.system.logfile import set_up
 from prefork.system.pidfile import PidFile
 from prefork.system.slots import Scoreboard
-from prefork.system.sockets import Listener
+from prefork.system.sockets import Listener, remove_path
 
 logger = logging.getLogger("prefork.master")
 now = time.monotonic
@@ -165,6 +166,7 @@ def resume(left: Left, reread: Callable[[], Instance]) -> Iterator[tuple[Opened,
             control, waiting, following = _take_control(header, settings, machine)
             if control is not None:
                 at_last.callback(control.close)
+            admin = _take_admin(header, machine, undo)
             pools = {name: _pool(left, name, service) for name, service in settings.service.items()}
             text = f"version {__version__} goes on from version {header.package}"
             history = [] if body is None else body.history
@@ -174,7 +176,9 @@ def resume(left: Left, reread: Callable[[], Instance]) -> Iterator[tuple[Opened,
             heard = _heard(header.signals)
             signal.pthread_sigmask(signal.SIG_SETMASK, header.mask)
             ends = header.lifeline
-            opened = Opened(settings, header.name, holder, pid_file, ends, log, feed, machine, all_hands, control)
+            opened = Opened(
+                settings, header.name, holder, pid_file, ends, log, feed, machine, all_hands, control, admin
+            )
             runs = [] if body is None else [_run(held) for held in body.runs]
             yield opened, Resumed(pools, header.started_at, heard, waiting, following, history, upgraded, runs, text)
 
@@ -272,8 +276,7 @@ def _take_control(
 ) -> tuple[Server | None, dict[Client, bool], list[Client]]:
     """The control socket with its clients; those of them that wait for the upgrade, and those that follow."""
     if header.control is None:
-        wants_one = settings.control != NO_CONTROL
-        return (opening.open_control(settings, header.name, machine.poller) if wants_one else None), {}, []
+        return opening.open_control(settings, header.name, machine.poller), {}, []
     address = opening.control_address(settings, header.name)
     server = Server(Listener(address, _socket(header.control.fd), header.control.inode), machine.poller)
     waiting: dict[Client, bool] = {}
@@ -286,6 +289,20 @@ def _take_control(
         if client is not None and held.follows:
             following.append(client)
     return server, waiting, following
+
+
+def _take_admin(header: Header, machine: Machine, undo: contextlib.ExitStack) -> Admin | None:
+    """Its listener, and the process of the image before us, which is to go."""
+    if header.admin is None:
+        return None
+    held = header.admin.listening
+    listener = Listener(parse(held.address), _socket(held.fd), held.inode)
+    undo.callback(remove_path, listener)
+    undo.callback(listener.socket.close)
+    admin = Admin(listener, machine, header.admin.restarts)
+    if header.admin.pidfd != -1:
+        admin.send_away(header.admin.pid, header.admin.pidfd)
+    return admin
 
 
 # the books

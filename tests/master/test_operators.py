@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Iterator
 
@@ -16,6 +17,8 @@ from prefork.control.messages import (
     Failed,
     Heard,
     Pause,
+    Ping,
+    Pong,
     Progress,
     Recycle,
     Refork,
@@ -24,6 +27,7 @@ from prefork.control.messages import (
     Reply,
     Request,
     Resume,
+    Scale,
     Snapshot,
     Status,
     Stop,
@@ -31,6 +35,7 @@ from prefork.control.messages import (
     Upgrade,
     Workers,
     encode,
+    read_reply,
 )
 from prefork.control.server import MOST_CLIENTS, Server
 from prefork.master.chronicle import REMEMBERED
@@ -432,3 +437,27 @@ def test_a_fault_of_ours_costs_the_socket_and_nothing_else(books: Books, caplog:
     books.learn("a", events.StopAsked(at=1, phase=Phase.DRAINING))
     books.operators.obey([], books)
     books.operators.say_farewell("stopped, exit 0")
+
+
+@pytest.mark.parametrize("request_", [Reload(), Stop(), Stop(now=True), Upgrade(), Refork(), Scale(service="a", to=9)])
+def test_who_may_only_look_changes_nothing(books: Books, request_: Request) -> None:
+    """The admin process reads what strangers send: whatever becomes of it, it asks in vain for anything else."""
+    before = dict(books.pools)
+    ours, theirs = socket.socketpair()
+    with theirs:
+        assert books.operators.admit_onlooker(ours) is not None
+        for asked in (request_, Ping()):
+            theirs.send(encode(asked))
+            books.settle()
+        refused, pong = map(read_reply, theirs.recv(65536).splitlines())
+        assert refused == Refused(why="the admin process may only look")
+        assert isinstance(pong, Pong)
+    assert books.pools == before
+
+
+def test_without_a_server_nobody_looks() -> None:
+    """After a fault of ours the socket is closed; then an onlooker is told so by the end of its connection."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        assert Operators("shop", None).admit_onlooker(ours) is None
+        assert theirs.recv(1) == b""
