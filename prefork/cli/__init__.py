@@ -15,7 +15,19 @@ from prefork import __version__
 from prefork.errors import PreforkError
 from prefork.system.stdio import hold_numbers
 
-COMMANDS = ("run", "check", "status", "reload", "upgrade", "refork", "scale", "stop")
+COMMANDS = (
+    "run",
+    "check",
+    "status",
+    "reload",
+    "upgrade",
+    "refork",
+    "scale",
+    "dump",
+    "reopen-logs",
+    "log-level",
+    "stop",
+)
 
 
 class _Commands(click.Group):
@@ -25,7 +37,8 @@ class _Commands(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"prefork.cli.{name}"), name)
+        module = name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"prefork.cli.{module}"), module)
         return command
 
 

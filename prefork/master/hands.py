@@ -14,6 +14,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from prefork.config.settings import MOST_SURGE, MOST_WORKERS, Service
+from prefork.master.logs import LogFiles
 from prefork.master.meter import LOOK, Meter
 from prefork.master.scale import Scale
 from prefork.pool import events
@@ -21,6 +22,7 @@ from prefork.pool.records import Door, Load, Policy, Pool, Reading, State, Worke
 from prefork.pool.wishes import Readings
 from prefork.report.status import NONE_YET, Figures, View, Weighed
 from prefork.system import draining, kick, queues, slots, sockets
+from prefork.system.logs import Logs
 from prefork.system.summons import Summons
 from prefork.system.wakeup import Poller
 from prefork.worker.protocol import Fork
@@ -389,9 +391,8 @@ class Machine:
     molding: Molding
     adopts: bool = True
     poller: Poller = field(default_factory=Poller)
-    log_file: str = ""
-    log_level: str = "info"
-    log_feed: int = -1  # where molds and workers take the log file from; -1 where there is none
+    logs: Logs = field(default_factory=Logs)
+    log_files: LogFiles | None = None  # ``None`` in somebody's program, whose log is its own
     has_reopened: bool = False  # the log, so that a newborn may have taken the file before
     unadopted: set[Child] = field(default_factory=set)
     helpers: set[int] = field(default_factory=set)

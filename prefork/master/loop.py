@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from prefork.config.settings import Instance, Service
 from prefork.control.messages import Snapshot, Workers
 from prefork.errors import Exit, PreforkError
-from prefork.master import opening, resuming, translate
+from prefork.master import loglevel, opening, resuming, translate
 from prefork.master.commands import Commands
 from prefork.master.hands import Hands, Machine
 from prefork.master.leaving import Command, Known, own_command
@@ -77,9 +77,7 @@ def _run(
     opened.machine.poller.add(wakeup.fileno(), wakeup)
     operators = Operators(opened.name, opened.control)
     upgrading = Upgrading(command, opened, wakeup, operators)
-    master = Master(
-        opened.settings, reread, opened.machine, opened.hands, opened.reopen_log, operators, upgrading, resumed
-    )
+    master = Master(opened.settings, reread, opened.machine, opened.hands, operators, upgrading, resumed)
     try:
         code = master.run()
         logger.info("stopped, exit %d", code)
@@ -115,7 +113,6 @@ class Master:
         reread: Callable[[], Instance],
         machine: Machine,
         all_hands: dict[str, Hands],
-        reopen_log: Callable[[], None],
         operators: Operators,
         upgrading: Upgrading | None = None,
         resumed: Resumed | None = None,
@@ -125,7 +122,6 @@ class Master:
         self._reread = reread
         self._machine = machine
         self._hands = all_hands
-        self._reopen_log = reopen_log
         self._operators = operators
         self._upgrading = upgrading
         self._resumed = resumed
@@ -172,6 +168,11 @@ class Master:
         """The books."""
         return self._pools
 
+    @property
+    def hands(self) -> Mapping[str, Hands]:
+        """The kernel's side of every service."""
+        return self._hands
+
     def learn(self, name: str, event: events.Event) -> str:
         """The only place where a book changes.
 
@@ -216,7 +217,9 @@ class Master:
             look_again = self._watches[name].look(readings, hands.looks_every(self._pools[name]), moment)
             deadlines += [] if look_again is None else [look_again]
         deadlines += [now()] if self._operators.has_more else []
-        due = (self._commands.until, self._upgrading.due if self._upgrading is not None else None)
+        files = self._machine.log_files
+        deadlines += [now()] if files is not None and files.has_suspicion else []
+        due = (self._operators.due, self._commands.until, self._upgrading.due if self._upgrading is not None else None)
         deadlines += [moment for moment in due if moment is not None]
         return min(deadlines, default=None)
 
@@ -236,8 +239,9 @@ class Master:
             self.learn(name, event)
         if signal.SIGHUP in heard:
             self.reload()
-        if signal.SIGUSR1 in heard:
-            self._reopen_logs()
+        files = self._machine.log_files
+        if signal.SIGUSR1 in heard or (files is not None and files.have_moved()):
+            self.reopen_logs()
         if signal.SIGUSR2 in heard:
             self.upgrade()
 
@@ -304,13 +308,19 @@ class Master:
         views = [hands.view(self._pools[name]) for name, hands in self._hands.items()]
         return status.tell(self._machine.instance, now() - self._started_at, views, now)
 
-    def _reopen_logs(self) -> None:
-        self._reopen_log()
+    def reopen_logs(self) -> None:
+        """Open log files anew, here and in every process."""
+        if self._machine.log_files is not None:
+            self._machine.log_files.reopen()
         self._machine.has_reopened = True
         logger.info("log reopened")
         for hands in self._hands.values():
             for pidfd in hands.pidfds():
                 processes.tell(pidfd, signal.SIGUSR1)
+
+    def set_log_level(self, level: str) -> None:
+        """Log from ``level`` on, in every process."""
+        loglevel.set_level(level, self._machine, self._hands)
 
     def _exit_code(self) -> Exit:
         if self.why_failed:

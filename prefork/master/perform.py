@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from prefork.config.settings import Service
-from prefork.master import reforking
+from prefork.master import dumping, reforking
 from prefork.master.hands import Child, Events, Hands, Machine
 from prefork.pool import events, orders
 from prefork.pool.records import MemoryLimits
@@ -222,6 +222,7 @@ def _kill_worker(order: orders.KillWorker, hands: Hands, machine: Machine) -> Ev
         why += f"; it was serving {_whose(request)}"
     child = _child(order, hands)
     if child is not None:
+        dumping.tell_last_words(child, hands)
         # with all of its process group: children that handle its requests, and what handlers started
         processes.kill_group(child.pidfd, child.pid)
     return [events.WorkerKilled(at=now(), slot=order.slot, order=order.order, why=why, requests=requests)]

@@ -25,6 +25,7 @@ from prefork.control.messages import (
     encode,
 )
 from prefork.control.server import Server
+from prefork.master.hands import Hands
 from prefork.master.operators import Operators
 from prefork.pool import events
 from prefork.pool.learn import learn
@@ -43,6 +44,9 @@ class Books:
         self.server = Server(sockets.open_listener(self.address, control.BACKLOG), self.poller)
         self.operators = Operators("shop", self.server)
         self.pools = {name: Pool(name, Wanted(1, fixed(1))) for name in ("a", "b")}
+        self.hands: dict[str, Hands] = {}
+        self.reopened = False
+        self.log_level = ""
         self.refusal = ""
         for name in self.pools:
             self.load(name, 1)
@@ -71,6 +75,12 @@ class Books:
 
     def upgrade(self) -> str:
         return self.refusal
+
+    def reopen_logs(self) -> None:
+        self.reopened = True
+
+    def set_log_level(self, level: str) -> None:
+        self.log_level = level
 
     def tell_status(self) -> Iterator[Workers | Snapshot]:
         raise RuntimeError("a fault of ours")

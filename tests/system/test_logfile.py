@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from prefork.system.logfile import LogFile, set_up
+from prefork.system.logfile import LogFile
+from prefork.system.logline import Who
+from prefork.system.logs import Logs, set_up
 from tests.children import Child, Link, said_by
 
 PROCESSES = 4
@@ -192,9 +194,9 @@ def test_no_program_inherits_the_file(log: LogFile) -> None:
 LINE = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (?P<level>[A-Z]+) (?P<who>.*) \[(?P<pid>\d+)\] (?P<text>.*)"
 
 
-def set_up_and_log(path: Path, level: str, who: str, then_who: str) -> tuple[int, list[tuple[str, str, str, str]]]:
+def set_up_and_log(path: Path, level: str, who: Who, then_who: Who) -> tuple[int, list[tuple[str, str, str, str]]]:
     def log_lines(parent: Link) -> int:
-        log = set_up(str(path), level, who)
+        log = set_up(Logs(str(path), level=level), who)
         logging.getLogger("app").debug("quiet")
         logging.getLogger("app").warning("100 %% of %s", "it")
         log.sign(then_who)
@@ -208,16 +210,18 @@ def set_up_and_log(path: Path, level: str, who: str, then_who: str) -> tuple[int
 
 def test_a_line_says_when_how_bad_who_and_which_process(path: Path) -> None:
     """The time is UTC to the millisecond, and the signature is what was last asked for."""
-    pid, lines = set_up_and_log(path, "info", "shop/echo mold", "shop/echo worker 2")
+    pid, lines = set_up_and_log(
+        path, "info", Who("mold", "shop", "echo", generation=3), Who("worker", "shop", "echo", 2, 3)
+    )
 
     assert lines == [
-        ("WARNING", "shop/echo mold", str(pid), "100 % of it"),
-        ("ERROR", "shop/echo worker 2", str(pid), "loud"),
+        ("WARNING", "shop/echo mold g3", str(pid), "100 % of it"),
+        ("ERROR", "shop/echo worker 2 g3", str(pid), "loud"),
     ]
 
 
 def test_a_signature_may_hold_any_character(path: Path) -> None:
     """A percent sign in a name is no format."""
-    pid, lines = set_up_and_log(path, "error", "", "50%(x)s")
+    pid, lines = set_up_and_log(path, "error", Who("master", "-"), Who("master", "50%(x)s"))
 
     assert lines == [("ERROR", "50%(x)s", str(pid), "loud")]
