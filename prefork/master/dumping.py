@@ -33,8 +33,9 @@ class Dump:
     """Somebody waits for the stacks of a worker.
 
     :param asked: the value that ``STACKS_TOLD`` will have.
-    :param skip: bytes of the scratch that are older than the question, once the signal was sent; -1 before that.
-    :param seen: bytes of it at the last look.
+    :param until: when to look without news.
+    :param signalled_at: when the C handler was asked as well; 0 before that.
+    :param seen: bytes of the scratch at the last look.
     """
 
     client: Client
@@ -42,7 +43,7 @@ class Dump:
     child: Child
     asked: int
     until: float
-    skip: int = -1
+    signalled_at: float = 0.0
     seen: int = 0
 
 
@@ -89,18 +90,18 @@ def _look(dump: Dump) -> Reply | None:
         return _reply(dump, who, 0, "")
     if now() < dump.until:
         return None
-    if dump.skip < 0:
+    if not dump.signalled_at:
         return _ask_c_handler(dump, who)
     try:
         size = len(read_scratch(dump.child, dump.hands))
     except OSError as error:
         return Failed(why=_unreadable(who, error))
-    if dump.skip < size == dump.seen:
-        return _reply(dump, who, dump.skip, " (stuck in C: no Python code of it runs)")
-    if now() > dump.until + PATIENCE:
+    if dump.child.told < size == dump.seen:
+        return _reply(dump, who, dump.child.told, " (stuck in C: no Python code of it runs)")
+    if now() > dump.signalled_at + PATIENCE:
         return Failed(why=f"{who} does not answer: it hears no signals, or is stuck in the kernel")
     dump.seen = size
-    dump.until = min(dump.until + LOOK, now() + LOOK)
+    dump.until = now() + LOOK
     return None
 
 
@@ -110,13 +111,17 @@ def _ask_c_handler(dump: Dump, who: str) -> Reply | None:
     if _count_threads(dump.child.pid) != 1:
         why = "it is stuck in C, and has threads, which reading their stacks from a signal could crash"
         return Failed(why=f"{who} does not answer: {why}")
-    try:
-        dump.skip = len(read_scratch(dump.child, dump.hands))
-    except OSError as error:
-        return Failed(why=_unreadable(who, error))
-    processes.tell(dump.child.pidfd, DUMP_STACKS)
-    dump.until = now() + LOOK
+    signal_to_dump(dump.child, dump.hands)
+    dump.signalled_at = now()
+    dump.until = dump.signalled_at + LOOK
     return None
+
+
+def signal_to_dump(child: Child, hands: Hands) -> None:
+    """Let its C handler write the stacks, behind what the scratch has already."""
+    with contextlib.suppress(OSError):
+        child.told = len(read_scratch(child, hands))
+    processes.tell(child.pidfd, DUMP_STACKS)
 
 
 def _count_threads(pid: int) -> int:
@@ -177,7 +182,7 @@ def tell_last_words(child: Child, hands: Hands) -> None:
     if not cells[slots.STACKS] & slots.LAST_WORDS or totals[slots.STACKS_TOLD] == cells[slots.STACKS]:
         return
     with contextlib.suppress(OSError):
-        text = read_scratch(child, hands)
+        text = read_scratch(child, hands)[child.told :]
         extra = {"service": hands.name, "slot": child.slot, "worker_pid": child.pid, "event": "stacks"}
         if text:
             extra["stack"] = _cut(text)

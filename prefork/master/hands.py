@@ -66,6 +66,7 @@ class Child:
     """A worker process.
 
     :param reads_orders: from our scoreboard; a worker of another version may have one of its own, and knows only TERM.
+    :param told: bytes of its scratch that are older than the last signal to write its stacks there.
     """
 
     slot: int
@@ -73,6 +74,7 @@ class Child:
     pid: int
     pidfd: int
     reads_orders: bool = True
+    told: int = 0
 
 
 @dataclass(eq=False)

@@ -18,7 +18,7 @@ from prefork.master.hands import Child, Events, Hands, Machine
 from prefork.pool import events, orders
 from prefork.pool.records import MemoryLimits
 from prefork.system import draining, processes, slots
-from prefork.worker.protocol import DUMP_STACKS, READ_YOUR_ORDERS, Fork, OrderCell
+from prefork.worker.protocol import READ_YOUR_ORDERS, Fork, OrderCell
 
 MEMORY_JITTER = 0.05  # of a limit
 
@@ -190,7 +190,7 @@ def _ask_for_stacks(
 def _dump_worker(order: orders.DumpWorker, hands: Hands, machine: Machine) -> Events:
     child = _child(order, hands)
     if child is not None:
-        processes.tell(child.pidfd, DUMP_STACKS)
+        dumping.signal_to_dump(child, hands)
     return [events.WorkerDumped(at=now(), slot=order.slot, order=order.order)]
 
 

@@ -64,7 +64,7 @@ class Line(logging.Formatter):
         super().__init__(f"%(asctime)s %(levelname)s {name} [%(process)d] %(message)s" if has_head else "%(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        text = super().format(record).rstrip("\n")
         stack = record.__dict__.get("stack")
         return f"{text}\n{stack.rstrip()}" if isinstance(stack, str) else text
 
@@ -78,7 +78,7 @@ class JSONLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {"time": _time(record), "level": record.levelname.lower(), **self._who}
-        line |= {"pid": record.process, "logger": record.name, "message": record.getMessage()}
+        line |= {"pid": record.process, "logger": record.name, "message": record.getMessage().rstrip("\n")}
         line |= {key: value for key, value in extras(record).items() if key not in ("time", "level", "pid", "message")}
         if record.exc_info and not record.exc_text:
             record.exc_text = self.formatException(record.exc_info)  # kept there for other handlers, as by the original

@@ -278,7 +278,8 @@ class Worker:
         forget_inherited_handlers()
         for signum in _HEARD:  # whoever stops the service may tell all of its processes, and not the worker alone
             signal.signal(signum, _let_pass)  # no SIG_IGN, which a program that the handler starts would inherit
-        self._log.sign(self._brief.who("child", self._order.slot))
+        for log in filter(None, (self._log, self._access_log)):
+            log.sign(self._brief.who("child", self._order.slot))
         self._stacks.belong_to_child()
         if (deadlines := self._deadlines) is not None:
             signal.signal(READ_YOUR_ORDERS, lambda signum, frame: deadlines.strike_child(frame))

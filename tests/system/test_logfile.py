@@ -191,6 +191,36 @@ def test_no_program_inherits_the_file(log: LogFile) -> None:
     assert not os.get_inheritable(log._fd)
 
 
+def test_who_writes_notices_that_the_file_was_moved_away(path: Path, log: LogFile) -> None:
+    """Or removed; and not again once it is open anew. The record that notices is in the old file, and not lost."""
+    noticed: list[str] = []
+    log.when_moved = lambda: noticed.append("moved")
+    write(log, "in its place")
+    assert not log.has_moved
+    moved = path.rename(path.with_suffix(".1"))
+    assert log.has_moved
+    write(log, "notices")
+    log.reopen()
+    write(log, "in its place again")
+    assert noticed == ["moved"]
+    assert (moved.read_text(), path.read_text()) == ("in its place\nnotices\n", "in its place again\n")
+
+
+def test_a_mirror_follows_the_file(path: Path) -> None:
+    """Standard output of a program, say: it goes on into the new file."""
+
+    def write_by_descriptor(parent: Link) -> None:
+        log = LogFile(str(path))
+        log.mirror((1, 2))
+        os.write(1, b"one\n")
+        path.rename(path.with_suffix(".1"))
+        log.reopen()
+        os.write(2, b"two\n")
+
+    said_by(write_by_descriptor)
+    assert (path.with_suffix(".1").read_text(), path.read_text()) == ("one\n", "two\n")
+
+
 LINE = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (?P<level>[A-Z]+) (?P<who>.*) \[(?P<pid>\d+)\] (?P<text>.*)"
 
 
