@@ -30,7 +30,7 @@ def add(counts: Iterable[Sequence[int]]) -> tuple[int, ...]:
 def percentile(counts: Sequence[int], share: float) -> float | None:
     """A duration in seconds that at least ``share`` of all did not exceed: the upper bound of the bucket it is in.
 
-    Beyond the last bound it is infinite.
+    What is beyond the last bound is called that bound, 100 s.
 
     :param share: between 0 and 1, as 0.99.
     :returns: ``None`` where nothing was counted.
@@ -43,4 +43,4 @@ def percentile(counts: Sequence[int], share: float) -> float | None:
         seen += count
         if seen >= share * total:
             return bound / 1e9
-    return float("inf")
+    return BOUNDS_NS[-1] / 1e9

@@ -18,6 +18,7 @@ FLOORS = (
     {"socketserver"},
     {"preforking"},
     {"control/client"},
+    {"control/report"},
     {"master"},
     {"control/server"},
     {"report"},

@@ -85,6 +85,7 @@ _SOURCES = (
     _flag("--worker-start", metavar="MODULE:FUNCTION", text="Call this in each worker before its first request."),
     _flag("--worker-stop", metavar="MODULE:FUNCTION", text="Call this in each worker after its last request."),
     _flag("--health", metavar="MODULE:FUNCTION", text="Ask this in each new worker; False or an error: it is no good."),
+    _flag("--titles", metavar="WAY", text="What ps says of a worker: request, state or none.", default="request"),
     _flag("-u", "--user", metavar="USER", text="Become this user in molds and workers, before anything is imported."),
     _flag("-g", "--group", metavar="GROUP", text="And this group.", default="the user's"),
     _flag("-m", "--umask", metavar="BITS", text="Permissions that new files never get, as 027.", default="ours"),

@@ -116,6 +116,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     worker_start: str = ""
     worker_stop: str = ""
     health: str = ""
+    titles: Literal["request", "state", "none"] = "request"
     user: str = ""
     group: str = ""
     umask: str = ""

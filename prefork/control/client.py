@@ -14,13 +14,10 @@ import select
 import socket
 import struct
 from collections.abc import Iterator
-from typing import Any, NamedTuple
-
-import msgspec
+from typing import NamedTuple
 
 from prefork.address import Address
 from prefork.control.messages import (
-    VERSION,
     Heard,
     Progress,
     ProtocolError,
@@ -35,6 +32,7 @@ from prefork.control.messages import (
     encode,
     read_reply,
 )
+from prefork.control.report import Report
 from prefork.errors import CommandError, NoInstanceError, UsageError
 from prefork.system import processes, sockets
 
@@ -208,21 +206,6 @@ class Connection:
             return read_reply(line)
         except ProtocolError as error:
             raise CommandError(f"{self._shown}: {error}") from None
-
-
-class Report(NamedTuple):
-    """A snapshot, and the workers of each service."""
-
-    snapshot: Snapshot
-    workers: dict[str, list[WorkerStatus]]
-
-    def as_plain(self) -> dict[str, Any]:
-        """As ``prefork status --json`` prints it."""
-        plain: dict[str, Any] = msgspec.to_builtins(self.snapshot)
-        del plain["kind"]
-        for service in plain["services"]:
-            service["workers"] = msgspec.to_builtins(self.workers[service["name"]])
-        return {"version": VERSION, **plain}
 
 
 def ask_status(connection: Connection) -> Report:

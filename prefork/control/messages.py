@@ -320,17 +320,20 @@ class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     :param waiting: connections, or datagrams.
     :param limit: connections beyond which clients are held off or refused; ``None`` of datagrams.
+    :param dropped: UDP datagrams that found no room, ever; ``None`` of anything else.
     """
 
     bind: str
     waiting: int
     limit: int | None = None
+    dropped: int | None = None
 
 
 class Recent(msgspec.Struct, frozen=True, kw_only=True):
     """What was served lately.
 
     :param seconds: how long that is.
+    :param busy_seconds: that requests took together, those under way so far.
     :param service_times: how many requests took how long, by the buckets of ``prefork/histogram.py``.
     """
 

@@ -17,11 +17,11 @@ from prefork.config.settings import NO_BIND, Instance, Service
 from prefork.master.commands import Occasion
 from prefork.pool.records import Pool
 from prefork.pool.sizing import Window
-from prefork.report.status import Figures
+from prefork.system.timings import Past
 from prefork.worker.protocol import PROTOCOL
 
 VARIABLE = "PREFORK_BOOK"  # of the environment, by which the next image finds it: "try 7", "resume 7"
-BODY = 1  # raised whenever a field of the body, or of anything in it, changes its meaning
+BODY = 2  # raised whenever a field of the body, or of anything in it, changes its meaning
 
 
 # the header: fields are never changed nor removed, and new ones have defaults
@@ -158,7 +158,7 @@ class ServiceKnown(msgspec.Struct, frozen=True):
     settings: dict[str, Any]
     loads: dict[int, dict[str, Any]]
     settled: int
-    past: Figures
+    past: Past
     board: int
     lanes: int
     needed: Window

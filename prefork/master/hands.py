@@ -7,6 +7,7 @@ Read next: ``translate.py`` (facts become events) and ``perform.py`` (orders bec
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -14,16 +15,18 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from prefork.config.settings import MOST_SURGE, MOST_WORKERS, Service
+from prefork.control.messages import QueueStatus
 from prefork.master.logs import LogFiles
 from prefork.master.meter import LOOK, Meter
 from prefork.master.scale import Scale
 from prefork.pool import events
 from prefork.pool.records import Door, Load, Policy, Pool, Reading, State, Worker
 from prefork.pool.wishes import Readings
-from prefork.report.status import NONE_YET, Figures, View, Weighed
+from prefork.report.status import View, Weighed
 from prefork.system import draining, kick, queues, slots, sockets
 from prefork.system.logs import Logs
 from prefork.system.summons import Summons
+from prefork.system.timings import Past
 from prefork.system.wakeup import Poller
 from prefork.worker.protocol import Fork
 
@@ -112,13 +115,12 @@ class Hands:
     heeds_clients: bool = False  # our listeners are in the poller
     summons: Summons = field(default_factory=Summons)
     call: Call | None = None  # that is not answered yet
+    past: Past = field(default_factory=Past)  # of all workers that are gone
 
     @property
     def serving(self) -> Service:
         """What the generation that serves was loaded with."""
         return self.loads.get(self.settled, self.settings)
-
-    past: Figures = NONE_YET  # of all workers that are gone
 
     @property
     def policy(self) -> Policy:
@@ -261,14 +263,23 @@ class Hands:
 
     def bury(self, slot: int, order: int) -> None:
         """The worker is gone: keep its figures, for its successor will clear the slot."""
-        totals = self.line(slot).totals
-        if totals[slots.ORDER] == order:
-            self.past = self.past.plus(totals[slots.REQUESTS], totals[slots.ERRORS])
+        line = self.line(slot)
+        if line.totals[slots.ORDER] == order:
+            self.past = self.past.plus(line.timings, time.monotonic_ns())
 
     def view(self, pool: Pool) -> View:
         """What a snapshot is made from."""
         binds = tuple(str(listener.address) for listener in self.listeners)
-        return View(pool, self.loads.get(self.settled, self.settings), binds, self.line, self.past, self._weight)
+        molds = tuple((mold.generation, mold.pid) for mold in self.molds.values() if not mold.how)
+        return View(pool, self.serving, binds, self.line, self.past, self._weight, molds, self._tell_queues)
+
+    def _tell_queues(self) -> list[QueueStatus]:
+        found = []
+        for listener in self.listeners:
+            with contextlib.suppress(OSError):  # it is closed, for we are about to end
+                queue = queues.measure(listener.socket)
+                found.append(QueueStatus(bind=str(listener.address), **queue._asdict()))
+        return found
 
     def _weight(self, worker: Worker) -> Weighed | None:
         """What the worker weighed last."""

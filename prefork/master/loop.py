@@ -306,7 +306,8 @@ class Master:
     def tell_status(self) -> Iterator[Workers | Snapshot]:
         """A snapshot, in parts."""
         views = [hands.view(self._pools[name]) for name, hands in self._hands.items()]
-        return status.tell(self._machine.instance, now() - self._started_at, views, now)
+        uptime = now() - self._started_at
+        return status.tell(self._machine.instance, uptime, self._machine.logs.level, views, now)
 
     def reopen_logs(self) -> None:
         """Open log files anew, here and in every process."""

@@ -150,6 +150,7 @@ def brief_for(generation: int, notices: int, hands: Hands, machine: Machine) -> 
         keeps_timed_out=settings.on_timeout == "keep",
         idle_timeout=settings.idle_timeout or 0.0,
         refork_after=settings.refork_after,
+        titles=settings.titles,
         descriptors=settings.privileges.rlimits.get("nofile", [machine.descriptors])[0],
         chdir=settings.chdir,
         pythonpath=list(settings.pythonpath),

@@ -8,14 +8,19 @@ Read next: ``prefork/control/messages.py``, the records; ``docs/control.md``, th
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from math import inf
 from typing import NamedTuple
 
 from prefork import __version__
+from prefork.config import written
 from prefork.config.settings import Service
 from prefork.control.messages import (
     Degraded,
     LoadStatus,
     MemoryStatus,
+    ProcessStatus,
+    QueueStatus,
+    Recent,
     RequestStatus,
     ServiceStatus,
     Snapshot,
@@ -26,6 +31,7 @@ from prefork.pool import health
 from prefork.pool.health import Trouble
 from prefork.pool.records import Phase, Pool, State, Worker
 from prefork.system import slots
+from prefork.system.timings import EPOCH_NS, Counts, Past, total
 
 AT_A_TIME = 64  # workers and lanes looked at for one part: some 0.5 ms
 _STATES = {
@@ -34,19 +40,6 @@ _STATES = {
     State.EXPELLED: "expelled",
     State.KILLED: "killed",
 }
-
-
-class Figures(NamedTuple):
-    """What workers have done."""
-
-    requests: int = 0
-    errors: int = 0
-
-    def plus(self, requests: int, errors: int) -> "Figures":
-        return Figures(self.requests + requests, self.errors + errors)
-
-
-NONE_YET = Figures()
 
 
 class Weighed(NamedTuple):
@@ -64,19 +57,25 @@ class View(NamedTuple):
     """What there is to tell of one service.
 
     :param line: the scoreboard's, of a slot.
-    :param past: figures of workers that are gone.
+    :param past: what workers that are gone have served.
     :param weight: of a worker; ``None`` where it was not weighed.
+    :param molds: generation and pid of each.
+    :param queues: who waits at each bind, when it is asked.
     """
 
     pool: Pool
     settings: Service
     binds: tuple[str, ...]
     line: Callable[[int], slots.Slot]
-    past: Figures
+    past: Past
     weight: Callable[[Worker], Weighed | None]
+    molds: tuple[tuple[int, int], ...]
+    queues: Callable[[], list[QueueStatus]]
 
 
-def tell(name: str, uptime: float, views: Iterable[View], now: Callable[[], float]) -> Iterator[Workers | Snapshot]:
+def tell(
+    name: str, uptime: float, log_level: str, views: Iterable[View], now: Callable[[], float]
+) -> Iterator[Workers | Snapshot]:
     """The parts of a snapshot.
 
     :param uptime: of the master, in seconds.
@@ -84,47 +83,91 @@ def tell(name: str, uptime: float, views: Iterable[View], now: Callable[[], floa
     :param now: the monotonic clock.
     """
     services = []
+    processes = [ProcessStatus(kind="master", pid=os.getpid())]
     for view in views:
-        sums = _Sums(view.past)
-        for part in _parts(view, now):
-            sums.add(part)
-            yield Workers(service=view.pool.name, workers=part)
-        services.append(_tell_service(view, sums, now()))
-    yield Snapshot(name=name, pid=os.getpid(), package=__version__, uptime_seconds=_round(uptime), services=services)
+        sums = _Sums(view, now())
+        yield from _parts(view, sums, now)
+        services.append(_tell_service(view, sums, uptime, now()))
+        service = view.pool.name
+        processes += [ProcessStatus(kind="mold", pid=pid, service=service, generation=g) for g, pid in view.molds]
+    yield Snapshot(
+        name=name,
+        pid=os.getpid(),
+        package=__version__,
+        uptime_seconds=_round(uptime),
+        services=services,
+        log_level=log_level,
+        processes=processes,
+    )
 
 
-def _parts(view: View, now: Callable[[], float]) -> Iterator[list[WorkerStatus]]:
+def _parts(view: View, sums: "_Sums", now: Callable[[], float]) -> Iterator[Workers]:
     part: list[WorkerStatus] = []
     weight = 0
     for slot in sorted(view.pool.workers):
         line = view.line(slot)
         worker = view.pool.workers[slot]
-        part.append(_tell_worker(worker, line, view.weight(worker), now()))
+        # else the slot still has another's figures
+        its_own = line if worker.pid is not None and line.totals[slots.ORDER] == worker.order else None
+        status = _tell_worker(worker, its_own, view.weight(worker), now())
+        sums.add(status, its_own)
+        part.append(status)
         weight += 1 + line.totals[slots.LANES]
         if weight >= AT_A_TIME:
-            yield part
+            yield Workers(service=view.pool.name, workers=part)
+            sums.close_part()
             part, weight = [], 0
     if part:
-        yield part
+        yield Workers(service=view.pool.name, workers=part)
+        sums.close_part()
 
 
 class _Sums:
-    """What the workers told of amount to."""
+    """What the workers told of amount to, and those that are gone."""
 
-    def __init__(self, figures: Figures) -> None:
-        self.figures = figures
+    def __init__(self, view: View, now: float) -> None:
+        self._now_ns = int(now * 1e9)
+        self.epoch = self._now_ns // EPOCH_NS
+        self.life = view.past.life
+        self.recent = total(counts for number, counts in view.past.lately.items() if number >= self.epoch - 1)
         self.states: dict[str, int] = {}
+        self.ages: list[float] = []  # of requests under way
+        self.at_once = 1
+        self.newest = inf  # age of the request that was the last to fill a worker; less than nothing: one has room
+        self._lives: list[Counts] = []
+        self._recents: list[Counts] = []
 
-    def add(self, workers: list[WorkerStatus]) -> None:
-        for worker in workers:
-            self.figures = self.figures.plus(worker.requests, worker.errors)
-            self.states[worker.state] = self.states.get(worker.state, 0) + 1
+    def add(self, worker: WorkerStatus, line: slots.Slot | None) -> None:
+        self.states[worker.state] = self.states.get(worker.state, 0) + 1
+        if line is None:
+            return
+        self._lives.append(line.timings.life)
+        self._recents += line.timings.by_epoch(self._now_ns).values()
+        self.ages += [request.age_seconds for request in worker.current]
+        if worker.state in ("idle", "busy"):
+            room = line.totals[slots.LANES] or 1
+            self.at_once = max(self.at_once, room)
+            is_full = len(worker.current) >= room
+            newest = min((request.age_seconds for request in worker.current), default=-1.0)
+            self.newest = min(self.newest, newest if is_full else -1.0)
+
+    def close_part(self) -> None:
+        """Add up what was added, so that no part takes long."""
+        self.life = total([self.life, *self._lives])
+        self.recent = total([self.recent, *self._recents])
+        self._lives, self._recents = [], []
+
+    @property
+    def all_busy_seconds(self) -> float | None:
+        return self.newest if 0 <= self.newest < inf else None
 
 
-def _tell_worker(worker: Worker, line: slots.Slot, weight: Weighed | None, now: float) -> WorkerStatus:
-    figures, current = NONE_YET, []
-    if worker.pid is not None and line.totals[slots.ORDER] == worker.order:  # else the slot still has another's figures
-        figures = Figures(line.totals[slots.REQUESTS], line.totals[slots.ERRORS])
+def _tell_worker(worker: Worker, line: slots.Slot | None, weight: Weighed | None, now: float) -> WorkerStatus:
+    """:param line: ``None`` where the worker has not signed it yet."""
+    requests = errors = busy_ns = 0
+    current: list[RequestStatus] = []
+    if line is not None:
+        requests, errors, busy_ns = line.totals[slots.REQUESTS : slots.BUSY_NS + 1]
         current = [
             RequestStatus(peer=r.peer, number=r.number, age_seconds=_round(now - r.since), label=r.label)
             for r in line.requests_under_way()
@@ -136,8 +179,9 @@ def _tell_worker(worker: Worker, line: slots.Slot, weight: Weighed | None, now: 
         state=_STATES.get(worker.state) or ("busy" if current else "idle"),
         state_seconds=_round(now - worker.since),
         age_seconds=None if worker.ready_at is None else _round(now - worker.ready_at),
-        requests=figures.requests,
-        errors=figures.errors,
+        requests=requests,
+        errors=errors,
+        busy_seconds=_round(busy_ns / 1e9),
         current=current,
         memory=_tell_weight(weight, now),
         why=worker.why,
@@ -150,7 +194,7 @@ def _tell_weight(weight: Weighed | None, now: float) -> MemoryStatus | None:
     return MemoryStatus(bytes=weight.size, measure=weight.measure, ago_seconds=_round(now - weight.at))
 
 
-def _tell_service(view: View, sums: _Sums, now: float) -> ServiceStatus:
+def _tell_service(view: View, sums: _Sums, uptime: float, now: float) -> ServiceStatus:
     pool, settings = view.pool, view.settings
     degraded = _tell_trouble(health.trouble(pool, now), now)
     count = sums.states.get
@@ -172,11 +216,30 @@ def _tell_service(view: View, sums: _Sums, now: float) -> ServiceStatus:
         idle=count("idle", 0),
         retiring=count("retiring", 0) + count("expelled", 0) + count("killed", 0),
         orphaned=len(pool.leftovers),
-        requests=sums.figures.requests,
-        errors=sums.figures.errors,
+        requests=sums.life.requests,
+        errors=sums.life.errors,
         degraded=degraded,
         last_load=_last_load(pool, now),
         failed=pool.failed or "",
+        queues=view.queues(),
+        busy_seconds=_round(sums.life.busy_ns / 1e9),
+        service_times=list(sums.life.times),
+        recent=_tell_recent(sums, uptime, now),
+        at_once=sums.at_once,
+        all_busy_seconds=sums.all_busy_seconds,
+        settings=written.settings_of(settings),
+    )
+
+
+def _tell_recent(sums: _Sums, uptime: float, now: float) -> Recent:
+    recent = sums.recent
+    seconds = min(now - (sums.epoch - 1) * EPOCH_NS / 1e9, uptime)
+    return Recent(
+        seconds=_round(seconds),
+        requests=recent.requests,
+        errors=recent.errors,
+        busy_seconds=_round(recent.busy_ns / 1e9 + sum(min(age, seconds) for age in sums.ages)),
+        service_times=list(recent.times),
     )
 
 

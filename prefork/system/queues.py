@@ -17,11 +17,13 @@ import select
 import socket
 import struct
 import termios
+from typing import NamedTuple
 
 _TCP_INFO_HEAD = 8  # bytes before the 32-bit words of struct tcp_info
-_DEPTH = 4  # of those words: tcpi_unacked, which for a listener is sk_ack_backlog
+_LENGTHS = 4  # of those words: tcpi_unacked and tcpi_sacked, for a listener sk_ack_backlog and sk_max_ack_backlog
 _SO_MEMINFO = 55  # asm-generic/socket.h, Linux 4.12
 _RECEIVE_MEMORY = 0  # of its words: SK_MEMINFO_RMEM_ALLOC
+_DROPS = 8  # SK_MEMINFO_DROPS
 
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
@@ -40,27 +42,48 @@ _DATAGRAM_HEAD = 256
 _SMALLEST_DATAGRAM = 512
 
 
+class Queue(NamedTuple):
+    """:param waiting: connections, or datagrams.
+    :param limit: connections that it holds at most; ``None`` where that is not said.
+    :param dropped: UDP datagrams that found no room in it, ever; ``None`` of anything else.
+    """
+
+    waiting: int
+    limit: int | None = None
+    dropped: int | None = None
+
+
 def depth(listener: socket.socket) -> int:
     """How many clients wait on ``listener``.
 
     :raises OSError: it is closed.
     """
-    found = _count(listener)
-    return found if found else int(_is_readable(listener))
+    return measure(listener).waiting
 
 
-def _count(listener: socket.socket) -> int:
-    """0 where nobody waits, or nothing says how many."""
+def measure(listener: socket.socket) -> Queue:
+    """The same, and what else is known of the queue.
+
+    :raises OSError: it is closed.
+    """
+    queue = _look(listener)
+    return queue if queue.waiting else queue._replace(waiting=int(_is_readable(listener)))
+
+
+def _look(listener: socket.socket) -> Queue:
+    """Nobody waits where nothing says how many."""
     is_stream = listener.type == socket.SOCK_STREAM
     try:
         if listener.family == socket.AF_UNIX:
-            return _count_unix(listener) if is_stream else 0
-        return _count_tcp(listener) if is_stream else _count_datagrams(listener)
+            return _look_unix(listener) if is_stream else Queue(0)
+        return _look_tcp(listener) if is_stream else _look_udp(listener)
     except (OSError, struct.error):  # an old or emulated kernel, or a sandbox: poll tells the rest
-        return 0
+        return Queue(0)
 
 
 def _is_readable(listener: socket.socket) -> bool:
+    if listener.fileno() < 0:
+        raise OSError("the listener is closed")
     poll = select.poll()
     poll.register(listener, select.POLLIN)
     ready = poll.poll(0)
@@ -69,22 +92,20 @@ def _is_readable(listener: socket.socket) -> bool:
     return bool(ready)
 
 
-def _count_tcp(listener: socket.socket) -> int:
-    offset = _TCP_INFO_HEAD + 4 * _DEPTH
-    info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, offset + 4)
-    depth: int = struct.unpack_from("=I", info, offset)[0]
-    return depth
+def _look_tcp(listener: socket.socket) -> Queue:
+    offset = _TCP_INFO_HEAD + 4 * _LENGTHS
+    info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, offset + 8)
+    return Queue(*struct.unpack_from("=II", info, offset))
 
 
-def _count_datagrams(listener: socket.socket) -> int:
-    used: int = struct.unpack_from("=I", listener.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 64), 4 * _RECEIVE_MEMORY)[
-        0
-    ]
-    if not used:
-        return 0
+def _look_udp(listener: socket.socket) -> Queue:
+    words = memoryview(listener.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 64)).cast("I")
+    used = words[_RECEIVE_MEMORY]
     size = array.array("i", [0])
-    fcntl.ioctl(listener, termios.FIONREAD, size)  # of the first one, udp(7)
-    return max(1, round(used / _memory_of(size[0])))
+    if used:
+        fcntl.ioctl(listener, termios.FIONREAD, size)  # of the first one, udp(7)
+    waiting = max(1, round(used / _memory_of(size[0]))) if used else 0
+    return Queue(waiting, dropped=words[_DROPS] if len(words) > _DROPS else None)
 
 
 def _memory_of(size: int) -> int:
@@ -92,7 +113,7 @@ def _memory_of(size: int) -> int:
     return _DATAGRAM_HEAD + max(_SMALLEST_DATAGRAM, 1 << (size + 400 - 1).bit_length())
 
 
-def _count_unix(listener: socket.socket) -> int:
+def _look_unix(listener: socket.socket) -> Queue:
     inode = os.fstat(listener.fileno()).st_ino
     request = _REQUEST.pack(
         socket.AF_UNIX, 0, 0, _ALL_STATES, inode & 0xFFFFFFFF, _UDIAG_SHOW_RQLEN, _NO_COOKIE, _NO_COOKIE
@@ -102,12 +123,11 @@ def _count_unix(listener: socket.socket) -> int:
         answer = kernel.recv(4096)
     kind = _MESSAGE.unpack_from(answer)[1]
     if kind != _SOCK_DIAG_BY_FAMILY:
-        return 0
+        return Queue(0)
     place = _MESSAGE.size + _ANSWER
     while place + 4 <= len(answer):
         length, attribute = struct.unpack_from("=HH", answer, place)
         if attribute == _UNIX_DIAG_RQLEN:
-            depth: int = struct.unpack_from("=I", answer, place + 4)[0]
-            return depth
+            return Queue(*struct.unpack_from("=II", answer, place + 4))  # of a listener: its length, and its limit
         place += (max(length, 4) + 3) & ~3
-    return 0
+    return Queue(0)

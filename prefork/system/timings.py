@@ -7,13 +7,15 @@ Invariant: counts only grow, until another worker takes the slot.
 Read next: ``prefork/histogram.py``, what a count counts; ``slots.py``, whose memory this is.
 """
 
+from collections.abc import Iterable
 from operator import add, sub
 from typing import NamedTuple
 
+from prefork import histogram
 from prefork.histogram import BUCKETS, NOTHING, bucket
 
 EPOCH_NS = 30 * 10**9  # a half-minute
-_TAG = 0  # of a copy: the half-minute before which it was taken; then the totals as they were
+_TAG = 0  # of a copy: one more than the number of the half-minute it begins; behind it the sums as they were then
 _SUMS = 3  # of those: requests, errors, nanoseconds that were busy
 _COPY = 8 + BUCKETS  # cells
 TIMINGS = 8 * (BUCKETS + 2 * _COPY)  # bytes
@@ -40,6 +42,29 @@ class Counts(NamedTuple):
 
 
 NONE_YET = Counts()
+
+
+class Past(NamedTuple):
+    """What workers that are gone have served.
+
+    :param lately: the part of it that falls into this half-minute and the one before, by their numbers.
+    """
+
+    life: Counts = NONE_YET
+    lately: dict[int, Counts] = {}  # noqa: RUF012  nobody changes it
+
+    def plus(self, timings: "Timings", now_ns: int) -> "Past":
+        """One more is gone."""
+        lately = {number: counts for number, counts in self.lately.items() if number >= now_ns // EPOCH_NS - 1}
+        for number, counts in timings.by_epoch(now_ns).items():
+            lately[number] = lately.get(number, NONE_YET).plus(counts)
+        return Past(self.life.plus(timings.life), lately)
+
+
+def total(counts: Iterable[Counts]) -> Counts:
+    """The sum of many."""
+    requests, errors, busy_ns, times = zip(*counts, NONE_YET, strict=True)
+    return Counts(sum(requests), sum(errors), sum(busy_ns), histogram.add(times))
 
 
 class Timings:
@@ -69,7 +94,7 @@ class Timings:
         copy[_TAG] = 0
         copy[1 : 1 + _SUMS] = self._sums
         copy[8:] = self._life
-        copy[_TAG] = epoch
+        copy[_TAG] = epoch + 1
         self._turns_at = (epoch + 1) * EPOCH_NS
 
     def clear(self) -> None:
@@ -89,7 +114,7 @@ class Timings:
         until = self.life
         for number in (epoch, epoch - 1):
             copy = self._copies[number % 2]
-            if copy[_TAG] == number:
+            if copy[_TAG] == number + 1:
                 since = _counts(copy[1 : 1 + _SUMS], copy[8:])
                 found[number] = until.minus(since)
                 until = since

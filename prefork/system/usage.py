@@ -10,8 +10,6 @@ import time
 from collections.abc import Collection
 from typing import NamedTuple
 
-from prefork.system import memory
-
 _TICKS = os.sysconf("SC_CLK_TCK")  # a second, in proc(5)
 
 
@@ -35,7 +33,10 @@ class Census:
     """
 
     def __init__(self, fresh: float = 0.0) -> None:
+        from prefork.system.memory import weigh  # and psutil with it
+
         self._fresh = fresh
+        self._weigh = weigh
         self._seen: dict[int, Usage] = {}
 
     def look(self, pids: Collection[int], seconds: float) -> dict[int, Usage]:
@@ -48,7 +49,7 @@ class Census:
         for pid in sorted(pids, key=self._seen_at):
             if begun < self._seen_at(pid) + self._fresh:
                 break
-            usage = _usage_of(pid)
+            usage = self._look_up(pid)
             if usage is None:
                 self._seen.pop(pid, None)
             else:
@@ -57,19 +58,18 @@ class Census:
                 break
         return dict(self._seen)
 
+    def _look_up(self, pid: int) -> Usage | None:
+        """``None`` of a process that is gone."""
+        try:
+            weight = self._weigh(pid) or {}
+        except PermissionError:
+            weight = {}
+        cpu = _cpu_seconds(pid)
+        return None if cpu is None else Usage(weight.get("pss"), weight.get("uss"), cpu, time.monotonic())
+
     def _seen_at(self, pid: int) -> float:
         usage = self._seen.get(pid)
         return float("-inf") if usage is None else usage.at
-
-
-def _usage_of(pid: int) -> Usage | None:
-    """``None`` of a process that is gone."""
-    try:
-        weight = memory.weigh(pid) or {}
-    except PermissionError:
-        weight = {}
-    cpu = _cpu_seconds(pid)
-    return None if cpu is None else Usage(weight.get("pss"), weight.get("uss"), cpu, time.monotonic())
 
 
 def _cpu_seconds(pid: int) -> float | None:

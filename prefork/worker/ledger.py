@@ -18,7 +18,7 @@ from prefork.worker.notices import Notices
 from prefork.worker.protocol import Brief, Fork, OrderCell, StateCell, Wake
 
 _TITLE_ROOM = 80  # bytes behind the worker's name: a peer, or a label, and a number
-_IDLE = b"idle"
+_IDLE, _BUSY = b"idle", b"busy"
 _REMIND_EVERY = 100  # requests after which a worn-out worker says so again
 
 
@@ -40,6 +40,8 @@ class Ledger:
         self._notices = notices
         self._max_requests = order.max_requests
         self._refork_after = brief.refork_after
+        self._tells_requests = brief.titles == "request"
+        self._tells_states = brief.titles != "none"
         self._serving: tuple[int, ...] = (OrderCell.SERVE,)  # what the order cell may say while we serve
         self._who = f"worker {brief.label} {order.slot} g{brief.generation}"
         self._lane = self.use_lanes(1)[0]
@@ -119,7 +121,8 @@ class Ledger:
     def enter(self, state: StateCell) -> None:
         """The worker is ready now, or retiring."""
         self._totals[slots.STATE] = state
-        set_title(f"{self._who} {'idle' if state is StateCell.READY else 'retiring'}")
+        what = "retiring" if state is StateCell.RETIRING else "idle" if self._tells_states else ""
+        set_title(f"{self._who} {what}".rstrip())
 
     def begin(self, client_address: Any) -> Lane:
         """A request was taken."""
@@ -129,7 +132,10 @@ class Ledger:
         lane.begin(number, monotonic_ns(), peer.encode("utf-8", "replace"))
         if self._header[ASLEEP]:
             self._notices.send(Wake())
-        self._title.show(f"busy {peer} #{number}".encode("utf-8", "replace"))
+        if self._tells_requests:
+            self._title.show(f"busy {peer} #{number}".encode("utf-8", "replace"))
+        elif self._tells_states:
+            self._title.show(_BUSY)
         return lane
 
     def end(self, lane: Lane, raised: object) -> None:
@@ -138,7 +144,8 @@ class Ledger:
         :param raised: what its handler raised; ``None`` where it did not.
         """
         self._close(lane, raised)
-        self._title.show(_IDLE)
+        if self._tells_states:
+            self._title.show(_IDLE)
 
     def tell(self, lane: Lane, raised: object) -> None:
         """A request ends in a child, or has ended with it: nobody wants to hear of it, unless ``access.py`` does."""
@@ -149,18 +156,23 @@ class Ledger:
             return
         label = " ".join(text.split()).encode(errors="replace")
         self._lane.label(label)
-        self._title.show(b"busy %b #%d" % (label, self.begun))
+        if self._tells_requests:
+            self._title.show(b"busy %b #%d" % (label, self.begun))
 
     def belong_to_child(self, lane: Lane) -> None:
         """In a child that handles the request in ``lane``: the rest of the books is its parent's."""
         self._lane = lane
         request = lane.read()
-        set_title(f"{self._who} child" + (f" {request.peer} #{request.number}" if request else ""))
+        what = f" {request.peer} #{request.number}" if request and self._tells_requests else ""
+        set_title(f"{self._who} child{what}")
 
     def _close(self, lane: Lane, raised: object) -> None:
         totals = self._totals
         self.ended = ended = self.ended + 1
-        totals[BUSY_NS] += monotonic_ns() - lane.cells[SINCE_NS]
+        ended_ns = monotonic_ns()
+        duration_ns = ended_ns - lane.cells[SINCE_NS]
+        self._slot.timings.count(duration_ns, ended_ns)
+        totals[BUSY_NS] += duration_ns
         totals[REQUESTS] = ended
         if raised is not None:
             totals[ERRORS] += 1
@@ -235,4 +247,5 @@ class SharedLedger(Ledger):
             lane.label(" ".join(text.split()).encode(errors="replace"))
 
     def _show(self) -> None:
-        self._title.show(b"busy %d of %d" % (self.under_way, self._size) if self.under_way else _IDLE)
+        if self._tells_states:
+            self._title.show(b"busy %d of %d" % (self.under_way, self._size) if self.under_way else _IDLE)

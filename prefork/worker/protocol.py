@@ -15,7 +15,7 @@ from prefork.system.logline import Process, Who
 from prefork.system.logs import Logs
 from prefork.system.privileges import Privileges
 
-PROTOCOL = 1  # raised whenever a record changes its meaning: a mold of another version refuses to serve
+PROTOCOL = 2  # raised whenever a record changes its meaning: a mold of another version refuses to serve
 READ_YOUR_ORDERS = signal.SIGURG  # to a worker; ignored by default, so it harms nobody who does not listen yet
 DUMP_STACKS = signal.SIGRTMIN + 1  # to a worker: the stacks of all threads into the log, whatever it is stuck in
 PIPE_BUF = 4096  # bytes, limits.h
@@ -58,6 +58,7 @@ class Brief(NamedTuple):
     :param idle_timeout: the timeout of accepted connections; 0 is none.
     :param summons: where a worker that is told to become a mold finds its pair.
     :param refork_after: the master wants to hear when a worker has served as many requests; 0 is never.
+    :param titles: what the process list says of a worker: ``request``, ``state`` or ``none``.
     :param descriptors: the soft limit of open descriptors that workers get.
     """
 
@@ -87,6 +88,7 @@ class Brief(NamedTuple):
     idle_timeout: float = 0.0
     summons: int = -1
     refork_after: int = 0
+    titles: str = "request"
     descriptors: int = -1
     chdir: str = ""
     pythonpath: list[str] = []  # noqa: RUF012  nobody changes it

@@ -65,6 +65,16 @@ def worker(options: Options) -> list[Row]:
         return compare(contenders, clients.one_by_one, options)
 
 
+def titles(options: Options) -> list[Row]:
+    """CPU a request of one worker, by how much its title tells"""
+    with ExitStack() as stack:
+        contenders = [
+            Contender(f"`titles = {level}`", stack.enter_context(supervised("applications:Echo", "--titles", level)))
+            for level in ("none", "state", "request")
+        ]
+        return compare(contenders, clients.one_by_one, options)
+
+
 def crowd(options: Options) -> list[Row]:
     """CPU a request, summed over 2, 8 and 32 workers that share one core"""
     rows = []
@@ -232,6 +242,7 @@ FIGURES: dict[str, Figure] = {
     figure.__name__: figure
     for figure in (
         worker,
+        titles,
         crowd,
         datagrams,
         threads,

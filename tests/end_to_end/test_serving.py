@@ -82,6 +82,26 @@ def test_titles_show_who_is_who(gate: Gate) -> None:
         assert question.answer() == str(visitor.pid)
 
 
+@pytest.mark.parametrize(
+    ("titles", "workers", "idle", "busy"),
+    [
+        ("state", ["-w", "1"], "idle", "busy"),
+        ("none", ["-w", "1"], "", ""),
+        ("state", ["-w", "1", "--threads", "4"], "idle", "busy 1 of 4"),
+        ("none", ["-w", "1", "--threads", "4"], "", ""),
+    ],
+)
+def test_titles_show_as_much_as_is_asked_for(titles: str, workers: list[str], idle: str, busy: str, gate: Gate) -> None:
+    """Which state a worker is in, without its client, or nothing but who it is."""
+    with serving(STREAM, "-b", TCP, "--titles", titles, *workers) as master:
+        question = Question(master.bind(), f"hold {gate.path}")
+        visitor = gate.visitor()
+        assert [process.state for process in master.processes("worker")] == [busy]
+        visitor.let_pass()
+        question.answer()
+        look_until(lambda: [process.state for process in master.processes("worker")] == [idle], "it has ended")
+
+
 def test_the_master_is_the_parent_of_all() -> None:
     """Workers hang on the master, not on the mold that forked them, and nothing is a zombie."""
     with serving(STREAM, "-b", TCP, "-w", "3") as master:

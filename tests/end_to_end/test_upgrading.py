@@ -373,7 +373,7 @@ def test_an_image_that_cannot_read_the_book_starts_anew(installation: Installati
         held = Question(master.bind(), f"hold {gate.path}")
         visitor = gate.visitor()
         with Watched([master.mold(), *master.workers().values()]) as others:
-            installation.become("0.2.0").change("master/book.py", "BODY = 1", "BODY = 2")
+            installation.become("0.2.0").change("master/book.py", "BODY = 2", "BODY = 3")
             operator = start("upgrade", *NAMED)
             master.wait_for("whose book it cannot read")
             visitor.let_pass()
@@ -396,7 +396,7 @@ def test_where_new_code_fails_the_workers_of_a_book_nobody_reads_serve_on(
     arguments = [*application.arguments[1:], *NAMED, "-b", TCP, "-w", "2"]
     with installation.serving(*arguments, target=application.arguments[0]) as master:
         workers = master.workers()
-        installation.become("0.2.0").change("master/book.py", "BODY = 1", "BODY = 2")
+        installation.become("0.2.0").change("master/book.py", "BODY = 2", "BODY = 3")
         application.write("2", "raise RuntimeError('half a deploy')")
         assert "half a deploy" in why_not()
         assert (master.workers(), ask(master.bind(), "version")) == (workers, "1")

