@@ -97,7 +97,7 @@ def _wanted(service: Service, is_lent: bool) -> Wanted:
 
 def _tell_cpus(name: str, service: Service) -> None:
     if service.why_workers:
-        logger.info("%s: workers = auto is %s", name, service.why_workers)
+        logger.info("%s: workers = auto is %s", name, service.why_workers, extra={"service": name})
 
 
 class Master:
@@ -226,7 +226,7 @@ class Master:
     def _tell_savings(self, name: str, hands: Hands) -> None:
         text = self._savings[name].go_on(self._pools[name], hands.pids())
         if text:
-            logger.info("%s: %s", name, text)
+            logger.info("%s: %s", name, text, extra={"service": name})
             self._operators.tell_savings(name, text)
 
     def _wake(self) -> None:

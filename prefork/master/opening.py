@@ -227,9 +227,9 @@ def _open(name: str, address: Address, service: Service) -> sockets.Listener:
     highest = sockets.highest_backlog()
     if address.is_stream and service.backlog > highest:
         text = "%s: backlog %d is cut to %d by net.core.somaxconn; raise that, or lower backlog"
-        logger.warning(text, name, service.backlog, highest)
+        logger.warning(text, name, service.backlog, highest, extra={"service": name})
     name_of_it = f", which is {describe_peer(listener.socket.getsockname())}" if address.is_inherited else ""
-    logger.info("%s: listening on %s%s", name, listener.address, name_of_it)
+    logger.info("%s: listening on %s%s", name, listener.address, name_of_it, extra={"service": name})
     return listener
 
 

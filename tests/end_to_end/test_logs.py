@@ -236,6 +236,7 @@ def test_a_worker_that_is_stopped_or_hears_nothing_is_said_to_be(gate: Gate) -> 
         assert "is stopped, by a signal or a debugger" in stopped.err
         visitor.let_pass()
         question.answer()
+        master.kill(visitor.pid)  # it will never hear that it should leave
 
 
 def test_threads_are_not_read_by_a_signal(gate: Gate) -> None:
