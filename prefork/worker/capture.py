@@ -50,6 +50,9 @@ class _Printed(io.RawIOBase):
             self._tell(line)
         return len(written)
 
+    def forget_lines(self) -> None:
+        self._begun.clear()
+
     def end_lines(self) -> None:
         """Nobody will write any more."""
         while self._begun:
@@ -79,6 +82,12 @@ def begin(log: Log) -> None:
     logging.captureWarnings(True)
     if isinstance(log, LogFile) and log.fileno() != 2:
         log.mirror((1, 2))
+
+
+def forget() -> None:
+    """In a child: what its parent has begun to print is the parent's."""
+    for printed in _printed:
+        printed.forget_lines()
 
 
 def end() -> None:

@@ -31,6 +31,7 @@ from prefork.system import processes, slots, stdio
 from prefork.system.bell import Bell
 from prefork.system.slots import Lane
 from prefork.system.sparing import Sparing
+from prefork.worker import capture
 from prefork.worker.deadlines import Deadlines
 from prefork.worker.ledger import Ledger, SharedLedger
 from prefork.worker.protocol import DUMP_STACKS, READ_YOUR_ORDERS
@@ -323,6 +324,7 @@ class Children(_Shared):
                 lane.cells[slots.FAILED] = 1
         finally:
             stdio.flush()
+            capture.end()
             os._exit(0)
 
     def news(self) -> News:

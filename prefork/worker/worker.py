@@ -281,6 +281,7 @@ class Worker:
         for log in filter(None, (self._log, self._access_log)):
             log.sign(self._brief.who("child", self._order.slot))
         self._stacks.belong_to_child()
+        capture.forget()
         if (deadlines := self._deadlines) is not None:
             signal.signal(READ_YOUR_ORDERS, lambda signum, frame: deadlines.strike_child(frame))
         signal.signal(signal.SIGIO, lambda signum, frame: _die_within(self._brief.drain))

@@ -66,6 +66,22 @@ def test_a_line_that_never_ends_is_told_at_the_end(path: Path) -> None:
     assert printed(path, act) == [("info", "stdout", "x" * capture.LONGEST), ("info", "stdout", "x" * 5)]
 
 
+def test_a_child_does_not_tell_what_its_parent_has_begun(path: Path) -> None:
+    """Nor the parent what the child has printed."""
+
+    def act() -> None:
+        print("parent", end=" ")
+        if (pid := os.fork()) == 0:
+            capture.forget()
+            print("child", end="")
+            capture.end()
+            os._exit(0)
+        os.waitpid(pid, 0)
+        print("goes on")
+
+    assert [text for _, _, text in printed(path, act)] == ["child", "parent goes on"]
+
+
 def test_lines_of_several_threads_do_not_mix(path: Path) -> None:
     """Each has its own that it has begun."""
 
