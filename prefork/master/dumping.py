@@ -19,6 +19,7 @@ from prefork.control.messages import Done, Failed, Reply
 from prefork.control.server import Client
 from prefork.master.hands import Child, Hands
 from prefork.system import processes, slots
+from prefork.system.logline import tell_stack
 from prefork.worker.protocol import DUMP_STACKS, READ_YOUR_ORDERS
 
 PATIENCE = 1.0  # seconds in which Python code answers, and as many again for the C handler
@@ -185,5 +186,5 @@ def tell_last_words(child: Child, hands: Hands) -> None:
         text = read_scratch(child, hands)[child.told :]
         extra = {"service": hands.name, "slot": child.slot, "worker_pid": child.pid, "event": "stacks"}
         if text:
-            extra["stack"] = _cut(text)
-            logger.warning("%s: the stacks of worker %d [%d]", hands.name, child.slot, child.pid, extra=extra)
+            what = "%s: the stacks of worker %d [%d]"
+            tell_stack(logger, _cut(text), what, hands.name, child.slot, child.pid, **extra)

@@ -49,6 +49,14 @@ def extras(record: logging.LogRecord) -> dict[str, Any]:
     return {key: value for key, value in record.__dict__.items() if key not in _STANDARD and value is not None}
 
 
+def tell_stack(logger: logging.Logger, stack: str, message: str, *args: object, **extra: object) -> None:
+    """Log a stack with a text, as a warning; where the standard library keeps one, so that every formatter shows it."""
+    if logger.isEnabledFor(logging.WARNING):
+        told = stack.rstrip()
+        record = logger.makeRecord(logger.name, logging.WARNING, "", 0, message, args, None, extra=extra, sinfo=told)
+        logger.handle(record)
+
+
 class Line(logging.Formatter):
     """``2026-11-21T12:03:00.123Z INFO shop/echo worker 2 g3 [4711] text``.
 
@@ -64,9 +72,7 @@ class Line(logging.Formatter):
         super().__init__(f"%(asctime)s %(levelname)s {name} [%(process)d] %(message)s" if has_head else "%(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record).rstrip("\n")
-        stack = record.__dict__.get("stack")
-        return f"{text}\n{stack.rstrip()}" if isinstance(stack, str) else text
+        return super().format(record).rstrip("\n")
 
 
 class JSONLine(logging.Formatter):

@@ -16,6 +16,7 @@ import os
 import signal
 
 from prefork.system import slots
+from prefork.system.logline import tell_stack
 from prefork.worker.protocol import DUMP_STACKS
 
 MOST = 100_000  # bytes of stacks that are told
@@ -52,7 +53,7 @@ class Stacks:
     def tell(self) -> None:
         """Tell in the log what was written."""
         text = os.pread(self.scratch, MOST, 0).decode(errors="replace")
-        logger.warning("the stacks of this worker, for the master asked", extra={"event": "stacks", "stack": text})
+        tell_stack(logger, text, "the stacks of this worker, for the master asked", event="stacks")
 
     def belong_to_child(self) -> None:
         """In a child that handles one request: the scratch is its parent's."""

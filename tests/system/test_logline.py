@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from prefork.system.logline import JSONLine, Line, Who, formatter
+from prefork.system.logline import JSONLine, Line, Who, formatter, tell_stack
 
 WORKER = Who("worker", "shop", "echo", 2, 3)
 
@@ -80,8 +80,15 @@ def test_a_traceback_is_one_line_of_json_and_several_of_the_console() -> None:
 
 def test_stacks_follow_the_text() -> None:
     """As a traceback does."""
-    assert Line(WORKER).format(record("stacks", stack="File 1\nFile 2\n")).endswith("stacks\nFile 1\nFile 2")
-    assert parsed(record("stacks", stack="File 1\nFile 2\n"))["stack"] == "File 1\nFile 2\n"
+    logger = logging.Logger("app")
+    kept: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = kept.append  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    tell_stack(logger, "File 1\nFile 2\n", "stacks of %d", 7, event="stacks")
+    (one,) = kept
+    assert Line(WORKER).format(one).endswith("stacks of 7\nFile 1\nFile 2")
+    assert (parsed(one)["stack"], parsed(one)["event"]) == ("File 1\nFile 2", "stacks")
 
 
 @pytest.mark.parametrize(
