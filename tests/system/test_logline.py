@@ -13,6 +13,17 @@ from prefork.system.logline import JSONLine, Line, Who, formatter, tell_stack
 WORKER = Who("worker", "shop", "echo", 2, 3)
 
 
+class Kept(logging.Handler):
+    """Keeps what it gets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
 def record(message: str, *args: object, level: int = logging.INFO, **extra: Any) -> logging.LogRecord:
     return logging.getLogger("app").makeRecord("app", level, "", 0, message, args, None, extra=extra)
 
@@ -81,12 +92,10 @@ def test_a_traceback_is_one_line_of_json_and_several_of_the_console() -> None:
 def test_stacks_follow_the_text() -> None:
     """As a traceback does."""
     logger = logging.Logger("app")
-    kept: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    handler.emit = kept.append  # type: ignore[method-assign]
-    logger.addHandler(handler)
+    kept = Kept()
+    logger.addHandler(kept)
     tell_stack(logger, "File 1\nFile 2\n", "stacks of %d", 7, event="stacks")
-    (one,) = kept
+    (one,) = kept.records
     assert Line(WORKER).format(one).endswith("stacks of 7\nFile 1\nFile 2")
     assert (parsed(one)["stack"], parsed(one)["event"]) == ("File 1\nFile 2", "stacks")
 
