@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from prefork.system.logfeed import Feed
 from prefork.system.logfile import Log, LogFile
 
-AGAIN = 1.0  # seconds between two looks at a file that cannot be opened anew
+AGAIN = 1.0  # seconds between two looks at whether a file was moved away
+RETRY = 30.0  # the same, once it could not be opened anew
 now = time.monotonic
 
 
@@ -66,6 +67,8 @@ class LogFiles:
         for held in self._all():
             held.reopen()
         self._is_suspect = False
+        if any(held.log.has_moved for held in self._all()):
+            self._again_at = now() + RETRY
 
     def close(self) -> None:
         for held in self._all():
