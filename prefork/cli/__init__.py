@@ -19,14 +19,20 @@ COMMANDS = (
     "run",
     "check",
     "status",
+    "top",
     "reload",
     "upgrade",
     "refork",
     "scale",
+    "recycle",
+    "pause",
+    "resume",
+    "events",
     "dump",
     "reopen-logs",
     "log-level",
     "stop",
+    "completion",
 )
 
 

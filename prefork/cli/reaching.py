@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from prefork.cli.completing import files, instances
+from prefork.cli.progress import Bar
 from prefork.config.units import parse_seconds
 from prefork.control.client import Connection, ConnectionEnded, connect, find
 from prefork.control.messages import Done, Failed, Progress, Reply, Request
@@ -19,8 +21,19 @@ from prefork.errors import Exit, UsageError
 def reaching(command: Callable[..., None]) -> Callable[..., None]:
     """The flags that say which instance is meant, in front of a command."""
     options = (
-        click.option("-n", "--name", metavar="NAME", help="The instance's name; not needed where only one runs."),
-        click.option("--control", metavar="PATH", help="Its control socket, where control names a path."),
+        click.option(
+            "-n",
+            "--name",
+            metavar="NAME",
+            help="The instance's name; not needed where only one runs.",
+            shell_complete=instances,
+        ),
+        click.option(
+            "--control",
+            metavar="PATH",
+            help="Its control socket, where control names a path.",
+            shell_complete=files,
+        ),
         click.option("--timeout", metavar="TIME", default="10s", help="Give up if it does not hear.  [default: 10s]"),
     )
     for option in reversed(options):
@@ -61,8 +74,9 @@ def has_watcher() -> bool:
 def last_of(connection: Connection, request: Request) -> Reply:
     """The end of the answer; what comes before it is shown."""
     reply: Any = None
-    for reply in connection.ask(request):
-        if isinstance(reply, Progress):
-            click.echo(reply.text, err=True)
+    with Bar() as bar:
+        for reply in connection.ask(request):
+            if isinstance(reply, Progress):
+                bar.show(reply)
     last: Reply = reply
     return last

@@ -2,12 +2,13 @@
 
 import click
 
+from prefork.cli.completing import services
 from prefork.cli.reaching import ask_and_wait, has_watcher, reaching
 from prefork.control.messages import Refork
 
 
 @click.command()
-@click.argument("service", required=False)
+@click.argument("service", required=False, shell_complete=services)
 @reaching
 def refork(name: str | None, control: str | None, timeout: str, service: str | None) -> None:
     """Share what a worker of SERVICE has cached with all others.

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from prefork.cli.completing import Complete, directories, files, words
 from prefork.config.logs import DEFAULT_SYSLOG
 from prefork.config.settings import DEFAULT_CHILDREN, DEFAULT_THREADS, DEFAULT_WORKERS, MODES, Instance
 from prefork.config.sources import Read, read
@@ -15,11 +16,26 @@ from prefork.system.logline import FORMATS
 from prefork.system.logs import LEVELS, PLACES
 from prefork.system.sockets import DEFAULT_BACKLOG
 
+_COMPLETE: dict[str, Complete] = {
+    "FILE": files,
+    "PATH": files,
+    "DIR": directories,
+    "LEVEL": words(*LEVELS),
+    "MODE": words(*MODES),
+}
 
-def _flag(*names: str, metavar: str, text: str, default: str = "", multiple: bool = False) -> Callable[[Any], Any]:
+
+def _flag(
+    *names: str,
+    metavar: str,
+    text: str,
+    default: str = "",
+    multiple: bool = False,
+) -> Callable[[Any], Any]:
     """A flag whose value is checked with all other settings, in ``prefork/config``."""
     shown = f"{text}  [default: {default}]" if default else text
-    return click.option(*names, metavar=metavar, help=shown, multiple=multiple)
+    known = _COMPLETE.get(metavar)
+    return click.option(*names, metavar=metavar, help=shown, multiple=multiple, shell_complete=known)
 
 
 _SOURCES = (
@@ -99,6 +115,7 @@ _SOURCES = (
     _flag("--on-failed", metavar="COMMAND", text="Run this when the service is given up."),
     _flag("--command-timeout", metavar="TIME", text="Kill such a command if it takes longer.", default="30s"),
     _flag("--control", metavar="PATH", text="The control socket, or none.", default="found by the name"),
+    _flag("--admin", metavar="URL", text="Serve metrics, health and a live page here, as tcp://127.0.0.1:9100."),
     _flag("-p", "--pid", metavar="FILE", text="Write the master's pid here, and hold a lock on it.", default="nowhere"),
     _flag("--log-file", metavar="FILE", text="Append the log to this file.", default="standard error"),
     _flag("--log-level", metavar="LEVEL", text=f"One of {', '.join(LEVELS)}.", default="info"),

@@ -2,13 +2,14 @@
 
 import click
 
+from prefork.cli.completing import services
 from prefork.cli.reaching import last_of, reached, reaching
 from prefork.control.messages import Done, Scale
 from prefork.errors import UsageError
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.argument("service")
+@click.argument("service", shell_complete=services)
 @click.argument("workers", metavar="N|+N|-N")
 @reaching
 def scale(name: str | None, control: str | None, timeout: str, service: str, workers: str) -> None:

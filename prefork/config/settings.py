@@ -368,6 +368,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     :param name: in titles, logs and the exclusive name.
     :param pid: path of the pid file; empty for none.
     :param control: path of the control socket, or ``none``; empty leaves it where commands find it by the name.
+    :param admin: the URL where the admin process listens; empty for none.
     :param is_named: whether the name was given, so that a second instance of it is refused.
     :param logs: what the settings from ``log_file`` to ``capture_output`` come to.
     """
@@ -383,6 +384,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     access_log: str = "none"
     capture_output: bool = False
     control: str = ""
+    admin: str = ""
     pid: str = ""
     is_named: bool = False
     logs: Logs = Logs()
@@ -398,6 +400,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
         except ValueError as error:
             raise ValueError(f"bind: {error}") from None
         _refuse_odd_path("control", self.control)
+        self._refuse_odd_admin()
         self._settle_logs()
 
     def _settle_logs(self) -> None:
@@ -414,10 +417,33 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
         )
         msgspec.structs.force_setattr(self, "logs", settled)
 
+    def _refuse_odd_admin(self) -> None:
+        """:raises ValueError: it is none of the addresses that speak HTTP, or a service has it."""
+        try:
+            address = self.admin_address
+        except ValueError as error:
+            raise ValueError(f"admin: {error}") from None
+        if address is None:
+            return
+        if not address.is_stream:
+            remedy = "write it as tcp://127.0.0.1:9100 or unix:/run/shop/admin.sock"
+            raise ValueError(f"admin: {self.admin!r} is no address for HTTP; {remedy}")
+        for name, service in self.service.items():
+            if address in service.addresses and (address.is_unix or address.port):
+                raise ValueError(f"admin: {address} is a bind of the service {name} too; give one of them another")
+
     @property
     def control_address(self) -> Address | None:
         """Of the control socket, where it has a path."""
         return None if self.control in ("", NO_CONTROL) else Address("unix", path=self.control, mode=0o600)
+
+    @property
+    def admin_address(self) -> Address | None:
+        """Where the admin process listens, if there is one.
+
+        :raises ValueError: it is no address; never of a record that is made.
+        """
+        return parse(self.admin) if self.admin else None
 
 
 def _refuse_odd_path(field: str, path: str) -> None:

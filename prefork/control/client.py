@@ -26,6 +26,7 @@ from prefork.control.messages import (
     Request,
     Snapshot,
     Status,
+    Told,
     Workers,
     WorkerStatus,
     address_of,
@@ -38,7 +39,7 @@ from prefork.system import processes, sockets
 
 DEFAULT_TIMEOUT = 10.0  # seconds
 _NOBODY = (errno.ECONNREFUSED, errno.ENOENT)
-_MORE_FOLLOWS = (Heard, Progress, Workers)
+_MORE_FOLLOWS = (Heard, Progress, Workers, Told)
 
 
 class Place(NamedTuple):
@@ -175,14 +176,16 @@ class Connection:
                 self._connection.settimeout(self._timeout)
                 return
 
-    def wait_end(self) -> None:
-        """Wait until the other end is gone, and its process with it."""
+    def wait_end(self) -> bool:
+        """Wait until the other end is gone, and its process with it.
+
+        :returns: whether that is gone, as far as it can be seen.
+        """
         self._connection.settimeout(None)
         with contextlib.suppress(ConnectionError):
             while self._connection.recv(65536):
                 pass
-        if self._pidfd is not None:
-            select.select([self._pidfd], [], [], self._timeout)
+        return self._pidfd is None or bool(select.select([self._pidfd], [], [], self._timeout)[0])
 
     def _send(self, line: bytes) -> None:
         try:

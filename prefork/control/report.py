@@ -11,8 +11,10 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from prefork.control.messages import VERSION, ServiceStatus, Snapshot, WorkerStatus
+from prefork.errors import CommandError
 from prefork.histogram import percentile
 from prefork.system.usage import Usage
 
@@ -61,6 +63,20 @@ class Report(NamedTuple):
     snapshot: Snapshot
     workers: dict[str, list[WorkerStatus]]
     usage: Mapping[int, Usage] = MappingProxyType({})
+
+    def of(self, service: str | None) -> "Report":
+        """As if there were this service only; of all for ``None``.
+
+        :raises CommandError: there is none of that name.
+        """
+        if service is None:
+            return self
+        if service not in self.workers:
+            raise CommandError(f"there is no service {service!r}; there is {', '.join(self.workers)}")
+        services = [status for status in self.snapshot.services if status.name == service]
+        processes = [process for process in self.snapshot.processes if process.service in ("", service)]
+        snapshot = replace(self.snapshot, services=services, processes=processes)
+        return self._replace(snapshot=snapshot, workers={service: self.workers[service]})
 
     @property
     def pids(self) -> list[int]:

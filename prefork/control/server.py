@@ -39,6 +39,8 @@ class Client:
         self.rest: Iterator[Reply] | None = None  # of an answer in parts
         self.is_answered = True
         self.is_waiting = False  # for an outcome that will come
+        self.may_only_look = False
+        self.is_following = False  # waits for whatever happens
         self.has_said_all = False  # its end of the stream is shut, or is no longer read; it may still listen
         self.is_ending = False  # once its output is gone
         self.is_gone = False
@@ -51,47 +53,64 @@ class Client:
 
 
 class Server:
-    """:param listener: non-blocking.
+    """:param listener: non-blocking; ``None`` where clients are only adopted.
     :param poller: where the listener and all clients are.
     """
 
-    def __init__(self, listener: Listener, poller: Poller) -> None:
+    def __init__(self, listener: Listener | None, poller: Poller) -> None:
         self._listener = listener
         self._poller = poller
         self._clients: list[Client] = []
         self._turns = itertools.count()
         self._spare: int | None = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._is_deaf = False  # nobody could be accepted; the listener is out of the poller until the next turn
-        poller.add(listener.socket.fileno(), self)
+        if listener is not None:
+            poller.add(listener.socket.fileno(), self)
 
     @property
-    def listener(self) -> Listener:
+    def listener(self) -> Listener | None:
         return self._listener
 
     @property
     def lasting(self) -> list[Client]:
-        """The clients to whom no answer is half told, so that another server can go on with them."""
-        return [c for c in self._clients if not (c.output or c.rest is not None or c.is_ending)]
+        """The clients to whom no answer is half told, so that another server can go on with them.
 
-    def adopt(self, connection: socket.socket, heard: bytes, *, waits: bool) -> Client | None:
+        Who may only look is none of them: the other server could take it for somebody who may do more.
+        """
+        lasting = (c for c in self._clients if not (c.output or c.rest is not None or c.is_ending))
+        return [client for client in lasting if not client.may_only_look]
+
+    def adopt(self, connection: socket.socket, heard: bytes, *, waits: bool, follows: bool = False) -> Client | None:
         """Go on with a client of another server.
 
         :param heard: what it has said and nobody has looked at.
         :param waits: for an answer, which will come by ``answer``.
+        :param follows: what happens, which comes by ``tell`` until the end.
         :returns: ``None`` where the kernel allows no more watches; it is dropped then.
         """
         client = self._connect(connection)
         if client is not None:
             client.input = heard
-            client.is_waiting = waits
-            client.is_answered = not waits
+            client.is_waiting = waits or follows
+            client.is_following = follows
+            client.is_answered = not client.is_waiting
+        return client
+
+    def admit_onlooker(self, connection: socket.socket) -> Client | None:
+        """One end of a pair, whose other end is a process of ours: it may look, and never has to make room.
+
+        :returns: as ``adopt``.
+        """
+        client = self._connect(connection)
+        if client is not None:
+            client.may_only_look = True
         return client
 
     def close(self) -> None:
         """End all connections; the path goes if it is still ours. Closing twice is closing once."""
         for client in self._clients[:]:
             self._drop(client)
-        if self._listener.socket.fileno() >= 0:
+        if self._listener is not None and self._listener.socket.fileno() >= 0:
             self._poller.remove(self._listener.socket.fileno())
             self._listener.socket.close()
             sockets.remove_path(self._listener)
@@ -169,6 +188,7 @@ class Server:
             yield client, request
 
     def _accept_all(self) -> None:
+        assert self._listener is not None, "it was in the poller"
         for _ in range(ACCEPTS):
             try:
                 connection, _ = self._listener.socket.accept()
@@ -201,15 +221,18 @@ class Server:
         return client
 
     def _make_room(self, newcomer: Client) -> None:
-        """Drop who has said nothing for the longest time and waits for no outcome."""
-        others = [client for client in self._clients if not client.is_waiting and client is not newcomer]
-        if others:
-            self._drop(min(others, key=lambda client: client.heard_at))
+        """Drop who has said nothing for the longest time and waits for no outcome; followers only if all others do."""
+        others = [c for c in self._clients if not (c.may_only_look or c is newcomer)]
+        idle = [client for client in others if not client.is_waiting]
+        following = [client for client in others if client.is_following]
+        if idle or following:
+            self._drop(min(idle or following, key=lambda client: client.heard_at))
         else:
             self._refuse(newcomer, f"{MOST_CLIENTS} commands are under way already; wait until one is done")
 
     def _refuse_without_descriptor(self, error: OSError) -> None:
         """Nobody can be accepted, and the listener would wake us for ever: refuse one by the descriptor kept for it."""
+        assert self._listener is not None, "it was in the poller"
         if self._spare is not None and error.errno in (errno.EMFILE, errno.ENFILE):
             os.close(self._spare)
             self._spare = None
@@ -227,7 +250,7 @@ class Server:
 
     def _listen_again(self) -> None:
         """Something else woke us: perhaps there are descriptors again."""
-        if self._is_deaf:
+        if self._is_deaf and self._listener is not None:
             with contextlib.suppress(OSError):
                 self._poller.add(self._listener.socket.fileno(), self)
                 self._is_deaf = False
@@ -258,6 +281,12 @@ class Server:
         client.is_waiting = True
         self.tell(client, Heard())
 
+    def follow(self, client: Client, replies: Iterator[Reply]) -> None:
+        """Its answer never ends: ``replies``, then whatever ``tell`` brings, until the end of the connection."""
+        client.is_following = True
+        self.wait(client)
+        client.rest = replies
+
     def _refuse(self, client: Client, why: str) -> None:
         client.input = b""
         self.answer(client, Refused(why=why))
@@ -273,7 +302,7 @@ class Server:
             while client.rest is not None and not client.output and not client.is_gone:
                 reply = next(client.rest, None)
                 if reply is None:
-                    client.rest, client.is_answered = None, True
+                    client.rest, client.is_answered = None, not client.is_following
                     self._end_if_quiet(client)
                 else:
                     self.tell(client, reply)

@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import fields, force_setattr
 
 from prefork.config.settings import NO_BIND, Instance, Service
+from prefork.control.messages import Told
 from prefork.master.commands import Occasion
 from prefork.pool.records import Pool
 from prefork.pool.sizing import Window
@@ -78,12 +79,14 @@ class ClientHeld(msgspec.Struct, frozen=True):
 
     :param input: what it has sent and nobody has looked at, of Latin-1.
     :param waits: for the outcome of the upgrade; ``progress``: and to hear how far it is.
+    :param follows: what happens.
     """
 
     fd: int
     input: str
     waits: bool
     progress: bool
+    follows: bool = False
 
 
 class PidFileHeld(msgspec.Struct, frozen=True):
@@ -91,6 +94,18 @@ class PidFileHeld(msgspec.Struct, frozen=True):
 
     path: str
     fd: int
+
+
+class AdminHeld(msgspec.Struct, frozen=True):
+    """The admin process, which the next image replaces by its own.
+
+    :param pidfd: -1 where there is none.
+    """
+
+    listening: Listening
+    restarts: int
+    pid: int = 0
+    pidfd: int = -1
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -123,6 +138,7 @@ class Header(msgspec.Struct, frozen=True):
     descriptors: list[int]
     services: dict[str, ServiceHeld]
     pid_file: PidFileHeld | None = None
+    admin: AdminHeld | None = None
 
     @property
     def is_of_this_version(self) -> bool:
@@ -199,6 +215,7 @@ class Body(msgspec.Struct, frozen=True):
     """:param instance: the settings that services do not have for themselves.
     :param feed: both ends of the log feed, and its count.
     :param access: where the access log has a file of its own.
+    :param history: what happened lately, see ``chronicle.py``.
     """
 
     instance: dict[str, Any]
@@ -208,6 +225,7 @@ class Body(msgspec.Struct, frozen=True):
     feed: tuple[int, int, int]
     runs: list[RunHeld]
     access: AccessHeld | None = None
+    history: list[Told] = []
 
 
 class UnreadableError(ValueError):

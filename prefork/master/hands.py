@@ -184,7 +184,8 @@ class Hands:
         readings: Mapping[int, Reading] = {}
         counts = any(settings.max_requests or settings.refork_after for settings in self.loads.values())
         has_surplus = len(pool.in_state(State.READY)) > pool.wanted.count  # of whom the idle leave first
-        if counts or has_surplus or self.looks_every(pool) is not None:
+        is_urgent = any(worker.is_urgent for worker in pool.workers.values())
+        if counts or has_surplus or is_urgent or self.looks_every(pool) is not None:
             readings = self.read_slots(pool, now)
         handshakes = self._count_handshakes() if pool.door is Door.REFUSING else 0
         memory = self._weigh(pool, readings, now)
@@ -231,7 +232,7 @@ class Hands:
         settings = self.serving
         if not settings.is_sized or pool.is_stopping:
             return None
-        queued = sum(queues.depth(listener.socket) for listener in self.listeners)
+        queued = 0 if pool.wanted.is_paused else sum(queues.depth(listener.socket) for listener in self.listeners)
         load = self.meter.read(pool, readings, queued, settings.worker_idle_timeout or 0.0, now)
         if settings.memory_budget is None:
             return load
@@ -245,7 +246,7 @@ class Hands:
 
         One that queues already is not waited for: whatever keeps the rules from helping it has a deadline of its own.
         """
-        is_alone = load is not None and pool.wanted.count == 0 and not load.queued
+        is_alone = load is not None and pool.wanted.count == 0 and not load.queued and not pool.wanted.is_paused
         if is_alone is not self.heeds_clients:
             self.heeds_clients = is_alone
             for listener in self.listeners:

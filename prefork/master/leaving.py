@@ -17,6 +17,8 @@ from prefork import __version__
 from prefork.config.settings import Instance
 from prefork.control.server import Client
 from prefork.master import book
+from prefork.master.admin import Admin
+from prefork.master.chronicle import Chronicle
 from prefork.master.commands import Order, Run
 from prefork.master.hands import Hands
 from prefork.master.logs import Held
@@ -48,6 +50,7 @@ class Known(NamedTuple):
     """What the loop knows.
 
     :param waiting: who waits for the outcome of the upgrade, and whether to tell how far it is.
+    :param chronicle: with whoever follows it.
     :param runs: commands that run.
     """
 
@@ -55,6 +58,7 @@ class Known(NamedTuple):
     pools: Mapping[str, Pool]
     started_at: float
     waiting: Mapping[Client, bool]
+    chronicle: Chronicle
     runs: Iterable[Run]
 
 
@@ -117,7 +121,13 @@ class _Kept:
 
     def hold_client(self, client: Client, waiting: Mapping[Client, bool]) -> book.ClientHeld:
         fd, text = self.keep(client.connection.fileno()), client.input.decode("latin-1")
-        return book.ClientHeld(fd, text, waits=client in waiting, progress=waiting.get(client, False))
+        progress = waiting.get(client, False)
+        return book.ClientHeld(fd, text, waits=client in waiting, progress=progress, follows=client.is_following)
+
+    def hold_admin(self, bind: str, admin: Admin) -> book.AdminHeld:
+        pid, pidfd = admin.process
+        listening = self.keep_listener(bind, admin.listener)
+        return book.AdminHeld(listening, admin.restarts, pid, pidfd if pidfd == -1 else self.keep(pidfd))
 
     def hold_run(self, run: Run) -> book.RunHeld:
         output = run.output
@@ -152,6 +162,7 @@ def compose(opened: Opened, wakeup: Wakeup, known: Known, mask: Iterable[int]) -
         feed=kept.keep_feed(log_files.log.feed),
         access=None if log_files.access is None else kept.keep_access(log_files.access),
         runs=[kept.hold_run(run) for run in known.runs],
+        history=known.chronicle.remembered,
     )
     pid_file = opened.pid_file
     header = book.Header(
@@ -167,11 +178,12 @@ def compose(opened: Opened, wakeup: Wakeup, known: Known, mask: Iterable[int]) -
         mask=[int(signum) for signum in mask],
         limit=opened.machine.descriptors,
         started_at=known.started_at,
-        control=None if control is None else kept.keep_listener("", control.listener),
+        control=None if control is None or control.listener is None else kept.keep_listener("", control.listener),
         clients=[] if control is None else [kept.hold_client(one, known.waiting) for one in control.lasting],
         services={name: kept.hold_service(hands, known.pools[name]) for name, hands in opened.hands.items()},
         descriptors=[],
         pid_file=None if pid_file is None else book.PidFileHeld(pid_file.path, kept.keep(pid_file.fileno())),
+        admin=None if opened.admin is None else kept.hold_admin(known.settings.admin, opened.admin),
     )
     return book.write(replace(header, descriptors=sorted(kept.fds)), body), kept.fds
 

@@ -15,6 +15,7 @@ from prefork.config.settings import Instance, Service
 from prefork.control.messages import Snapshot, Workers
 from prefork.errors import Exit, PreforkError
 from prefork.master import loglevel, opening, resuming, translate
+from prefork.master.admin import Admin
 from prefork.master.commands import Commands
 from prefork.master.hands import Hands, Machine
 from prefork.master.leaving import Command, Known, own_command
@@ -75,12 +76,21 @@ def _run(
     opened: Opened, reread: Callable[[], Instance], command: Command, wakeup: Wakeup, resumed: Resumed | None = None
 ) -> Exit:
     opened.machine.poller.add(wakeup.fileno(), wakeup)
-    operators = Operators(opened.name, opened.control)
+    operators = Operators(opened.name, opened.control, resumed)
     upgrading = Upgrading(command, opened, wakeup, operators)
-    master = Master(opened.settings, reread, opened.machine, opened.hands, operators, upgrading, resumed)
+    master = Master(
+        opened.settings,
+        reread,
+        opened.machine,
+        opened.hands,
+        operators,
+        upgrading,
+        resumed,
+        opened.admin,
+    )
     try:
         code = master.run()
-        logger.info("stopped, exit %d", code)
+        operators.say(logging.INFO, "stopped", f"stopped, exit {code}")
         operators.say_farewell(f"stopped, exit {code}")
         return code
     except Exception:
@@ -105,6 +115,7 @@ class Master:
 
     :param upgrading: ``None`` in somebody's program, which no other can become.
     :param resumed: what the image before us knew.
+    :param admin: ``None`` where there is no admin process.
     """
 
     def __init__(
@@ -116,6 +127,7 @@ class Master:
         operators: Operators,
         upgrading: Upgrading | None = None,
         resumed: Resumed | None = None,
+        admin: Admin | None = None,
     ) -> None:
         self._started_at = now() if resumed is None else resumed.started_at
         self._settings = settings
@@ -125,6 +137,7 @@ class Master:
         self._operators = operators
         self._upgrading = upgrading
         self._resumed = resumed
+        self._admin = admin
         self._commands = Commands(machine.instance, machine)
         self.heard: set[int] = set()  # the signals that came in all its life
         self._awake_at = now()
@@ -139,7 +152,7 @@ class Master:
     def run(self) -> Exit:
         until: float | None = now()
         unheard = self._go_on() if self._resumed is not None else set()
-        while not (self._is_finished and self._commands.are_over):
+        while not (self._is_over and (self._admin is None or self._admin.is_over)):
             begun = now()
             keys = self._machine.poller.wait(None if until is None else until - begun)
             heard, unheard = translate.wakeup_signals(keys) | unheard, set()
@@ -156,12 +169,18 @@ class Master:
                 self._upgrading.go_on(keys, self)
             if self._is_finished:
                 self._commands.finish(is_hurried=not self.heard.isdisjoint(_STOPS))
+            if self._admin is not None:
+                self._admin.go_on(keys, self._operators, is_last=self._is_over)
             until = self._decide_all()
         return self._exit_code()
 
     @property
     def _is_finished(self) -> bool:
         return all(pool.is_finished for pool in self._pools.values())
+
+    @property
+    def _is_over(self) -> bool:
+        return self._is_finished and self._commands.are_over
 
     @property
     def pools(self) -> Mapping[str, Pool]:
@@ -180,7 +199,10 @@ class Master:
         """
         before = self._pools[name]
         after = self._pools[name] = learn(before, event)
-        text = log.tell(before, event, after)
+        told = log.tell(before, event, after)
+        text = "" if told is None else told.text
+        if told is not None:
+            self._operators.keep(told)
         self._savings[name].learn(event, self._hands[name].pids())
         self._operators.learn(name, event, after, text)
         self._commands.learn(before, event, self._hands[name].serving)
@@ -219,14 +241,16 @@ class Master:
         deadlines += [now()] if self._operators.has_more else []
         files = self._machine.log_files
         deadlines += [now()] if files is not None and files.has_suspicion else []
-        due = (self._operators.due, self._commands.until, self._upgrading.due if self._upgrading is not None else None)
+        due = [self._operators.due, self._commands.until]
+        due += [] if self._upgrading is None else [self._upgrading.due]
+        due += [] if self._admin is None else [self._admin.until]
         deadlines += [moment for moment in due if moment is not None]
         return min(deadlines, default=None)
 
     def _tell_savings(self, name: str, hands: Hands) -> None:
         text = self._savings[name].go_on(self._pools[name], hands.pids())
         if text:
-            logger.info("%s: %s", name, text, extra={"service": name})
+            self._operators.say(logging.INFO, "memory-saved", f"{name}: {text}")
             self._operators.tell_savings(name, text)
 
     def _wake(self) -> None:
@@ -255,7 +279,7 @@ class Master:
             opening.refuse_restarts(self._settings, settings)
         except PreforkError as error:
             why = f"reload refused, everything serves on as it was: {error}"
-            logger.error("%s", why)
+            self._operators.say(logging.ERROR, "reload-refused", why)
             for name in self._pools:
                 self.learn(name, events.ReloadRefused(at=now(), why=str(error)))
             return why
@@ -290,7 +314,8 @@ class Master:
 
     def known(self) -> Known:
         """What the next image has to know."""
-        return Known(self._settings, self._pools, self._started_at, self._operators.upgrading, self._commands.running)
+        waiting, chronicle = self._operators.upgrading, self._operators.chronicle
+        return Known(self._settings, self._pools, self._started_at, waiting, chronicle, self._commands.running)
 
     def _go_on(self) -> set[int]:
         """New code is here: the next generation is of it.
@@ -307,17 +332,20 @@ class Master:
         """A snapshot, in parts."""
         views = [hands.view(self._pools[name]) for name, hands in self._hands.items()]
         uptime = now() - self._started_at
-        return status.tell(self._machine.instance, uptime, self._machine.logs.level, views, now)
+        admin = None if self._admin is None else self._admin.view()
+        return status.tell(self._machine.instance, uptime, self._machine.logs.level, views, now, admin)
 
     def reopen_logs(self) -> None:
         """Open log files anew, here and in every process."""
         if self._machine.log_files is not None:
             self._machine.log_files.reopen()
         self._machine.has_reopened = True
-        logger.info("log reopened")
+        self._operators.say(logging.INFO, "logs-reopened", "log reopened")
         for hands in self._hands.values():
             for pidfd in hands.pidfds():
                 processes.tell(pidfd, signal.SIGUSR1)
+        if self._admin is not None:
+            self._admin.reopen_log()
 
     def set_log_level(self, level: str) -> None:
         """Log from ``level`` on, in every process."""

@@ -17,6 +17,7 @@ from prefork.config.settings import NO_CONTROL, Instance, Service, setting_names
 from prefork.control.messages import address_of
 from prefork.control.server import BACKLOG, Server
 from prefork.errors import BindError, NameTakenError, UsageError
+from prefork.master.admin import Admin
 from prefork.master.hands import LANES, SLOTS, Hands, Machine
 from prefork.master.logs import Held, LogFiles
 from prefork.master.molding import FreshInterpreters
@@ -30,7 +31,7 @@ from prefork.system.wakeup import Poller
 
 logger = logging.getLogger("prefork.master")
 
-_OF_MASTER = ("name", "control", "pid", "access_log", "capture_output")  # and how it logs
+_OF_MASTER = ("name", "control", "admin", "pid", "access_log", "capture_output")  # and how it logs
 _REMEDIES = {
     errno.EADDRINUSE: "stop what listens there, or choose another",
     errno.EACCES: "choose a port from 1024 on or a path you may write, or start with the privilege",
@@ -62,6 +63,7 @@ class Opened:
     machine: Machine
     hands: dict[str, Hands]
     control: Server | None
+    admin: Admin | None = None
 
 
 @contextlib.contextmanager
@@ -77,13 +79,14 @@ def open_instance(settings: Instance) -> Iterator[Opened]:
         log_files = at_last.enter_context(contextlib.closing(open_log(settings.logs, name)))
         titles.set_title(f"master {name}")
         processes.become_subreaper()
-        with open_all(settings) as all_hands:
+        with open_all(settings) as all_hands, open_admin(settings) as admin_listener:
             ends = lifeline.create()  # the writer stays open, and unknown to all others, until we are gone
             machine = make_machine(settings, name, ends[0], raise_descriptors(settings), log_files)
             control = open_control(settings, name, machine.poller)
             if control is not None:
                 at_last.callback(control.close)  # its end says that all else has ended, the name is free too
-            yield Opened(settings, name, holder, pid_file, ends, log_files, machine, all_hands, control)
+            admin = None if admin_listener is None else Admin(admin_listener, machine)
+            yield Opened(settings, name, holder, pid_file, ends, log_files, machine, all_hands, control, admin)
 
 
 def raise_descriptors(settings: Instance) -> int:
@@ -172,10 +175,14 @@ def control_address(settings: Instance, name: str) -> Address:
 
 
 def open_control(settings: Instance, name: str, poller: Poller) -> Server | None:
-    """The control socket; ``None`` where none is wanted, or where it cannot be made, which is no reason to fail."""
+    """The control socket; ``None`` where none is wanted, or where it cannot be made, which is no reason to fail.
+
+    Where there is an admin process, it is heard in any case.
+    """
     address = control_address(settings, name)
+    nobody_else = Server(None, poller) if settings.admin else None
     if settings.control == NO_CONTROL:
-        return None
+        return nobody_else
     try:
         listener = sockets.open_listener(address, BACKLOG)
         try:
@@ -189,7 +196,7 @@ def open_control(settings: Instance, name: str, poller: Poller) -> Server | None
         remedy = _REMEDIES.get(error.errno or 0, "choose another path")
         lacking = "without it signals steer this instance, and no command does"
         logger.warning("control: cannot listen on %s: %s; %s; %s", address.path, why, remedy, lacking)
-        return None
+        return nobody_else
 
 
 def create_board(service: Service) -> Scoreboard:
@@ -214,14 +221,37 @@ def open_all(settings: Instance) -> Iterator[dict[str, Hands]]:
         yield all_hands
 
 
-def _open(name: str, address: Address, service: Service) -> sockets.Listener:
+@contextlib.contextmanager
+def open_admin(settings: Instance) -> Iterator[sockets.Listener | None]:
+    """Where the admin process listens; closed again when the block ends.
+
+    :raises BindError: the address cannot be bound, with the reason and what to try.
+    """
+    if settings.admin_address is None:
+        yield None
+        return
+    listener = _listen("admin", settings.admin_address, sockets.DEFAULT_BACKLOG)
+    logger.info("admin: listening on %s", listener.address)
     try:
-        listener = sockets.open_listener(address, service.backlog)
+        yield listener
+    finally:
+        listener.socket.close()
+        sockets.remove_path(listener)
+
+
+def _listen(name: str, address: Address, backlog: int) -> sockets.Listener:
+    """:raises BindError: it cannot be."""
+    try:
+        return sockets.open_listener(address, backlog)
     except (OSError, LookupError) as error:
         number = error.errno if isinstance(error, OSError) else None
         why = (error.strerror if isinstance(error, OSError) else "") or str(error)
         remedy = _REMEDIES.get(number or 0, "choose another address")
         raise BindError(f"{name}: cannot listen on {address}: {why.lower()}; {remedy}") from None
+
+
+def _open(name: str, address: Address, service: Service) -> sockets.Listener:
+    listener = _listen(name, address, service.backlog)
     if not address.is_inherited:
         sockets.keep_alive(listener.socket, service.keepalive or 0.0)
     highest = sockets.highest_backlog()

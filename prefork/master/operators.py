@@ -9,9 +9,11 @@ Read next: ``loop.py``, who is steered; ``prefork/control/server.py``, how reque
 import logging
 import os
 import re
+import socket
 import time
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from prefork import __version__
@@ -19,29 +21,38 @@ from prefork.config.settings import MOST_WORKERS
 from prefork.control.messages import (
     Done,
     Dump,
+    Events,
     Failed,
     LogLevel,
+    Pause,
     Ping,
     Pong,
     Progress,
+    Recycle,
     Refork,
     Refused,
     Reload,
     ReopenLogs,
     Reply,
     Request,
+    Resume,
     Scale,
     Snapshot,
     Status,
     Stop,
+    Told,
     Upgrade,
     Workers,
 )
 from prefork.control.server import Client, Server
+from prefork.master import pausing
+from prefork.master.chronicle import Chronicle
 from prefork.master.dumping import Dumping
 from prefork.master.hands import Hands
+from prefork.master.recycles import Recycles
 from prefork.pool import events
 from prefork.pool.records import Phase, Pool, State
+from prefork.report import log
 from prefork.system.logs import LEVELS
 
 logger = logging.getLogger("prefork.master")
@@ -108,24 +119,57 @@ class _Reforking:
     text: str = ""
 
 
+class Followed(Protocol):
+    """What the image before us left to those who follow."""
+
+    @property
+    def history(self) -> list[Told]: ...
+
+    @property
+    def following(self) -> list[Client]: ...
+
+    @property
+    def upgraded(self) -> Told: ...
+
+
 class Operators:
     """:param name: of the instance.
     :param server: ``None`` where there is no control socket.
+    :param followed: ``None`` at a start.
+    :ivar chronicle: what they may follow.
     """
 
-    def __init__(self, name: str, server: Server | None) -> None:
+    def __init__(self, name: str, server: Server | None, followed: Followed | None = None) -> None:
         self._name = name
         self._server = server
+        self.chronicle = Chronicle(server, followed.history if followed is not None else ())
+        if followed is not None:
+            for client in followed.following:
+                self.chronicle.go_on(client)
+            self.keep(followed.upgraded)
         self._reloading: list[_Reloading] = []
         self._reforking: list[_Reforking] = []
         self._stopping: list[tuple[Client, bool]] = []  # and whether to tell how far it is
         self._upgrading: dict[Client, bool] = {}  # likewise
         self._dumping = Dumping()
+        self._to_stop: dict[str, int] = {}  # workers of each service, when a stop was asked for
+        self._recycles = Recycles()
 
     @property
     def has_more(self) -> bool:
         """Whether some of them could be served at once, without news."""
         return self._server is not None and self._server.has_more
+
+    def admit_onlooker(self, connection: socket.socket) -> Client | None:
+        """The admin process, which may look and nothing else.
+
+        :param connection: one end of a pair, ours from here on.
+        :returns: ``None`` where it cannot be heard; the connection is closed then.
+        """
+        if self._server is None:
+            connection.close()
+            return None
+        return self._server.admit_onlooker(connection)
 
     def obey(self, keys: list[Hashable], master: Steered) -> None:
         """Carry out what is asked.
@@ -148,9 +192,13 @@ class Operators:
                     self._server.answer(client, Pong(name=self._name, pid=os.getpid(), package=__version__))
                 case Status():
                     self._server.answer_in_parts(client, master.tell_status())
+                case Events(last=last):
+                    self.chronicle.follow(client, last)
+                case _ if client.may_only_look:
+                    self._server.answer(client, Refused(why="the admin process may only look"))
                 case _:
                     who = f"process {client.peer.pid} of user {client.peer.uid}"
-                    logger.info("%s asks for: %s", who, _spoken(request))
+                    self.say(logging.INFO, "asked", f"{who} asks for: {_spoken(request)}")
                     self._command(client, request, master)
 
     def _command(self, client: Client, request: Request, master: Steered) -> None:
@@ -174,6 +222,8 @@ class Operators:
                 reply = _set_log_level(level, master)
             case Dump():
                 reply = self._dump(client, request, master)
+            case Recycle() | Pause() | Resume():
+                reply = self._steer(client, request, master)
             case _:
                 reply = Refused(why="not yet")
         if reply is not None:
@@ -249,10 +299,25 @@ class Operators:
             else:
                 self._reloading.append(_Reloading(client, has_progress, _goals(pools), [text]))
 
+    def _steer(self, client: Client, request: Recycle | Pause | Resume, master: Steered) -> Reply | None:
+        """What concerns one service."""
+        assert self._server is not None
+        why = _no_service(request.service, master)
+        if why:
+            return Refused(why=why)
+        pool, learn = master.pools[request.service], partial(master.learn, request.service)
+        if not isinstance(request, Recycle):
+            return pausing.ask(request, pool, learn)
+        reply = self._recycles.begin(client, request, pool, learn)
+        if reply is None:
+            self._server.wait(client)
+        return reply
+
     def _stop(self, client: Client, phase: Phase, progress: bool, master: Steered) -> Reply | None:
         assert self._server is not None
         self._stopping = [(other, wants) for other, wants in self._stopping if not other.is_gone]
         self._stopping.append((client, progress))
+        self._to_stop = {name: max(self._to_stop.get(name, 0), len(p.workers)) for name, p in master.pools.items()}
         self._server.wait(client)
         for name in list(master.pools):
             master.learn(name, events.StopAsked(at=now(), phase=phase))
@@ -279,6 +344,22 @@ class Operators:
         """When to look without news."""
         return self._dumping.due
 
+    # what happens
+
+    def keep(self, told: Told) -> None:
+        """It was told: tell whoever follows."""
+        try:
+            self.chronicle.keep(told)
+        except Exception:
+            self._give_up()
+
+    def say(self, level: int, event: str, text: str) -> None:
+        """Something that concerns the whole instance: into the log, and to whoever follows.
+
+        :param event: what kind of thing it is, as ``reload-refused``.
+        """
+        self.keep(log.say(level, event, text))
+
     # what becomes of it
 
     def learn(self, name: str, event: events.Event, after: Pool, text: str) -> None:
@@ -286,7 +367,7 @@ class Operators:
 
         :param text: what the log says of it; empty where it says nothing.
         """
-        if self._reloading or self._reforking or self._stopping:
+        if self._reloading or self._reforking or self._stopping or not self._recycles.are_over:
             try:
                 self._learn(name, event, after, text)
             except Exception:
@@ -319,7 +400,15 @@ class Operators:
                 self._end_reforks(name, Failed(why=f"{name}: {text}"))
             case events.StopAsked() if after.is_stopping:
                 self._end_all(STOPPING)
+        self._tell_all(self._recycles.learn(name, event, after, text))
         self._tell_progress(name, event, after, text)
+
+    def _tell_all(self, replies: Iterable[tuple[Client, Reply]]) -> None:
+        for client, reply in replies:
+            if isinstance(reply, Progress) and self._server is not None:
+                self._server.tell(client, reply)
+            else:
+                self._answer(client, reply)
 
     def _end(self, name: str, generation: int, text: str, *, is_good: bool, beyond: int = 0) -> None:
         """The generation serves, or is given up; so is every reload that asked for it, or for one before it.
@@ -361,16 +450,23 @@ class Operators:
             self._answer(client, reply)
         for one in self._reforking[:]:
             self.tell_savings(one.service, "memory saved: not measured, for an upgrade came meanwhile")
+        self._tell_all(self._recycles.hurry())
 
     def _tell_progress(self, name: str, event: events.Event, after: Pool, text: str) -> None:
+        done: int | None = None
+        total: int | None = None
         match event:
             case events.GenerationEvent() if text:
                 pass
             case events.WorkerReady():
-                newest = sum(w.generation == after.newest for w in after.in_state(State.READY))
-                text = f"{newest} of {after.wanted.count} workers of generation {after.newest} are ready"
+                total = after.wanted.count
+                done = sum(w.generation == after.newest for w in after.in_state(State.READY))
+                text = f"{done} of {total} workers of generation {after.newest} are ready"
+                done = min(done, total)
             case events.WorkerExited() if after.is_stopping:
                 left = len(after.workers)
+                total = max(left, self._to_stop.get(name, 0))
+                done = total - left
                 text = f"{left} worker{'s' * (left != 1)} left"
             case _:
                 return
@@ -379,7 +475,8 @@ class Operators:
         watching += [client for client, wants in self._stopping if wants]
         for client in watching:
             if self._server is not None:
-                self._server.tell(client, Progress(text=f"{name}: {text}"))
+                progress = Progress(text=f"{name}: {text}", service=name, done=done, total=total)
+                self._server.tell(client, progress)
 
     def _answer(self, client: Client, reply: Reply) -> None:
         if self._server is not None:
@@ -391,6 +488,7 @@ class Operators:
         server, self._server = self._server, None
         self._reloading, self._reforking, self._stopping, self._upgrading = [], [], [], {}
         self._dumping = Dumping()
+        self._recycles.forget()
         if server is not None:
             server.close()
 

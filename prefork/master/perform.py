@@ -106,6 +106,15 @@ def _call_healthy(order: orders.CallHealthy, hands: Hands, machine: Machine) -> 
 # workers
 
 
+def _tell_pause(order: orders.TellPause, hands: Hands, machine: Machine) -> Events:
+    """The cell first: whoever is being born meanwhile finds it before its first client."""
+    hands.board.header[slots.PAUSED] = order.is_paused
+    for child in hands.children.values():
+        if child.reads_orders:  # from that board
+            processes.tell(child.pidfd, READ_YOUR_ORDERS)
+    return [events.PauseTold(at=now(), is_paused=order.is_paused)]
+
+
 def _size_pool(order: orders.SizePool, hands: Hands, machine: Machine) -> Events:
     return [events.PoolSized(at=now(), count=order.count, why=order.why)]
 
@@ -142,7 +151,7 @@ def _retire_worker(order: orders.RetireWorker, hands: Hands, machine: Machine) -
     child = _child(order, hands)
     if child is not None:
         processes.tell(child.pidfd, READ_YOUR_ORDERS if child.reads_orders else signal.SIGTERM)
-    return [events.WorkerRetired(at=now(), slot=order.slot, order=order.order, why=order.why)]
+    return [events.WorkerRetired(at=now(), slot=order.slot, order=order.order, why=order.why, reason=order.reason)]
 
 
 def _interrupt_requests(order: orders.InterruptRequests, hands: Hands, machine: Machine) -> Events:
@@ -166,8 +175,10 @@ def _expel_worker(order: orders.ExpelWorker, hands: Hands, machine: Machine) -> 
     cells[slots.STACKS] |= slots.LAST_WORDS
     if cells[slots.PHASE] == OrderCell.SERVE:
         cells[slots.PHASE] = OrderCell.RETIRE
-    why = f"{order.why}; it was serving {_ask_for_stacks(order, hands)}"
-    return [events.WorkerExpelled(at=now(), slot=order.slot, order=order.order, why=why, requests=requests)]
+    whose = _ask_for_stacks(order, hands)
+    why = f"{order.why}; it was serving {whose}" if whose else order.why
+    slot, number, reason = order.slot, order.order, order.reason
+    return [events.WorkerExpelled(at=now(), slot=slot, order=number, why=why, reason=reason, requests=requests)]
 
 
 def _ask_for_stacks(
@@ -225,7 +236,8 @@ def _kill_worker(order: orders.KillWorker, hands: Hands, machine: Machine) -> Ev
         dumping.tell_last_words(child, hands)
         # with all of its process group: children that handle its requests, and what handlers started
         processes.kill_group(child.pidfd, child.pid)
-    return [events.WorkerKilled(at=now(), slot=order.slot, order=order.order, why=why, requests=requests)]
+    slot, number, reason = order.slot, order.order, order.reason
+    return [events.WorkerKilled(at=now(), slot=slot, order=number, why=why, reason=reason, requests=requests)]
 
 
 def _child(order: _Strike | orders.RetireWorker | orders.LookAfterWorker, hands: Hands) -> Child | None:
@@ -267,6 +279,7 @@ _PERFORM: dict[type[orders.Order], Callable[[Any, Hands, Machine], Events]] = {
     orders.ForgetFailures: _forget_failures,
     orders.CallDegraded: _call_degraded,
     orders.CallHealthy: _call_healthy,
+    orders.TellPause: _tell_pause,
     orders.SizePool: _size_pool,
     orders.SpawnWorker: _spawn_worker,
     orders.RetireWorker: _retire_worker,

@@ -19,10 +19,12 @@ import msgspec
 
 from prefork import __version__
 from prefork.address import parse
-from prefork.config.settings import NO_CONTROL, Instance, Service
+from prefork.config.settings import Instance, Service
+from prefork.control.messages import Told
 from prefork.control.server import Client, Server
 from prefork.errors import Exit, UsageError
 from prefork.master import book, opening
+from prefork.master.admin import Admin
 from prefork.master.book import Body, Header, OrderKnown, RunHeld, ServiceHeld, ServiceKnown
 from prefork.master.commands import Order, Output, Run
 from prefork.master.hands import Child, Hands, Machine, Mold, NoticePipe
@@ -34,6 +36,7 @@ from prefork.master.upgrading import Verdict
 from prefork.pool.records import Bounds, Generation, Pool, Stage, State, Wanted, Worker
 from prefork.pool.rules import decide
 from prefork.pool.wishes import Readings
+from prefork.report import log as log_lines
 from prefork.system import handover, processes, titles
 from prefork.system.logfeed import Feed
 from prefork.system.logfile import LogFile
@@ -41,7 +44,7 @@ from prefork.system.logline import Who
 from prefork.system.logs import open_access_file, set_up
 from prefork.system.pidfile import PidFile
 from prefork.system.slots import Scoreboard
-from prefork.system.sockets import Listener
+from prefork.system.sockets import Listener, remove_path
 
 logger = logging.getLogger("prefork.master")
 now = time.monotonic
@@ -66,6 +69,7 @@ class Resumed(NamedTuple):
 
     :param heard: the signals that came, and that nobody has obeyed.
     :param waiting: who asked for the upgrade, and whether to tell how far it is.
+    :param following: who follows what happens; ``history``, what that was lately; ``upgraded``, what it is now.
     :param runs: commands that run.
     :param text: what became of it so far.
     """
@@ -74,6 +78,9 @@ class Resumed(NamedTuple):
     started_at: float
     heard: set[int]
     waiting: dict[Client, bool]
+    following: list[Client]
+    history: list[Told]
+    upgraded: Told
     runs: list[Run]
     text: str
 
@@ -160,20 +167,24 @@ def resume(left: Left, reread: Callable[[], Instance]) -> Iterator[tuple[Opened,
                 undo.callback(hands.close_listeners)
                 undo.callback(hands.remove_paths)
             resume_level(machine, all_hands)
-            control, waiting = _take_control(header, settings, machine)
+            control, waiting, following = _take_control(header, settings, machine)
             if control is not None:
                 at_last.callback(control.close)
+            admin = _take_admin(header, machine, undo)
             pools = {name: _pool(left, name, service) for name, service in settings.service.items()}
             text = f"version {__version__} goes on from version {header.package}"
+            history = [] if body is None else body.history
             if body is None:
                 text += ", whose book it cannot read: its workers are replaced, and their figures begin anew"
-            logger.info("upgrade: %s", text)
+            upgraded = log_lines.say(logging.INFO, "upgraded", f"upgrade: {text}")
             heard = _heard(header.signals)
             signal.pthread_sigmask(signal.SIG_SETMASK, header.mask)
             ends = header.lifeline
-            opened = Opened(settings, header.name, holder, pid_file, ends, log_files, machine, all_hands, control)
+            opened = Opened(
+                settings, header.name, holder, pid_file, ends, log_files, machine, all_hands, control, admin
+            )
             runs = [] if body is None else [_run(held) for held in body.runs]
-            yield opened, Resumed(pools, header.started_at, heard, waiting, runs, text)
+            yield opened, Resumed(pools, header.started_at, heard, waiting, following, history, upgraded, runs, text)
 
 
 def _take_logs(left: Left, settings: Instance) -> LogFiles:
@@ -276,19 +287,38 @@ def _send_molds_away(held: ServiceHeld) -> None:
             os.close(mold.pidfd)
 
 
-def _take_control(header: Header, settings: Instance, machine: Machine) -> tuple[Server | None, dict[Client, bool]]:
-    """The control socket with its clients; and those of them that wait for the upgrade."""
+def _take_control(
+    header: Header, settings: Instance, machine: Machine
+) -> tuple[Server | None, dict[Client, bool], list[Client]]:
+    """The control socket with its clients; those of them that wait for the upgrade, and those that follow."""
     if header.control is None:
-        wants_one = settings.control != NO_CONTROL
-        return (opening.open_control(settings, header.name, machine.poller) if wants_one else None), {}
+        return opening.open_control(settings, header.name, machine.poller), {}, []
     address = opening.control_address(settings, header.name)
     server = Server(Listener(address, _socket(header.control.fd), header.control.inode), machine.poller)
     waiting: dict[Client, bool] = {}
+    following: list[Client] = []
     for held in header.clients:
-        client = server.adopt(socket.socket(fileno=held.fd), held.input.encode("latin-1"), waits=held.waits)
+        connection, heard = socket.socket(fileno=held.fd), held.input.encode("latin-1")
+        client = server.adopt(connection, heard, waits=held.waits, follows=held.follows)
         if client is not None and held.waits:
             waiting[client] = held.progress
-    return server, waiting
+        if client is not None and held.follows:
+            following.append(client)
+    return server, waiting, following
+
+
+def _take_admin(header: Header, machine: Machine, undo: contextlib.ExitStack) -> Admin | None:
+    """Its listener, and the process of the image before us, which is to go."""
+    if header.admin is None:
+        return None
+    held = header.admin.listening
+    listener = Listener(parse(held.address), _socket(held.fd), held.inode)
+    undo.callback(remove_path, listener)
+    undo.callback(listener.socket.close)
+    admin = Admin(listener, machine, header.admin.restarts)
+    if header.admin.pidfd != -1:
+        admin.send_away(header.admin.pid, header.admin.pidfd)
+    return admin
 
 
 # the books

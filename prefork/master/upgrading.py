@@ -28,6 +28,7 @@ from prefork.system import handover, lifeline, processes
 from prefork.system.wakeup import Wakeup
 
 OUTPUT_MAX = 16384  # bytes of what the child prints that are kept, the last ones
+AS_IT_WAS = "everything serves on as it was"
 PATIENCE = 1.0  # seconds that an answer which is half told may delay the exec
 logger = logging.getLogger("prefork.master")
 now = time.monotonic
@@ -165,15 +166,16 @@ class Upgrading:
             except Exception:
                 why = _own_fault()
         if why:
-            logger.error("upgrade refused, everything serves on as it was: %s", why)
+            self._operators.say(logging.ERROR, "upgrade-refused", f"upgrade refused, {AS_IT_WAS}: {why}")
         return why
 
     def _try(self, master: Upgradable) -> None:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-        text, _ = leaving.compose(self._opened, self._wakeup, master.known(), mask)
+        book, _ = leaving.compose(self._opened, self._wakeup, master.known(), mask)
         limit = max(hands.settings.boot_timeout for hands in self._opened.hands.values())
-        self._trial = Trial(self._command, text, self._opened.machine, now() + limit)
-        logger.info("upgrade: process %d tries what is installed now", self._trial.pid)
+        self._trial = Trial(self._command, book, self._opened.machine, now() + limit)
+        text = f"upgrade: process {self._trial.pid} tries what is installed now"
+        self._operators.say(logging.INFO, "upgrade-asked", text)
 
     @property
     def due(self) -> float | None:
@@ -200,7 +202,7 @@ class Upgrading:
         if why:
             self._trial = None
             trial.end()
-            logger.error("upgrade refused, everything serves on as it was: %s", why)
+            self._operators.say(logging.ERROR, "upgrade-refused", f"upgrade refused, {AS_IT_WAS}: {why}")
             self._operators.refuse_upgrade(why)
 
     def _is_quiet(self, trial: Trial) -> bool:
@@ -213,7 +215,7 @@ class Upgrading:
         """:returns: why it could not be."""
         how = "" if passed.reads_body else ", but cannot read our book: it starts anew on our listeners"
         text = f"version {passed.package} has passed its trial{how}"
-        logger.info("upgrade: %s", text)
+        self._operators.say(logging.INFO, "upgrade-tried", f"upgrade: {text}")
         self._operators.tell_upgrade(text)
         self._operators.hurry()
         try:

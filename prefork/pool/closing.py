@@ -8,6 +8,7 @@ Read next: ``RefuseNew`` and ``ShutDoor`` in ``prefork/master/perform.py``, how 
 from collections.abc import Iterator
 
 from prefork.pool.orders import RefuseNew, RetireWorker, ShutDoor
+from prefork.pool.reasons import Reason
 from prefork.pool.records import Door, Phase, Policy, Pool, State
 from prefork.pool.wishes import Later, Readings, Wish
 
@@ -40,4 +41,5 @@ def drain_workers(pool: Pool, readings: Readings, policy: Policy, now: float) ->
         return
     for worker in pool.in_state(State.STARTING, State.READY):
         if worker.pid is not None:
-            yield RetireWorker(worker.slot, worker.order, "the service stops", drain=not pool.wanted.keeps_door)
+            drain = not pool.wanted.keeps_door
+            yield RetireWorker(worker.slot, worker.order, "the service stops", Reason.STOP, drain)

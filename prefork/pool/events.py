@@ -6,6 +6,7 @@ Whatever names a worker carries slot and order, so that news of an incarnation l
 from msgspec import Struct
 
 from prefork.pool.orders import Cause
+from prefork.pool.reasons import Reason
 from prefork.pool.records import Bounds, MemoryLimits, Phase
 
 
@@ -55,6 +56,25 @@ class ReforkAsked(Event, frozen=True, kw_only=True):
     requests: int = 0
 
 
+class RecycleAsked(Event, frozen=True, kw_only=True):
+    """Workers are to be replaced.
+
+    :param workers: slot and order of each.
+    :param is_urgent: whatever they have under way.
+    """
+
+    workers: tuple[tuple[int, int], ...]
+    is_urgent: bool = False
+
+
+class PauseAsked(Event, frozen=True, kw_only=True):
+    """Nobody is to be accepted."""
+
+
+class ResumeAsked(Event, frozen=True, kw_only=True):
+    """Clients are to be accepted again."""
+
+
 class EmergencyDeclared(Event, frozen=True, kw_only=True):
     """So many workers died by a signal that nothing they inherited is believed: the code is loaded anew."""
 
@@ -76,6 +96,12 @@ class PoolSized(Event, frozen=True, kw_only=True):
 
 class MasterWoke(Event, frozen=True, kw_only=True):
     """The master goes on after it was stopped, or the machine was: it has not seen what happened meanwhile."""
+
+
+class PauseTold(Event, frozen=True, kw_only=True):
+    """All workers were told whether to accept clients."""
+
+    is_paused: bool
 
 
 # what became of generations
@@ -248,12 +274,13 @@ class SlowRequestsTold(WorkerEvent, frozen=True, kw_only=True):
 
 
 class WorkerExpelled(WorkerEvent, frozen=True, kw_only=True):
-    """We asked it for its stacks and told it to leave: it has a request beyond the hard limit.
+    """We asked it for its stacks and told it to leave: it has a request beyond the hard limit, or an operator waits.
 
     :param requests: as many as it had served.
     """
 
     why: str
+    reason: Reason | None = None
     requests: int = 0
 
 
@@ -273,6 +300,7 @@ class WorkerRetired(WorkerEvent, frozen=True, kw_only=True):
     """We told it to take nothing new and leave."""
 
     why: str
+    reason: Reason | None = None
 
 
 class WorkerKilled(WorkerEvent, frozen=True, kw_only=True):
@@ -282,6 +310,7 @@ class WorkerKilled(WorkerEvent, frozen=True, kw_only=True):
     """
 
     why: str
+    reason: Reason | None = None
     requests: int = 0
 
 

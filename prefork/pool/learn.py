@@ -10,9 +10,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from prefork.pool import backoff, emergency, events, probation, reforking
+from prefork.pool import backoff, emergency, events, pausing, probation, recycling, reforking, tally
 from prefork.pool.orders import Cause
 from prefork.pool.owing import Loss, owe
+from prefork.pool.reasons import LoadEnd, Reason
 from prefork.pool.records import (
     Backoff,
     Door,
@@ -71,7 +72,7 @@ def _count_asked(pool: Pool, event: events.CountAsked) -> Pool:
 
 
 def _reload_refused(pool: Pool, event: events.ReloadRefused) -> Pool:
-    return replace(pool, last_load=Outcome(event.at, None, event.why))
+    return tally.with_load(replace(pool, last_load=Outcome(event.at, None, event.why)), LoadEnd.REFUSED)
 
 
 def _want(pool: Pool, wanted: Wanted) -> Pool:
@@ -167,22 +168,25 @@ def _generation_settled(pool: Pool, event: events.GenerationSettled) -> Pool:
         wanted = replace(wanted, count=count, configured=wanted.asked, scaled=0)
     last_load = Outcome(event.at, event.generation)
     pool = replace(pool, serving=event.generation, coming=None, probation=on_probation, last_load=last_load, crashes=())
-    return _want(pool, wanted)
+    return _want(tally.with_load(pool, LoadEnd.SERVES), wanted)
 
 
 def _generation_abandoned(pool: Pool, event: events.GenerationAbandoned) -> Pool:
     last_load = Outcome(event.at, event.generation, event.why)
-    pool = reforking.failed(pool, event.generation)
+    pool = tally.with_load(reforking.failed(pool, event.generation), LoadEnd.ABANDONED)
     return replace(pool, coming=None, last_load=last_load, backoff=Backoff(death_tokens=pool.backoff.death_tokens))
 
 
 def _generation_rolled_back(pool: Pool, event: events.GenerationRolledBack) -> Pool:
+    pool = tally.with_load(pool, LoadEnd.ROLLED_BACK)
     return reforking.failed(probation.rolled_back(pool, event), event.generation)
 
 
 def _service_failed(pool: Pool, event: events.ServiceFailed) -> Pool:
     phase = Phase.DRAINING if pool.serving else Phase.NOW  # whoever serves yet finishes what there is
     wanted = replace(pool.wanted, phase=max(phase, pool.wanted.phase), since=event.at)
+    if pool.coming is not None:
+        pool = tally.with_load(pool, LoadEnd.ABANDONED)
     return replace(pool, failed=event.why, coming=None, probation=None, wanted=wanted)
 
 
@@ -254,7 +258,7 @@ def _worker_ready(pool: Pool, event: events.WorkerReady) -> Pool:
     worker = _find(pool, event)
     if worker is None or worker.state is not State.STARTING:
         return pool
-    return _with_worker(pool, replace(worker, state=State.READY, since=event.at, ready_at=event.at))
+    return tally.with_ready(_with_worker(pool, replace(worker, state=State.READY, since=event.at, ready_at=event.at)))
 
 
 def _worker_broken(pool: Pool, event: events.WorkerBroken) -> Pool:
@@ -268,7 +272,8 @@ def _worker_left(pool: Pool, event: events.WorkerLeft) -> Pool:
         return pool
     why = f"left: {event.why}"
     pool = owe(pool, Loss(worker, event.at, why, requests=event.requests, is_sound=event.is_sound))
-    return _with_worker(pool, replace(worker, state=State.RETIRING, since=event.at, why=event.why))
+    reason = Reason.TIMEOUT if event.is_sound else Reason.LEFT
+    return _with_worker(pool, replace(worker, state=State.RETIRING, since=event.at, why=event.why, reason=reason))
 
 
 def _requests_interrupted(pool: Pool, event: events.RequestsInterrupted) -> Pool:
@@ -291,7 +296,7 @@ def _worker_expelled(pool: Pool, event: events.WorkerExpelled) -> Pool:
         return pool
     if worker.is_living:
         pool = owe(pool, Loss(worker, event.at, f"was told to leave: {event.why}", requests=event.requests))
-    return _with_worker(pool, replace(worker, state=State.EXPELLED, since=event.at, why=event.why))
+    return _with_worker(pool, _told_to_end(worker, State.EXPELLED, event))
 
 
 def _worker_dumped(pool: Pool, event: events.WorkerDumped) -> Pool:
@@ -315,7 +320,7 @@ def _worker_retired(pool: Pool, event: events.WorkerRetired) -> Pool:
     worker = _find(pool, event)
     if worker is None or not worker.is_living:
         return pool
-    return _with_worker(pool, replace(worker, state=State.RETIRING, since=event.at, why=event.why))
+    return _with_worker(pool, _told_to_end(worker, State.RETIRING, event))
 
 
 def _worker_killed(pool: Pool, event: events.WorkerKilled) -> Pool:
@@ -324,7 +329,13 @@ def _worker_killed(pool: Pool, event: events.WorkerKilled) -> Pool:
         return pool
     if worker.is_living:
         pool = owe(pool, Loss(worker, event.at, f"was killed: {event.why}", requests=event.requests))
-    return _with_worker(pool, replace(worker, state=State.KILLED, since=event.at, why=event.why))
+    return _with_worker(pool, _told_to_end(worker, State.KILLED, event))
+
+
+def _told_to_end(
+    worker: Worker, state: State, event: events.WorkerRetired | events.WorkerExpelled | events.WorkerKilled
+) -> Worker:
+    return replace(worker, state=state, since=event.at, why=event.why, reason=event.reason)
 
 
 def _worker_exited(pool: Pool, event: events.WorkerExited) -> Pool:
@@ -332,6 +343,7 @@ def _worker_exited(pool: Pool, event: events.WorkerExited) -> Pool:
     if worker is None:
         return pool
     pool = _without_worker(pool, event.slot)
+    pool = tally.with_ended(pool, tally.why_ended(worker, is_crash=event.is_crash))
     if not pool.is_stopping:
         why = f"could not serve: {worker.why}" if worker.why else event.how
         loss = Loss(worker, event.at, why, requests=event.requests, under_way=event.cut_off)
@@ -392,6 +404,10 @@ _LEARN: dict[type[events.Event], Callable[[Pool, Any], Pool]] = {
     events.StopAsked: _stop_asked,
     events.ReloadAsked: _reload_asked,
     events.ScaleAsked: _scale_asked,
+    events.RecycleAsked: recycling.asked,
+    events.PauseAsked: pausing.asked,
+    events.ResumeAsked: pausing.asked,
+    events.PauseTold: pausing.told,
     events.ReforkAsked: reforking.asked,
     events.ReforkAbandoned: reforking.abandoned,
     events.EmergencyDeclared: emergency.declared,

@@ -20,6 +20,7 @@ from prefork.pool.orders import (
     LookForChildren,
     TellSlowRequests,
 )
+from prefork.pool.reasons import Reason
 from prefork.pool.records import Phase, Policy, Pool, State, Worker
 from prefork.pool.wishes import Later, Readings, Wish, when_due
 
@@ -39,30 +40,33 @@ def kill_overdue(pool: Pool, readings: Readings, policy: Policy, now: float) -> 
     for worker in pool.in_state(*limited):
         limits = _limits(pool, worker, policy)
         if worker.pid is not None and limits:
-            due, why, is_final = min(limits)
-            yield KillWorker(worker.slot, worker.order, why, is_final) if now >= due else Later(due)
+            due, why, reason, is_final = min(limits)
+            yield KillWorker(worker.slot, worker.order, why, reason, is_final) if now >= due else Later(due)
 
 
-def _limits(pool: Pool, worker: Worker, policy: Policy) -> list[tuple[float, str, bool]]:
-    """When the worker's time is up, how the log says it, and whether that holds for a stopped one as well."""
-    limits: list[tuple[float, str, bool]] = []
+def _limits(pool: Pool, worker: Worker, policy: Policy) -> list[tuple[float, str, Reason, bool]]:
+    """When the worker's time is up, how log and tally say it, and whether that holds for a stopped one as well."""
+    limits: list[tuple[float, str, Reason, bool]] = []
     if pool.wanted.phase is Phase.QUICK:
         due = pool.counts_from(pool.wanted.since) + policy.quick
-        limits.append((due, f"a quick stop leaves {policy.quick:g} s", True))
+        limits.append((due, f"a quick stop leaves {policy.quick:g} s", Reason.STOP, True))
     if pool.wanted.phase is Phase.NOW:
-        limits.append((pool.wanted.since, "the service is given up" if pool.failed else "told to stop now", True))
+        why = "the service is given up" if pool.failed else "told to stop now"
+        limits.append((pool.wanted.since, why, Reason.STOP, True))
     if worker.stood_at is not None:
         return limits
     since = pool.counts_from(worker.since, worker)
     if worker.state is State.STARTING:
-        limits.append((since + policy.boot, f"it was not ready within {policy.boot:g} s", False))
+        limits.append((since + policy.boot, f"it was not ready within {policy.boot:g} s", Reason.BOOT, False))
     if worker.state is State.RETIRING:
-        limits.append((since + policy.drain, f"its request was not finished within {policy.drain:g} s", False))
+        why = f"its request was not finished within {policy.drain:g} s"
+        limits.append((since + policy.drain, why, Reason.DRAIN, False))
     if worker.state is State.EXPELLED:
-        limits.append((since + policy.quick, f"it did not leave within {policy.quick:g} s, and {worker.why}", False))
+        why = f"it did not leave within {policy.quick:g} s, and {worker.why}"
+        limits.append((since + policy.quick, why, worker.reason or Reason.REQUEST_HARD, False))
     if pool.wanted.phase is Phase.DRAINING:
         due = pool.counts_from(pool.wanted.since, worker) + policy.drain
-        limits.append((due, f"its requests were not finished within {policy.drain:g} s", False))
+        limits.append((due, f"its requests were not finished within {policy.drain:g} s", Reason.DRAIN, False))
     return limits
 
 
@@ -71,7 +75,7 @@ def kill_swollen(pool: Pool, readings: Readings, policy: Policy, now: float) -> 
     if not readings.memory:
         return
     for worker, why in recycling.swollen(_running(pool, State.READY, State.RETIRING), readings.memory):
-        yield KillWorker(worker.slot, worker.order, why)
+        yield KillWorker(worker.slot, worker.order, why, Reason.MEMORY_HARD)
 
 
 def end_leftovers(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
@@ -99,7 +103,20 @@ def expel_stuck(pool: Pool, readings: Readings, policy: Policy, now: float) -> I
         reading = readings.slots.get(worker.slot)
         if worker.pid is not None and reading is not None and reading.busy_since is not None:
             due = pool.counts_from(reading.busy_since, worker) + policy.request_hard
-            yield ExpelWorker(worker.slot, worker.order, why) if now >= due else Later(due)
+            expel = ExpelWorker(worker.slot, worker.order, why, Reason.REQUEST_HARD)
+            yield expel if now >= due else Later(due)
+
+
+def expel_urgent(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
+    """Tell a worker to leave at once that an operator wants to be rid of, now that its successor is there."""
+    for worker in _running(pool, State.RETIRING):
+        if worker.is_urgent and worker.pid is not None:
+            reading = readings.slots.get(worker.slot)
+            is_busy = reading is not None and reading.busy_since is not None
+            # one that is idle leaves by itself, unless something else holds it
+            due = worker.since if is_busy else pool.counts_from(worker.since, worker) + policy.quick
+            expel = ExpelWorker(worker.slot, worker.order, "an operator asked for it at once", Reason.ASKED)
+            yield from when_due(due, now, expel)
 
 
 def dump_expelled(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:

@@ -4,6 +4,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from prefork.pool.reasons import Reason
+
 
 class Cause(StrEnum):
     """What a new worker is for: it decides from which allowance it is forked."""
@@ -118,6 +120,12 @@ class SizePool(Order, frozen=True):
     why: str
 
 
+class TellPause(Order, frozen=True):
+    """Tell all workers whether to accept clients."""
+
+    is_paused: bool
+
+
 class SpawnWorker(Order, frozen=True):
     slot: int
     order: int
@@ -131,6 +139,7 @@ class RetireWorker(Order, frozen=True):
     slot: int
     order: int
     why: str
+    reason: Reason
     drain: bool = False
 
 
@@ -156,6 +165,7 @@ class ExpelWorker(Order, frozen=True):
     slot: int
     order: int
     why: str
+    reason: Reason
 
 
 class DumpWorker(Order, frozen=True):
@@ -178,6 +188,7 @@ class KillWorker(Order, frozen=True):
     slot: int
     order: int
     why: str
+    reason: Reason
     is_final: bool = False
 
 

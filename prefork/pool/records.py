@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from msgspec import Struct, field
 
+from prefork.pool.reasons import Reason
+
 PROVEN_AFTER_SECONDS = 10.0
 PROVEN_AFTER_REQUESTS = 10
 
@@ -137,6 +139,7 @@ class Wanted(Struct, frozen=True):
     phase: Phase = Phase.SERVING
     since: float = 0.0  # when the phase began
     keeps_door: bool = False  # at a stop: the listeners outlive us, and who is queued waits for whoever serves next
+    is_paused: bool = False  # nobody is accepted, until an operator says otherwise
 
     @property
     def bounds(self) -> Bounds:
@@ -165,12 +168,13 @@ class Worker(Struct, frozen=True):
     :param max_requests: its own limit, jitter included; 0 is none.
     :param max_age: seconds that it may serve, likewise.
     :param memory: likewise.
-    :param why: in ``RETIRING``, ``EXPELLED`` and ``KILLED``, the reason.
+    :param why: in ``RETIRING``, ``EXPELLED`` and ``KILLED``, the reason; ``reason`` the word for it.
     :param interrupted: of its requests, those up to this number were to be interrupted when it was last told so.
     :param told_slow: of its requests, those up to this number were told of as slow.
     :param stood_at: when it was last found stopped, by a signal or a debugger; ``None`` while it runs.
     :param went_on_at: when it was found running again; its limits begin anew there.
     :param is_dumped: in ``EXPELLED``: its stacks were asked for where Python code cannot answer.
+    :param is_recycled: an operator wants another in its place; ``is_urgent``: whatever it has under way.
     """
 
     slot: int
@@ -185,12 +189,15 @@ class Worker(Struct, frozen=True):
     max_age: float = 0.0
     memory: MemoryLimits = MemoryLimits()
     why: str = ""
+    reason: Reason | None = None
     interrupted: int = 0
     interrupted_at: float = 0.0
     told_slow: int = 0
     is_dumped: bool = False
     stood_at: float | None = None
     went_on_at: float = float("-inf")
+    is_recycled: bool = False
+    is_urgent: bool = False
 
     @property
     def is_living(self) -> bool:
@@ -358,6 +365,9 @@ class Pool(Struct, frozen=True):
     :param crashes: when workers of the serving generation died by a signal, the latest at most.
     :param emergency_at: when the code was last loaded anew for such deaths.
     :param degraded_since: when it was last said to be degraded; ``None`` while it is not.
+    :param is_paused: workers were told to accept nobody; what is wanted is in ``wanted``.
+    :param started: workers that became ready, ever; ``ended`` how many ended by which ``Reason``, and ``loads`` how
+        many loads by which ``LoadEnd``.
     :param awake_since: when the master went on after it, or the whole machine, had stood still: limits begin anew.
     """
 
@@ -383,6 +393,10 @@ class Pool(Struct, frozen=True):
     crashes: tuple[float, ...] = ()
     emergency_at: float = float("-inf")
     awake_since: float = float("-inf")
+    is_paused: bool = False
+    started: int = 0
+    ended: Mapping[str, int] = field(default_factory=dict)
+    loads: Mapping[str, int] = field(default_factory=dict)
 
     def in_state(self, *states: State) -> list[Worker]:
         return [worker for worker in self.workers.values() if worker.state in states]

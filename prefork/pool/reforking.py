@@ -9,8 +9,9 @@ Read next: ``generations.py``, where its step is a rule; ``prefork/worker/promot
 
 from msgspec.structs import replace
 
-from prefork.pool import events, health, recycling
+from prefork.pool import events, health, recycling, tally
 from prefork.pool.orders import AbandonRefork, AskRefork, CallWorker, Step
+from prefork.pool.reasons import Reason
 from prefork.pool.records import (
     Generation,
     Policy,
@@ -123,6 +124,7 @@ def promoted(pool: Pool, event: events.WorkerPromoted) -> Pool:
     generation = Generation(event.generation, Stage.LOADING, event.at, pid=worker.pid, is_reforked=True)
     workers = {slot: other for slot, other in pool.workers.items() if other is not worker}
     pool = replace(pool, workers=workers, generations={**pool.generations, event.generation: generation})
+    pool = tally.with_ended(pool, Reason.PROMOTED)
     if pool.is_stopping or pool.refork is None or pool.refork.generation != event.generation:
         return pool
     return replace(pool, refork=None, coming=event.generation)

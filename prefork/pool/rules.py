@@ -10,7 +10,7 @@ Read next: ``wishes.py``, what a rule is; then the topic.
 
 from msgspec import Struct
 
-from prefork.pool import closing, degraded, generations, limits, staffing
+from prefork.pool import closing, degraded, generations, limits, pausing, staffing
 from prefork.pool.orders import Order
 from prefork.pool.records import Policy, Pool
 from prefork.pool.wishes import Later, Readings, Rule
@@ -23,11 +23,13 @@ RULES: tuple[Rule, ...] = (
     generations.refork,
     generations.load_afresh,
     generations.start_mold,
+    pausing.tell_pause,
     limits.look_after_standing,
     limits.kill_overdue,
     limits.kill_swollen,
     limits.end_leftovers,
     limits.expel_stuck,
+    limits.expel_urgent,
     limits.dump_expelled,
     limits.interrupt_stuck,
     limits.tell_slow,

@@ -7,8 +7,11 @@ Read next: ``backoff.py``, how fast the dead are replaced.
 
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from prefork.pool import backoff, recycling, sizing
 from prefork.pool.orders import Cause, RetireWorker, SizePool, SpawnWorker
+from prefork.pool.reasons import Reason
 from prefork.pool.records import Policy, Pool, State, Worker
 from prefork.pool.wishes import Later, Readings, Wish, when_due
 
@@ -19,7 +22,8 @@ def size_pool(pool: Pool, readings: Readings, policy: Policy, now: float) -> Ite
     """Want more workers while what is busy and queued needs them, and fewer once they were not needed for a while."""
     if readings.load is None or pool.is_stopping or not pool.serving:
         return
-    change = sizing.next_change(pool, readings.load, policy, now)
+    load = replace(readings.load, queued=0) if pool.wanted.is_paused else readings.load  # more would not help them
+    change = sizing.next_change(pool, load, policy, now)
     if change is not None:
         yield from when_due(change.due, now, SizePool(change.count, change.why))
 
@@ -62,7 +66,8 @@ def retire_stillborn(pool: Pool, readings: Readings, policy: Policy, now: float)
     """Tell starting workers of an abandoned generation to leave before they are ready."""
     for worker in pool.in_state(State.STARTING):
         if worker.pid is not None and worker.generation not in (pool.serving, pool.coming) and not pool.is_stopping:
-            yield RetireWorker(worker.slot, worker.order, f"generation {worker.generation} is given up")
+            why = f"generation {worker.generation} is given up"
+            yield RetireWorker(worker.slot, worker.order, why, Reason.RELOAD)
 
 
 def retire_surplus(pool: Pool, readings: Readings, policy: Policy, now: float) -> Iterator[Wish]:
@@ -87,9 +92,10 @@ def retire_surplus(pool: Pool, readings: Readings, policy: Policy, now: float) -
     tellable = [worker for worker in ready if worker.pid is not None]  # "ready" may overtake "born"
     for worker in sorted(tellable, key=worth)[:surplus]:
         if worker.generation != newest:
-            why = f"generation {newest} replaces it"
+            reason, why = Reason.RELOAD, f"generation {newest} replaces it"
         elif worker.slot in worn:
-            why = recycling.why_worn(worker, worn[worker.slot], readings.memory, now)
+            reason = worn[worker.slot]
+            why = recycling.why_worn(worker, reason, readings.memory, now)
         else:
-            why = f"workers wanted: {pool.wanted.count}"
-        yield RetireWorker(worker.slot, worker.order, why)
+            reason, why = Reason.SURPLUS, f"workers wanted: {pool.wanted.count}"
+        yield RetireWorker(worker.slot, worker.order, why, reason)

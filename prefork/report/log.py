@@ -8,26 +8,38 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from prefork.control.messages import Told
 from prefork.pool import backoff, events
 from prefork.pool.records import Generation, Phase, Pool, Probation, Stage, State, Worker
+from prefork.report import told
 
 logger = logging.getLogger("prefork.master")
 Line = tuple[int, str]
 _INFO, _DEBUG, _WARNING, _ERROR = logging.INFO, logging.DEBUG, logging.WARNING, logging.ERROR
 
 
-def tell(before: Pool, event: events.Event, after: Pool) -> str:
+def tell(before: Pool, event: events.Event, after: Pool) -> Told | None:
     """Print what ``event`` did to the service.
 
-    :returns: the text printed, without the name of the service; empty if there was nothing to say.
+    :returns: what was printed, its text without the name of the service; ``None`` if there was nothing to say.
     """
     printer = _PRINTERS.get(type(event))
     line = printer(before, event, after) if printer is not None and before != after else None
     if line is None:
-        return ""
+        return None
     level, text = line
-    logger.log(level, "%s: %s", before.name, text)
-    return text
+    kind, who = told.kind(event), told.about(before, event, after)
+    logger.log(level, "%s: %s", before.name, text, extra=told.fields(kind, before.name, who))
+    return told.told(level, kind, text, before.name, who)
+
+
+def say(level: int, event: str, text: str) -> Told:
+    """Print what concerns the whole instance.
+
+    :param event: what kind of thing it is, as ``reload-refused``.
+    """
+    logger.log(level, "%s", text, extra=told.fields(event))
+    return told.told(level, event, text)
 
 
 def _who(worker: Worker) -> str:
@@ -65,6 +77,20 @@ def _refork_asked(before: Pool, event: events.ReforkAsked, after: Pool) -> Line:
 
 def _refork_abandoned(before: Pool, event: events.ReforkAbandoned, after: Pool) -> Line:
     return _WARNING, f"refork given up, generation {after.serving} serves on: {event.why}"
+
+
+def _recycle_asked(before: Pool, event: events.RecycleAsked, after: Pool) -> Line:
+    workers = [after.workers[slot] for slot, _ in event.workers if slot in after.workers]
+    how = " at once, whatever they have under way" if event.is_urgent else ""
+    return _INFO, f"recycle: to be replaced{how}: {', '.join(_who(worker) for worker in workers)}"
+
+
+def _pause_asked(before: Pool, event: events.PauseAsked, after: Pool) -> Line:
+    return _WARNING, "paused: nobody is accepted, and clients queue until it is resumed"
+
+
+def _resume_asked(before: Pool, event: events.ResumeAsked, after: Pool) -> Line:
+    return _INFO, "resumed: clients are accepted again"
 
 
 def _called(before: Pool, event: events.WorkerCalled, after: Pool) -> Line:
@@ -266,6 +292,9 @@ _PRINTERS: dict[type[events.Event], Callable[[Pool, Any, Pool], Line | None]] = 
     events.StopAsked: _stop_asked,
     events.ReloadAsked: _reload_asked,
     events.ScaleAsked: _scale_asked,
+    events.RecycleAsked: _recycle_asked,
+    events.PauseAsked: _pause_asked,
+    events.ResumeAsked: _resume_asked,
     events.ReforkAsked: _refork_asked,
     events.ReforkAbandoned: _refork_abandoned,
     events.WorkerCalled: _called,

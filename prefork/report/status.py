@@ -73,17 +73,35 @@ class View(NamedTuple):
     queues: Callable[[], list[QueueStatus]]
 
 
+class AdminView(NamedTuple):
+    """What there is to tell of the admin process.
+
+    :param pid: 0 where it does not run.
+    """
+
+    address: str
+    pid: int
+    restarts: int
+
+
 def tell(
-    name: str, uptime: float, log_level: str, views: Iterable[View], now: Callable[[], float]
+    name: str,
+    uptime: float,
+    log_level: str,
+    views: Iterable[View],
+    now: Callable[[], float],
+    admin: AdminView | None = None,
 ) -> Iterator[Workers | Snapshot]:
     """The parts of a snapshot.
 
     :param uptime: of the master, in seconds.
     :param views: as they are now.
     :param now: the monotonic clock.
+    :param admin: ``None`` where there is no admin process.
     """
     services = []
     processes = [ProcessStatus(kind="master", pid=os.getpid())]
+    processes += [ProcessStatus(kind="admin", pid=admin.pid)] if admin is not None and admin.pid else []
     for view in views:
         sums = _Sums(view, now())
         yield from _parts(view, sums, now)
@@ -98,6 +116,8 @@ def tell(
         services=services,
         log_level=log_level,
         processes=processes,
+        admin=[] if admin is None else [admin.address],
+        admin_restarts=0 if admin is None else admin.restarts,
     )
 
 
@@ -181,7 +201,7 @@ def _tell_worker(worker: Worker, line: slots.Slot | None, weight: Weighed | None
         age_seconds=None if worker.ready_at is None else _round(now - worker.ready_at),
         requests=requests,
         errors=errors,
-        busy_seconds=_round(busy_ns / 1e9),
+        busy_seconds=busy_ns / 1e9,
         current=current,
         memory=_tell_weight(weight, now),
         why=worker.why,
@@ -222,12 +242,16 @@ def _tell_service(view: View, sums: _Sums, uptime: float, now: float) -> Service
         last_load=_last_load(pool, now),
         failed=pool.failed or "",
         queues=view.queues(),
-        busy_seconds=_round(sums.life.busy_ns / 1e9),
+        busy_seconds=sums.life.busy_ns / 1e9,
         service_times=list(sums.life.times),
         recent=_tell_recent(sums, uptime, now),
         at_once=sums.at_once,
         all_busy_seconds=sums.all_busy_seconds,
         settings=written.settings_of(settings),
+        is_paused=pool.wanted.is_paused,
+        started=pool.started,
+        ended=dict(pool.ended),
+        loads=dict(pool.loads),
     )
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Collection
 from typing import NamedTuple
 
+GLANCE = 0.05  # seconds that somebody who waits for it may be kept waiting: of 500 processes not all are read
 _TICKS = os.sysconf("SC_CLK_TCK")  # a second, in proc(5)
 
 

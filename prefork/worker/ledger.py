@@ -102,6 +102,11 @@ class Ledger:
         """Whether the worker is to leave, whoever said so."""
         return self._slot.orders[slots.PHASE] in (OrderCell.RETIRE, OrderCell.DRAIN) or bool(self.leaving)
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether nobody of the service is to accept clients."""
+        return bool(self._header[slots.PAUSED])
+
     def decline(self) -> None:
         """Serve on, although it was told to become a mold."""
         self._serving = (OrderCell.SERVE, OrderCell.PROMOTE)

@@ -40,6 +40,7 @@ class Wait:
         self._lifeline = lifeline
         self._is_even = is_even
         self._is_listening = False
+        self.is_held = False
         self._paused_until: float | None = None
         self._news: dict[int, Callable[[], object]] = {}
         self._members = len(self._listening) + 3
@@ -80,7 +81,7 @@ class Wait:
         if not self._is_listening:
             if self._paused_until is not None and time.monotonic() >= self._paused_until:
                 self._paused_until = None
-                self._listen()
+                self.heed_clients(True)
             return set()
         if self._kick in news and kick.answer(self._kick):
             self.is_kicked = True
@@ -100,12 +101,19 @@ class Wait:
 
     def heed_clients(self, has_room: bool) -> None:
         """Leave all listeners alone while there is no room for a client; clients queue, or others take them."""
-        if self._paused_until is None and has_room is not self._is_listening:
-            if has_room:
+        is_heeding = has_room and not self.is_held
+        if self._paused_until is None and is_heeding is not self._is_listening:
+            if is_heeding:
                 self._listen()
             else:
                 self._ignore()
                 kick.kick(self._kick)  # we may have been woken alone for one that we do not take now
+
+    def hold(self, is_held: bool) -> None:
+        """Leave all listeners alone until it is told otherwise; what is asked again is not done again."""
+        if is_held is not self.is_held:
+            self.is_held = is_held
+            self.heed_clients(not is_held)
 
     def leave(self) -> None:
         """Take no more clients: out of every listener's line, and somebody else may take what we were woken for."""

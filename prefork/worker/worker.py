@@ -7,6 +7,7 @@ Read next: ``wait.py``, where it waits; ``concurrency.py``, how a request is han
 better.
 """
 
+import _thread
 import logging
 import os
 import select
@@ -121,6 +122,7 @@ class Worker:
         self._access_log: LogFile | None = None  # where it has a file of its own
         self._tells_again_at = 0.0  # at once
         self._watch_log(log)
+        self._has_declined_pause = False
 
     def live(self) -> Promotion:
         self._boot()
@@ -136,6 +138,7 @@ class Worker:
     def _serve_until_told(self) -> Promotion | None:
         """Until it is told to leave; or to become a mold, and does."""
         if self._own_loop is not None:
+            self._decline_pause()
             if self._ledger.is_wanted:
                 self._own_loop.serve()
             return None
@@ -321,11 +324,20 @@ class Worker:
             self._stopping.begin()
         if self._own_loop is not None:
             self._ledger.reconsider()
+            self._decline_pause()
             if self._is_called:
                 promotion.decline(self._take_call(), "its server has a loop of its own")
                 self._ledger.decline()
         if self._deadlines is not None:
             self._deadlines.strike(frame)  # last, for it may raise
+
+    def _decline_pause(self) -> None:
+        """Its server takes clients by itself, whoever says what."""
+        is_paused = self._ledger.is_paused
+        if is_paused and not self._has_declined_pause:
+            text = "pause: this worker goes on, for its server has a loop of its own"
+            _thread.start_new_thread(logger.warning, (text,))  # we may have interrupted whoever holds the log's lock
+        self._has_declined_pause = is_paused
 
     def _outlive_master(self, signum: int, frame: FrameType | None) -> None:
         """Finish what is under way, but listen no more meanwhile: the next master may want the address."""
@@ -354,13 +366,14 @@ class Worker:
         ledger, concurrency, wait, servers = self._ledger, self._concurrency, self._wait, self._by_fd
         seconds = _POLL_INTERVAL if self._actions or self._asked else None
         pause = seconds
+        wait.hold(ledger.is_paused)
         while ledger.is_wanted or self._is_coming_to_rest:
             if not concurrency.is_in_loop:
                 wait.heed_clients(concurrency.has_room and ledger.is_wanted)
             ready = wait.for_news(pause)
             if wait.heard:
                 self._hear()
-                if not ledger.is_wanted:
+                if not ledger.is_wanted or wait.is_held:
                     continue  # whoever was woken for these clients besides us is kicked
             if wait.is_orphaned:
                 ledger.leaving = "the master is gone"
@@ -389,11 +402,14 @@ class Worker:
             self._reopen_logs()
         if READ_YOUR_ORDERS in heard:
             self._ledger.reconsider()
+            self._wait.hold(self._ledger.is_paused)
         if signal.SIGTERM in heard:
             self._ledger.leaving = "it was sent SIGTERM"
 
     def _ask(self) -> bool:
         """Ask the servers that nothing tells of their requests. Whether one had a request."""
+        if self._wait.is_held:
+            return False
         taken = [self._take(s) for s in self._asked if self._concurrency.has_room and self._ledger.is_wanted]
         return Taken.ONE in taken
 

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from prefork import socketserver
-from tests.bench import applications, clients, upheaval
+from tests.bench import applications, clients, steering, upheaval
 from tests.bench.measure import Contender, Options, Row, compare, judge, tell_progress
 from tests.bench.servers import (
     Server,
@@ -256,5 +256,6 @@ FIGURES: dict[str, Figure] = {
         upheaval.reload,
         upheaval.recycling,
         upheaval.wave,
+        steering.status,
     )
 }

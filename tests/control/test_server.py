@@ -30,6 +30,7 @@ from prefork.control.messages import (
 )
 from prefork.control.server import MOST_CLIENTS, OUTPUT_MAX, Client, Server
 from prefork.system import sockets
+from prefork.system.sockets import Listener
 from prefork.system.wakeup import Poller
 from tests.children import LIMIT, Child, Link, become_nobody, descriptors, said_by
 
@@ -49,6 +50,12 @@ class Desk:
         self.server = Server(sockets.open_listener(address, control.BACKLOG), self.poller)
         self.waiting: list[Client] = []
         self.heard: list[Request] = []
+
+    @property
+    def listener(self) -> Listener:
+        listener = self.server.listener
+        assert listener is not None, "it was opened with one"
+        return listener
 
     def turn(self) -> bool:
         """What one turn of a master's loop does; False if nothing woke it."""
@@ -285,6 +292,39 @@ def test_who_is_silent_the_longest_makes_room(desk: Desk) -> None:
     assert waiting.hear()[0][-1] == Done(text="later")
 
 
+def test_an_onlooker_never_makes_room_and_is_not_handed_on(desk: Desk) -> None:
+    """It has no other way to come again; and another server would not know that it may only look."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        onlooker = desk.server.admit_onlooker(ours)
+        assert onlooker is not None
+        assert onlooker.may_only_look
+        others = [desk.client() for _ in range(MOST_CLIENTS + 2)]
+        desk.settle()
+        assert not onlooker.is_gone
+        theirs.send(PING)
+        desk.settle()
+        assert read_reply(theirs.recv(4096)) == Done(text="here")
+        assert onlooker not in desk.server.lasting
+        assert len(desk.server.lasting) == MOST_CLIENTS - 1
+        for other in others:
+            other.socket.close()
+
+
+def test_a_server_without_a_listener_serves_whom_it_admits() -> None:
+    """Nobody can come to it, and nothing of it is left."""
+    poller = Poller()
+    server = Server(None, poller)
+    ours, theirs = socket.socketpair()
+    with theirs:
+        client = server.admit_onlooker(ours)
+        theirs.send(PING)
+        assert [(who, request) for who, request in server.hear(poller.wait(LIMIT))] == [(client, Ping())]
+        server.close()
+        assert theirs.recv(1) == b""
+    poller.close()
+
+
 def test_too_many_who_wait_are_told_so(desk: Desk) -> None:
     """Nobody who waits for an outcome is sent away; the newcomer is, with a reason."""
     crowd = [desk.client() for _ in range(MOST_CLIENTS)]
@@ -361,7 +401,7 @@ def test_without_a_descriptor_one_is_refused_and_nothing_spins(desk: Desk) -> No
 
 def test_where_even_that_fails_it_is_deaf_until_something_else_wakes_it(desk: Desk) -> None:
     """An accept that fails for want of memory costs one turn, not all of them."""
-    listener = desk.server._listener.socket
+    listener = desk.listener.socket
 
     class Failing:
         def accept(self) -> tuple[socket.socket, str]:
@@ -371,9 +411,9 @@ def test_where_even_that_fails_it_is_deaf_until_something_else_wakes_it(desk: De
             return listener.fileno()
 
     client = desk.client()
-    desk.server._listener = desk.server._listener._replace(socket=Failing())  # type: ignore[arg-type]
+    desk.server._listener = desk.listener._replace(socket=Failing())  # type: ignore[arg-type]
     desk.settle()
-    desk.server._listener = desk.server._listener._replace(socket=listener)
+    desk.server._listener = desk.listener._replace(socket=listener)
     list(desk.server.hear([]))
     client.say(PING)
     assert client.hear() == HERE
@@ -442,7 +482,7 @@ def test_a_path_is_for_its_owner_and_goes_with_the_server(tmp_path: Path) -> Non
         client = desk.client()
         client.say(PING)
         assert client.hear() == HERE
-        assert not os.get_inheritable(desk.server._listener.socket.fileno())
+        assert not os.get_inheritable(desk.listener.socket.fileno())
         assert not any(os.get_inheritable(c.connection.fileno()) for c in desk.server._clients)
     assert not path.exists()
 

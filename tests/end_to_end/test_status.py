@@ -2,9 +2,12 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from typing import Any
+
+import pytest
 
 from prefork.control.client import ask_status, connect, find
 from prefork.control.report import Report
@@ -116,3 +119,31 @@ def test_memory_and_cpu_are_looked_up_by_whoever_asks() -> None:
         own = sum(process["usage"]["pss_bytes"] for process in plain["processes"])
         workers = sum(worker["usage"]["pss_bytes"] for worker in plain["services"][0]["workers"])
         assert own + workers == plain["memory"]["pss_bytes"]
+
+
+def test_the_table_tells_it_to_people_and_of_one_service_where_one_is_named(gate: Gate) -> None:
+    """With the memory of all processes; also where every worker is held. What is not there is one line and exit 1."""
+    with serving(STREAM, *NAMED, "-b", TCP, "-w", "2") as master:
+        held = [Question(master.bind(), f"hold {gate.path}") for _ in range(2)]
+        visitors = gate.visitors(2)
+        for arguments in ((), ("apps",)):
+            first, _, service, phase, load, head, *rows = prefork("status", *arguments).splitlines()
+            assert re.search(r"memory [\d.]+M in 4 processes  log level debug$", first)
+            assert service == f"apps  {STREAM}  {master.bind()}"
+            assert phase == "  healthy; generation 1; 2 of 2 workers ready, 2 busy; 0 requests, 0 failed"
+            assert re.fullmatch(r"  all 2 busy( for .*s)?; queue 0 of \d+", load)
+            assert head.split() == ["slot", "pid", "gen", "state", "age", "requests", "errors", "busy", "pss", "now"]
+            assert [int(row.split()[1]) for row in rows] == [pid for _, pid in sorted(master.workers().items())]
+        assert list(json.loads(prefork("status", "apps", "--json"))["services"][0]["workers"][0]["usage"]) == [
+            "pss_bytes",
+            "uss_bytes",
+            "cpu_seconds",
+            "ago_seconds",
+        ]
+        with pytest.raises(subprocess.CalledProcessError) as refused:
+            prefork("status", "shop")
+        assert refused.value.returncode == 1
+        assert refused.value.stderr == "prefork: there is no service 'shop'; there is apps\n"
+        for visitor in visitors:
+            visitor.let_pass()
+        assert {int(question.answer()) for question in held} == {visitor.pid for visitor in visitors}

@@ -6,10 +6,21 @@ import zlib
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from prefork.config.settings import Instance, Service, convert
 from prefork.master import book
-from prefork.master.book import Body, ClientHeld, Header, Listening, MoldHeld, PairHeld, PipeHeld, ServiceHeld
+from prefork.master.book import (
+    AdminHeld,
+    Body,
+    ClientHeld,
+    Header,
+    Listening,
+    MoldHeld,
+    PairHeld,
+    PipeHeld,
+    ServiceHeld,
+)
 from prefork.master.commands import Occasion
 from prefork.pool.events import ReloadAsked, StopAsked
 from prefork.pool.records import (
@@ -164,6 +175,15 @@ def test_the_book_of_any_moment_survives(seed: int) -> None:
     simulation.run()
     simulation.ask(StopAsked, phase=Phase.DRAINING).run()
     assert simulation.pool.is_finished
+
+
+def test_what_is_left_of_the_admin_process_is_read() -> None:
+    """Its listener, who is to go, and how often it was started anew; a header from before it has none."""
+    listening = Listening("tcp://127.0.0.1:0", "tcp://127.0.0.1:9100", 18)
+    held = AdminHeld(listening, restarts=3, pid=4714, pidfd=19)
+    written = book.write(replace(header(), admin=held), body(full_pool()))
+    assert book.read(written)[0].admin == held
+    assert book.read(book.write(header(), body(full_pool())))[0].admin is None
 
 
 def test_a_header_of_this_version_can_be_read_for_ever() -> None:

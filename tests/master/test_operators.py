@@ -1,9 +1,13 @@
 """Who asked for what, and which news answers it: histories of a master that only keeps books."""
 
+import logging
 import os
+import socket
+import time
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 
 from prefork.address import Address
 from prefork.config.settings import Service
@@ -11,28 +15,39 @@ from prefork.control import server as control
 from prefork.control.messages import (
     Done,
     Dump,
+    Events,
     Failed,
     Heard,
     LogLevel,
+    Pause,
+    Ping,
+    Pong,
     Progress,
+    Recycle,
     Refork,
     Refused,
     Reload,
     ReopenLogs,
     Reply,
     Request,
+    Resume,
+    Scale,
     Snapshot,
     Status,
     Stop,
+    Told,
     Upgrade,
     Workers,
     encode,
+    read_reply,
 )
-from prefork.control.server import Server
+from prefork.control.server import MOST_CLIENTS, Server
+from prefork.master.chronicle import REMEMBERED
 from prefork.master.hands import Hands
 from prefork.master.operators import Operators
 from prefork.pool import events
 from prefork.pool.learn import learn
+from prefork.pool.orders import Cause
 from prefork.pool.records import Phase, Pool, Wanted, fixed
 from prefork.system import sockets
 from prefork.system.slots import Scoreboard
@@ -94,7 +109,7 @@ class Books:
         yield
 
     def settle(self) -> None:
-        while keys := self.poller.wait(0):
+        while (keys := self.poller.wait(0)) or self.operators.has_more:
             self.operators.obey(keys, self)
 
     def ask(self, request: Request) -> "Asked":
@@ -304,6 +319,156 @@ def test_who_is_not_there_cannot_be_dumped(books: Books, request_: Dump, why: st
         hands.close()
 
 
+def with_workers(books: Books, count: int) -> None:
+    """Service a gets as many that are ready, in slots from 1, with pids from 101."""
+    for slot in range(1, count + 1):
+        books.learn("a", events.WorkerOrdered(at=0, slot=slot, order=slot, generation=1, cause=Cause.FRESH))
+        books.learn("a", events.WorkerBorn(at=0, slot=slot, order=slot, pid=100 + slot))
+        books.learn("a", events.WorkerReady(at=0, slot=slot, order=slot))
+
+
+def test_a_recycle_is_done_when_all_that_were_meant_are_gone(books: Books) -> None:
+    """And not when others are; whoever looks on hears of each."""
+    with_workers(books, 3)
+    asked, one = books.ask(Recycle(service="a", progress=True)), books.ask(Recycle(service="a", who=102, now=True))
+    workers = books.pools["a"].workers
+    assert [(worker.is_recycled, worker.is_urgent) for worker in workers.values()] == [
+        (True, False),
+        (True, True),
+        (True, False),
+    ]
+    books.learn("a", events.WorkerExited(at=1, slot=1, order=1, how="exited"))
+    assert asked.answer() == Progress(text="a: 1 of 3 workers replaced", service="a", done=1, total=3)
+    books.learn("a", events.WorkerKilled(at=2, slot=2, order=2, why="stuck"))
+    assert not isinstance(one.answer(), Done)
+    books.learn("a", events.WorkerExited(at=2, slot=2, order=2, how="was killed"))
+    assert one.answer() == Done(text="a: worker 2 [102] was replaced, it had to be killed")
+    books.learn("a", events.WorkerExited(at=2, slot=3, order=3, how="exited"))
+    assert asked.answer() == Done(text="a: 3 workers were replaced, 1 had to be killed")
+
+
+def test_a_slot_wins_over_a_pid_and_nobody_is_refused_by_name(books: Books) -> None:
+    """So what status shows in its first column is always meant."""
+    with_workers(books, 2)
+    pid = events.WorkerOrdered(at=0, slot=101, order=3, generation=1, cause=Cause.FRESH)
+    books.learn("a", pid)
+    assert books.ask(Recycle(service="a", who=101)).answer() == Refused(
+        why="a: worker 101 is starting; ask again when it is ready"
+    )
+    assert books.ask(Recycle(service="a", who=7)).answer() == Refused(
+        why="a: there is no worker 7; there is 1 [101], 2 [102]"
+    )
+    assert books.ask(Recycle(service="c")).answer() == Refused(why="there is no service 'c'; there is a, b")
+    assert books.ask(Recycle(service="b")).answer() == Done(text="b: nobody serves, so nobody is replaced")
+
+
+def test_a_recycle_in_trouble_is_refused_and_a_stop_ends_one(books: Books) -> None:
+    """Both say why."""
+    with_workers(books, 2)
+    asked = books.ask(Recycle(service="a"))
+    books.learn("a", events.WorkerNotForked(at=time.monotonic(), slot=9, order=9, why="…"))
+    order = events.WorkerOrdered(at=0, slot=3, order=3, generation=1, cause=Cause.FRESH)
+    books.learn("a", order)
+    books.learn("a", events.WorkerNotForked(at=time.monotonic(), slot=3, order=3, why="…"))
+    order = events.WorkerOrdered(at=0, slot=3, order=4, generation=1, cause=Cause.FRESH)
+    books.learn("a", order)
+    books.learn("a", events.WorkerNotForked(at=time.monotonic() + 60, slot=3, order=4, why="…"))
+    refused = Refused(why="a: it is degraded: the machine refuses to fork; ask again when it is healthy")
+    assert books.ask(Recycle(service="a")).answer() == refused
+    books.learn("a", events.StopAsked(at=1, phase=Phase.DRAINING))
+    assert asked.answer() == Failed(why="a: the instance is stopping; 0 of 2 workers were replaced")
+    assert books.ask(Recycle(service="a")).answer() == Refused(why="a: the instance is stopping")
+
+
+def test_an_upgrade_answers_who_waits_for_a_recycle(books: Books) -> None:
+    """The next image knows nothing of them, and replaces everybody."""
+    with_workers(books, 1)
+    asked = books.ask(Recycle(service="a"))
+    books.operators.hurry()
+    why = "a: an upgrade came meanwhile, which replaces all workers; 0 of 1 workers were replaced"
+    assert asked.answer() == Failed(why=why)
+
+
+def test_a_pause_is_answered_at_once_and_lasts_until_it_is_resumed(books: Books) -> None:
+    """Asked twice it is the same; of a service that stops it would mean nothing."""
+    for asked, is_paused, text in (
+        (Pause(service="a"), True, "a: paused: nobody is accepted, clients queue"),
+        (Pause(service="a"), True, "a: paused: nobody is accepted, clients queue, as before"),
+        (Resume(service="a"), False, "a: resumed: clients are accepted"),
+    ):
+        assert books.ask(asked).answer() == Done(text=text)
+        assert books.pools["a"].wanted.is_paused is is_paused
+    books.learn("a", events.StopAsked(at=1, phase=Phase.DRAINING))
+    why = "a: the instance is stopping, and serves what is queued"
+    assert books.ask(Pause(service="a")).answer() == Refused(why=why)
+
+
+def told(number: int) -> Told:
+    return Told(at=float(number), level="info", event="worker-exited", text=str(number))
+
+
+def followed(books: Books, last: int) -> Asked:
+    return books.ask(Events(last=last))
+
+
+def texts(asked: Asked) -> list[str]:
+    """What has come of it since the last time."""
+    return [reply.text for reply in asked.hear()[0] if isinstance(reply, Told)]
+
+
+def test_who_follows_hears_the_last_and_then_everything(books: Books) -> None:
+    """In order and once; what only developers read is not among it."""
+    for number in range(5):
+        books.operators.keep(told(number))
+    all_of_them, some, none = followed(books, 100), followed(books, 2), followed(books, 0)
+    assert (texts(all_of_them), texts(some), texts(none)) == (["0", "1", "2", "3", "4"], ["3", "4"], [])
+    books.operators.keep(replace(told(5), level="debug"))
+    books.operators.say(logging.WARNING, "reload-refused", "6")
+    assert (texts(all_of_them), texts(some), texts(none)) == (["6"], ["6"], ["6"])
+
+
+def test_only_the_last_are_remembered_and_no_text_without_end(books: Books) -> None:
+    """However much happens."""
+    for number in range(REMEMBERED + 50):
+        books.operators.keep(told(number))
+    books.operators.keep(replace(told(0), text="a" * 100_000 + "z"))
+    heard = texts(followed(books, 10 * REMEMBERED))
+    assert len(heard) == REMEMBERED
+    assert heard[0] == "51"
+    assert len(heard[-1]) < 5000
+    assert heard[-1].endswith("z")
+
+
+def test_who_reads_slowly_hears_it_in_parts_and_who_does_not_read_is_dropped(books: Books) -> None:
+    """What is remembered may be more than may wait for anybody."""
+    for number in range(REMEMBERED):
+        books.operators.keep(replace(told(number), text=f"{number} " + "x" * 3900))
+    slow = followed(books, REMEMBERED)
+    books.settle()
+    books.operators.keep(told(200))
+    heard: list[str] = []
+    while len(heard) <= REMEMBERED:
+        heard += texts(slow)
+    assert [text.split()[0] for text in heard] == [str(number) for number in range(REMEMBERED + 1)]
+    for number in range(2000):
+        books.operators.keep(replace(told(number), text="x" * 3900))
+    assert books.operators.chronicle.followers == []
+    assert slow.hear()[1]
+
+
+def test_a_follower_goes_before_who_waits_for_an_outcome_and_after_who_is_silent(books: Books) -> None:
+    """Many followers lock nobody out."""
+    crowd = [followed(books, 0) for _ in range(MOST_CLIENTS)]
+    books.settle()
+    assert isinstance(books.ask(Pause(service="a")).answer(), Done)
+    books.settle()
+    assert len(books.operators.chronicle.followers) == MOST_CLIENTS - 1
+    assert [asked.hear()[1] for asked in crowd] == [True] + [False] * (MOST_CLIENTS - 1)
+    books.ask(Pause(service="a"))
+    books.settle()
+    assert len(books.operators.chronicle.followers) == MOST_CLIENTS - 1
+
+
 def test_a_fault_of_ours_costs_the_socket_and_nothing_else(books: Books, caplog: pytest.LogCaptureFixture) -> None:
     """The books go on, and whoever was connected is told by the end of the connection."""
     waiting, asked = books.ask(Reload()), books.ask(Status())
@@ -314,3 +479,27 @@ def test_a_fault_of_ours_costs_the_socket_and_nothing_else(books: Books, caplog:
     books.learn("a", events.StopAsked(at=1, phase=Phase.DRAINING))
     books.operators.obey([], books)
     books.operators.say_farewell("stopped, exit 0")
+
+
+@pytest.mark.parametrize("request_", [Reload(), Stop(), Stop(now=True), Upgrade(), Refork(), Scale(service="a", to=9)])
+def test_who_may_only_look_changes_nothing(books: Books, request_: Request) -> None:
+    """The admin process reads what strangers send: whatever becomes of it, it asks in vain for anything else."""
+    before = dict(books.pools)
+    ours, theirs = socket.socketpair()
+    with theirs:
+        assert books.operators.admit_onlooker(ours) is not None
+        for asked in (request_, Ping()):
+            theirs.send(encode(asked))
+            books.settle()
+        refused, pong = map(read_reply, theirs.recv(65536).splitlines())
+        assert refused == Refused(why="the admin process may only look")
+        assert isinstance(pong, Pong)
+    assert books.pools == before
+
+
+def test_without_a_server_nobody_looks() -> None:
+    """After a fault of ours the socket is closed; then an onlooker is told so by the end of its connection."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        assert Operators("shop", None).admit_onlooker(ours) is None
+        assert theirs.recv(1) == b""

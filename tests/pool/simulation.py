@@ -13,7 +13,7 @@ from itertools import count
 from random import Random
 from typing import TypeVar
 
-from prefork.pool import events, orders, reforking
+from prefork.pool import events, orders, recycling, reforking
 from prefork.pool.learn import learn
 from prefork.pool.records import Bounds, Load, MemoryLimits, Policy, Pool, Reading, State, Wanted, Worker, fixed
 from prefork.pool.recycling import SOFT_SAMPLES
@@ -227,6 +227,17 @@ class Simulation:
     def ask_refork_at(self, at: float) -> None:
         self._plan(at, self.ask_refork)
 
+    def ask_recycle(self, who: int | None, is_urgent: bool) -> "Simulation":
+        """An operator asks for others in the place of those he means, and is refused where he means nobody."""
+        choice = recycling.choose(self.pool, who)
+        if not isinstance(choice, str):
+            chosen = tuple((worker.slot, worker.order) for worker in choice)
+            self.ask(events.RecycleAsked, workers=chosen, is_urgent=is_urgent)
+        return self
+
+    def ask_recycle_at(self, at: float, who: int | None, is_urgent: bool) -> None:
+        self._plan(at, lambda: self.ask_recycle(who, is_urgent))
+
     def lose_workers(self) -> None:
         """Somebody kills them all."""
         for worker in list(self.workers.values()):
@@ -282,15 +293,18 @@ class Simulation:
                 self.tell(events.PoolSized(at=at, count=workers, why=why))
             case orders.SpawnWorker():
                 self._spawn_worker(order)
-            case orders.RetireWorker(slot, number, why):
-                self.tell(events.WorkerRetired(at=at, slot=slot, order=number, why=why))
+            case orders.TellPause(is_paused):
+                self.tell(events.PauseTold(at=at, is_paused=is_paused))
+            case orders.RetireWorker(slot, number, why, reason):
+                self.tell(events.WorkerRetired(at=at, slot=slot, order=number, why=why, reason=reason))
                 worker = self._worker(slot, number)
                 ignores = worker.is_stuck or self._happens(self._code(worker.generation).ignores_retirement)
                 if not ignores:
                     self._later(self.world.request, self._exit, worker, "exited")
-            case orders.ExpelWorker(slot, number, why):
-                worker = self._worker(slot, number)
-                self.tell(events.WorkerExpelled(at=at, slot=slot, order=number, why=why, requests=worker.requests))
+            case orders.ExpelWorker(slot, number, why, reason):
+                worker, expelled = self._worker(slot, number), events.WorkerExpelled
+                requests = worker.requests
+                self.tell(expelled(at=at, slot=slot, order=number, why=why, reason=reason, requests=requests))
                 if not worker.is_stuck:
                     self._later(self.world.request, self._exit, worker, "exited")
             case orders.TellSlowRequests(slot, number, request):
@@ -304,9 +318,10 @@ class Simulation:
                 self.tell(events.WorkerWentOn(at=at, slot=slot, order=number))
             case orders.DumpWorker(slot, number):
                 self.tell(events.WorkerDumped(at=at, slot=slot, order=number))
-            case orders.KillWorker(slot, number, why):
-                worker = self._worker(slot, number)
-                self.tell(events.WorkerKilled(at=at, slot=slot, order=number, why=why, requests=worker.requests))
+            case orders.KillWorker(slot, number, why, reason):
+                worker, killed = self._worker(slot, number), events.WorkerKilled
+                requests = worker.requests
+                self.tell(killed(at=at, slot=slot, order=number, why=why, reason=reason, requests=requests))
                 worker.is_doomed = True
                 self._later(self.world.kill, self._exit, worker, "was killed")
             case orders.RefuseNew():

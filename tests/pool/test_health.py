@@ -32,6 +32,7 @@ from prefork.pool.orders import (
     SpawnWorker,
     StartMold,
 )
+from prefork.pool.reasons import Reason
 from prefork.pool.records import Policy, Pool, Reading
 from tests.pool.simulation import Code, Simulation, World, service
 from tests.pool.test_rules import (
@@ -207,7 +208,7 @@ def test_whoever_serves_when_a_service_is_given_up_finishes_what_there_is() -> N
     """Its other workers drain the queue, within the drain limit: nothing is cut off for the crashes of others."""
     pool = after(serving(2), ServiceFailed(at=5, why="…"), MoldDismissed(at=5, generation=1), lost(1, at=5))
     pool = after(pool, DoorRefused(at=5), DoorShut(at=5))
-    retire = [RetireWorker(slot, slot, "the service stops", drain=True) for slot in (1, 2)]
+    retire = [RetireWorker(slot, slot, "the service stops", Reason.STOP, drain=True) for slot in (1, 2)]
     assert decided(pool, at=5) == now(5, *retire)
 
 

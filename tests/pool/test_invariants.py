@@ -15,6 +15,7 @@ from prefork.pool import events, orders
 from prefork.pool.health import trouble
 from prefork.pool.learn import learn
 from prefork.pool.orders import Cause
+from prefork.pool.reasons import Reason
 from prefork.pool.records import Bounds, Door, Phase, Policy, Pool, Stage, State, fixed
 from prefork.pool.rules import Decision, decide
 from prefork.pool.staffing import MOST_UNBORN
@@ -25,6 +26,8 @@ COMMANDS: dict[str, tuple[type[events.Event], dict[str, object]]] = {
     "TTIN": (events.ScaleAsked, {"by": 1}),
     "TTOU": (events.ScaleAsked, {"by": -1}),
     "scale": (events.CountAsked, {"count": 3}),
+    "pause": (events.PauseAsked, {}),
+    "resume": (events.ResumeAsked, {}),
     "TERM": (events.StopAsked, {"phase": Phase.DRAINING}),
     "INT": (events.StopAsked, {"phase": Phase.QUICK}),
     "TERM TERM": (events.StopAsked, {"phase": Phase.NOW}),
@@ -91,7 +94,16 @@ worlds = st.builds(
     handshakes=st.sampled_from([0, 0, 3]),
     grain=st.sampled_from([0.001, 0.1, 0.5]),
 )
-asked_for = st.sampled_from(["HUP", "HUP", "TTIN", "TTOU", "scale", "refork", "refork"])
+RECYCLES = {
+    "recycle": (None, False),
+    "recycle --now": (None, True),
+    "recycle 1": (1, False),
+    "recycle 2 --now": (2, True),
+}
+PAUSES = ("pause", "resume")
+asked_for = st.sampled_from(
+    ["HUP", "HUP", "TTIN", "TTOU", "scale", "refork", "refork", *RECYCLES, *PAUSES],
+)
 commands = st.lists(st.tuples(st.floats(0, 40), asked_for), max_size=12)
 stops = st.lists(st.tuples(st.floats(0, 60), st.sampled_from(STOPS)), min_size=1, max_size=4)
 
@@ -166,7 +178,8 @@ def recycles_only_in_health(simulation: Simulation, decision: Decision) -> None:
     spawned = sum(isinstance(order, orders.SpawnWorker) for order in decision.orders)
     assert spawned <= max(0, pool.wanted.count - len(living)) + outdated
     retired = [order for order in decision.orders if isinstance(order, orders.RetireWorker)]
-    assert not [order for order in retired if order.why.startswith(("it has served", "it is", "it uses"))]
+    wear = {Reason.REQUESTS, Reason.AGE, Reason.MEMORY, Reason.ASKED}
+    assert not [order for order in retired if order.reason in wear]
 
 
 def repeats_itself(simulation: Simulation, decision: Decision) -> None:
@@ -213,6 +226,18 @@ def moved_forward(before: Pool, after: Pool) -> None:
     assert owed.died >= 0
 
 
+def counts_each_once(simulation: Simulation, event: events.Event) -> None:
+    """Who was born is in the book or has ended by one reason; who was ready has begun once; counts never shrink."""
+    if not isinstance(event, events.WorkerExited | events.WorkerPromoted | events.WorkerReady):
+        return
+    pool = simulation.pool
+    gone = (events.WorkerExited, events.WorkerPromoted)
+    assert sum(pool.ended.values()) == sum(len(simulation.told(kind)) for kind in gone)
+    assert set(pool.ended) <= set(Reason)
+    ready = sum(worker.ready_at is not None for worker in pool.workers.values())
+    assert ready <= pool.started <= ready + sum(pool.ended.values())
+
+
 class Watched(Simulation):
     """A simulation whose every event and decision is looked at."""
 
@@ -223,6 +248,7 @@ class Watched(Simulation):
         before = self.pool
         super().tell(event)
         moved_forward(before, self.pool)
+        counts_each_once(self, event)
 
 
 def somewhere(
@@ -254,6 +280,8 @@ def ask_for(command: str, simulation: Simulation, delay: float, configured: Boun
     at = simulation.now + delay
     if command == "refork":
         simulation.ask_refork_at(at)
+    elif command in RECYCLES:
+        simulation.ask_recycle_at(at, *RECYCLES[command])
     elif command == "HUP":
         simulation.ask_at(at, events.ReloadAsked, configured=configured)
     else:
@@ -284,6 +312,8 @@ def test_any_history_ends_in_what_was_asked_for(
     assert {worker.generation for worker in pool.workers.values()} <= {pool.serving}
     assert list(pool.generations) == [pool.serving]
     assert pool.wanted.generation == pool.last_generation
+    assert not [worker for worker in pool.workers.values() if worker.is_recycled]
+    assert pool.is_paused is pool.wanted.is_paused
     assert simulation.now <= simulation.calm_at + 600
     assert simulation.turn() == Decision((), None)
 
@@ -398,7 +428,8 @@ def test_recycling_and_reloading_never_lower_the_ready_workers(
         assert len(simulation.pool.workers) <= workers + simulation.policy.surge(workers)
 
     simulation.watchers.append(all_are_ready)
-    for _ in range(3):
+    for is_urgent in (False, True, False):
+        simulation.ask_recycle(None, is_urgent).run(simulation.now + 1)
         simulation.ask(events.ReloadAsked, configured=fixed(workers)).run(simulation.now + 10)
     simulation.calm_at = simulation.now
     simulation.run()

@@ -23,6 +23,7 @@ from prefork.pool.orders import (
     SpawnWorker,
     StartMold,
 )
+from prefork.pool.reasons import Reason
 from prefork.pool.records import Outcome, Pool, fixed
 from tests.pool.simulation import service
 from tests.pool.test_rules import (
@@ -97,7 +98,7 @@ def test_those_that_are_left_serve_until_their_successors_are_ready() -> None:
     pool = after(on_probation(), GenerationRolledBack(at=9, generation=2, back_to=1, why=CRASHED))
     assert decided(pool, at=9) == now(9, SpawnWorker(1, 5, 1, Cause.FRESH))
     pool = after(pool, ready(1, 5, at=10))
-    assert decided(pool, at=10) == now(10, RetireWorker(4, 4, "generation 1 replaces it"))
+    assert decided(pool, at=10) == now(10, RetireWorker(4, 4, "generation 1 replaces it", Reason.RELOAD))
 
 
 def test_a_row_of_failures_that_began_with_the_reload_is_enough() -> None:
@@ -154,7 +155,7 @@ def test_a_reload_during_a_probation_is_begun_at_once_and_falls_back_to_the_last
     pool = after(pool, settled(3, at=11))
     assert pool.probation is not None
     assert (pool.probation.generation, pool.probation.fallback, pool.probation.until) == (3, 1, 41)
-    retire = [RetireWorker(slot, slot, "generation 3 replaces it") for slot in (4, 3)]
+    retire = [RetireWorker(slot, slot, "generation 3 replaces it", Reason.RELOAD) for slot in (4, 3)]
     assert decided(pool, at=11) == now(11, *retire)
     pool = after(pool, *(WorkerRetired(at=11, slot=o.slot, order=o.order, why="…") for o in retire))
     assert decided(pool, at=11) == now(11, DismissMold(2))

@@ -28,6 +28,7 @@ from prefork.pool.orders import (
     StartMold,
     Step,
 )
+from prefork.pool.reasons import Reason
 from prefork.pool.records import (
     Generation,
     Outcome,
@@ -151,7 +152,7 @@ def test_the_number_it_is_called_for_is_given_to_nobody_else() -> None:
     """A reload after a refork that was declined gets the next one."""
     declined = ReforkAbandoned(at=22, generation=2, why="it has threads")
     pool = after(succeeded(called()), declined)
-    assert decided(pool, at=22) == now(22, RetireWorker(3, 3, "workers wanted: 2"))
+    assert decided(pool, at=22) == now(22, RetireWorker(3, 3, "workers wanted: 2", Reason.SURPLUS))
     assert decided(after(succeeded(called()), declined, reload(at=23)), at=23).orders == (StartMold(3),)
 
 

@@ -69,6 +69,7 @@ from prefork.pool.orders import (
     StartMold,
     TellSlowRequests,
 )
+from prefork.pool.reasons import Reason
 from prefork.pool.records import Bucket, Outcome, Phase, Policy, Pool, Reading, Stage, State, fixed
 from prefork.pool.rules import Decision, decide
 from prefork.pool.wishes import Readings
@@ -285,12 +286,12 @@ def test_deaths_of_the_old_generation_say_nothing_of_the_coming_one() -> None:
 def test_a_generation_serves_once_as_many_of_its_workers_are_ready_as_are_wanted() -> None:
     """Only then its predecessor's mold may go."""
     pool = after(serving(), reload(at=5), loaded(2, at=5), ready(3, 3, at=6, generation=2))
-    assert decided(pool, at=6) == now(6, RetireWorker(2, 2, "generation 2 replaces it"))
+    assert decided(pool, at=6) == now(6, RetireWorker(2, 2, "generation 2 replaces it", Reason.RELOAD))
     retired = WorkerRetired(at=6, slot=2, order=2, why="generation 2 replaces it")
     pool = after(pool, retired, exited(2, 2, at=6), ready(2, 4, at=7, generation=2))
     assert decided(pool, at=7) == now(7, SettleGeneration(2))
     pool = after(pool, settled(2, at=7))
-    assert decided(pool, at=7) == now(7, RetireWorker(1, 1, "generation 2 replaces it"))
+    assert decided(pool, at=7) == now(7, RetireWorker(1, 1, "generation 2 replaces it", Reason.RELOAD))
     pool = after(pool, WorkerRetired(at=7, slot=1, order=1, why="generation 2 replaces it"))
     assert decided(pool, at=7) == now(7, DismissMold(1))
 
@@ -371,14 +372,14 @@ def test_a_worker_that_does_not_become_ready_is_killed_at_the_boot_limit() -> No
     """The boot limit is one of its own."""
     pool = after(serving(), ScaleAsked(at=5, by=1), starting(3, 3, at=5))
     assert decided(pool, at=64) == wait(65)
-    assert decided(pool, at=65) == now(65, KillWorker(3, 3, "it was not ready within 60 s"))
+    assert decided(pool, at=65) == now(65, KillWorker(3, 3, "it was not ready within 60 s", Reason.BOOT))
 
 
 def test_a_retiring_worker_is_killed_at_the_drain_limit() -> None:
     """What was given time and used it up is killed, and once."""
     pool = after(serving(3), ScaleAsked(at=5, by=-1), WorkerRetired(at=5, slot=3, order=3, why="workers wanted: 2"))
     assert decided(pool, at=5) == wait(35)
-    assert decided(pool, at=35) == now(35, KillWorker(3, 3, "its request was not finished within 30 s"))
+    assert decided(pool, at=35) == now(35, KillWorker(3, 3, "its request was not finished within 30 s", Reason.DRAIN))
     pool = after(pool, WorkerKilled(at=35, slot=3, order=3, why="its request was not finished within 30 s"))
     assert decided(pool, at=35) == QUIET
 
@@ -406,7 +407,7 @@ def test_a_stop_now_kills_at_once() -> None:
     """A second TERM means it."""
     pool = after(serving(), stop(Phase.DRAINING, at=5), stop(Phase.NOW, at=6))
     why = "told to stop now"
-    assert decided(pool, at=6) == now(6, *(KillWorker(slot, slot, why, is_final=True) for slot in (1, 2)))
+    assert decided(pool, at=6) == now(6, *(KillWorker(slot, slot, why, Reason.STOP, is_final=True) for slot in (1, 2)))
 
 
 # end_leftovers
@@ -460,7 +461,7 @@ def test_a_worker_whose_request_exceeds_the_hard_limit_is_told_to_leave_and_then
     """A stuck request is bounded, what else its worker has may end, and an idle worker is never killed for that."""
     pool, slots = serving(), {1: Reading(requests=7, busy_since=20.0), 2: Reading(requests=9)}
     assert decided(pool, at=29, slots=slots, policy=HARD) == wait(30)
-    assert decided(pool, at=30, slots=slots, policy=HARD) == now(30, ExpelWorker(1, 1, STUCK))
+    assert decided(pool, at=30, slots=slots, policy=HARD) == now(30, ExpelWorker(1, 1, STUCK, Reason.REQUEST_HARD))
     pool = after(pool, WorkerExpelled(at=30, slot=1, order=1, why=STUCK, requests=20))
     assert decided(pool, at=30, slots=slots, policy=HARD) == now(30, SpawnWorker(3, 3, 1, Cause.DIED))
     pool = after(pool, ready(3, 3, at=30, cause=Cause.DIED))
@@ -468,7 +469,7 @@ def test_a_worker_whose_request_exceeds_the_hard_limit_is_told_to_leave_and_then
     assert decided(pool, at=30.5, slots=slots, policy=HARD) == now(30.5, DumpWorker(1, 1))
     pool = after(pool, WorkerDumped(at=30.5, slot=1, order=1))
     assert decided(pool, at=30.5, slots=slots, policy=HARD) == wait(31)
-    kill = KillWorker(1, 1, f"it did not leave within 1 s, and {STUCK}")
+    kill = KillWorker(1, 1, f"it did not leave within 1 s, and {STUCK}", Reason.REQUEST_HARD)
     assert decided(pool, at=31, slots=slots, policy=HARD) == now(31, kill)
 
 
@@ -476,7 +477,7 @@ def test_nobody_is_retired_as_surplus_while_a_stuck_worker_is_expelled() -> None
     """Each rule counts on a book in which the rules before it are obeyed."""
     pool = after(serving(2), ready(3, 3, at=20))
     slots = {1: Reading(busy_since=20.0)}
-    assert decided(pool, at=30, slots=slots, policy=HARD) == now(30, ExpelWorker(1, 1, STUCK))
+    assert decided(pool, at=30, slots=slots, policy=HARD) == now(30, ExpelWorker(1, 1, STUCK, Reason.REQUEST_HARD))
     pool = after(pool, WorkerExpelled(at=30, slot=1, order=1, why=STUCK))
     assert decided(pool, at=30, slots=slots, policy=HARD) == wait(30.5)
 
@@ -486,7 +487,7 @@ def test_a_retiring_worker_is_expelled_too() -> None:
     pool = after(serving(1), WorkerRetired(at=25, slot=1, order=1, why="…"), stop(Phase.DRAINING, at=26))
     pool = after(pool, DoorRefused(at=26), DoorShut(at=26), MoldDismissed(at=26, generation=1), lost(1, at=26))
     slots = {1: Reading(busy_since=20.0)}
-    assert decided(pool, at=30, slots=slots, policy=HARD) == now(30, ExpelWorker(1, 1, STUCK))
+    assert decided(pool, at=30, slots=slots, policy=HARD) == now(30, ExpelWorker(1, 1, STUCK, Reason.REQUEST_HARD))
     pool = after(pool, WorkerExpelled(at=30, slot=1, order=1, why=STUCK), WorkerDumped(at=30, slot=1, order=1))
     [kill] = decided(pool, at=31, slots=slots, policy=HARD).orders
     assert isinstance(kill, KillWorker)
@@ -519,7 +520,7 @@ def test_a_stopped_worker_is_killed_only_by_who_will_not_wait() -> None:
     went_on = after(pool, WorkerWentOn(at=40, slot=1, order=1))
     assert decided(went_on, at=40) == wait(70)
     quickly = after(pool, stop(Phase.QUICK, at=40), WorkerStoodStill(at=40.5, slot=1, order=1))
-    assert decided(quickly, at=41) == now(41, KillWorker(1, 1, "a quick stop leaves 1 s", is_final=True))
+    assert decided(quickly, at=41) == now(41, KillWorker(1, 1, "a quick stop leaves 1 s", Reason.STOP, is_final=True))
 
 
 def test_after_the_master_stood_still_all_limits_begin_anew() -> None:
@@ -710,7 +711,9 @@ def test_the_worn_out_are_replaced_before_they_retire() -> None:
     pool = after(pool, starting(6, 6, at=50))
     assert decided(pool, at=50, slots=worn) == wait(110)
     pool = after(pool, WorkerReady(at=51, slot=6, order=6))
-    assert decided(pool, at=51, slots=worn) == now(51, RetireWorker(3, 3, "it has served 100 requests"))
+    assert decided(pool, at=51, slots=worn) == now(
+        51, RetireWorker(3, 3, "it has served 100 requests", Reason.REQUESTS)
+    )
 
 
 def test_a_reload_replaces_one_surge_at_a_time() -> None:
@@ -718,7 +721,7 @@ def test_a_reload_replaces_one_surge_at_a_time() -> None:
     pool = after(serving(8), reload(at=5, configured=8), loaded(2, at=5))
     assert decided(pool, at=5) == now(5, *(SpawnWorker(slot, slot, 2, Cause.FRESH) for slot in (9, 10)))
     pool = after(pool, ready(9, 9, at=6, generation=2), ready(10, 10, at=6, generation=2))
-    retire = [RetireWorker(slot, slot, "generation 2 replaces it") for slot in (8, 7)]
+    retire = [RetireWorker(slot, slot, "generation 2 replaces it", Reason.RELOAD) for slot in (8, 7)]
     assert decided(pool, at=6) == now(6, *retire)
     pool = after(pool, *(WorkerRetired(at=6, slot=o.slot, order=o.order, why=o.why) for o in retire))
     assert decided(pool, at=6) == wait(36)
@@ -736,7 +739,7 @@ def test_starting_workers_of_an_abandoned_generation_are_told_to_leave() -> None
     pool = after(pool, MoldDismissed(at=6, generation=2))
     assert decided(pool, at=6) == wait(7)
     pool = after(pool, WorkerBorn(at=6.5, slot=5, order=5, pid=105))
-    assert decided(pool, at=6.5) == now(6.5, RetireWorker(5, 5, "generation 2 is given up"))
+    assert decided(pool, at=6.5) == now(6.5, RetireWorker(5, 5, "generation 2 is given up", Reason.RELOAD))
 
 
 def test_ready_workers_of_an_abandoned_generation_serve_until_they_are_replaced() -> None:
@@ -747,7 +750,7 @@ def test_ready_workers_of_an_abandoned_generation_serve_until_they_are_replaced(
     pool = after(pool, lost(2, at=7))
     assert decided(pool, at=7) == now(7, SpawnWorker(2, 4, 1, Cause.FRESH))
     pool = after(pool, ready(2, 4, at=8))
-    assert decided(pool, at=8) == now(8, RetireWorker(3, 3, "generation 1 replaces it"))
+    assert decided(pool, at=8) == now(8, RetireWorker(3, 3, "generation 1 replaces it", Reason.RELOAD))
 
 
 # retire_surplus
@@ -757,16 +760,18 @@ def test_scaling_down_retires_the_last() -> None:
     """The slots that stay are the first ones."""
     pool = after(serving(4), ScaleAsked(at=5, by=-1), ScaleAsked(at=5, by=-1))
     why = "workers wanted: 2"
-    assert decided(pool, at=5) == now(5, RetireWorker(4, 4, why), RetireWorker(3, 3, why))
+    assert decided(pool, at=5) == now(
+        5, RetireWorker(4, 4, why, Reason.SURPLUS), RetireWorker(3, 3, why, Reason.SURPLUS)
+    )
 
 
 def test_a_worker_that_is_ready_before_it_is_known_to_be_born_is_not_told() -> None:
     """Two channels bring the news, and we can tell only whose pid we know."""
     hasty = (ordered(2, 2, at=5), WorkerReady(at=5, slot=2, order=2))
     pool = after(serving(1), hasty)
-    assert decided(pool, at=5) == now(5, RetireWorker(1, 1, "workers wanted: 1"))
+    assert decided(pool, at=5) == now(5, RetireWorker(1, 1, "workers wanted: 1", Reason.SURPLUS))
     pool = after(pool, WorkerBorn(at=5, slot=2, order=2, pid=102))
-    assert decided(pool, at=5) == now(5, RetireWorker(2, 2, "workers wanted: 1"))
+    assert decided(pool, at=5) == now(5, RetireWorker(2, 2, "workers wanted: 1", Reason.SURPLUS))
 
 
 # dismiss_molds
@@ -819,7 +824,7 @@ def test_a_graceful_stop_refuses_shuts_and_drains_in_this_order() -> None:
     assert decided(pool, at=5.1, handshakes=0) == now(5.1, ShutDoor())
     assert decided(pool, at=6, handshakes=1) == now(6, ShutDoor())
     pool = after(pool, DoorShut(at=6))
-    assert decided(pool, at=6) == now(6, RetireWorker(1, 1, "the service stops", drain=True))
+    assert decided(pool, at=6) == now(6, RetireWorker(1, 1, "the service stops", Reason.STOP, drain=True))
     pool = after(pool, WorkerRetired(at=6, slot=1, order=1, why="the service stops"), exited(1, 1, at=7))
     assert pool.is_finished
 
@@ -832,7 +837,7 @@ def test_a_stop_that_keeps_the_door_refuses_and_drains_nobody() -> None:
     pool = after(pool, MoldDismissed(at=5, generation=1), lost(1, at=5))
     assert decided(pool, at=5, handshakes=3) == now(5, ShutDoor(drain=False))
     pool = after(pool, DoorShut(at=5))
-    assert decided(pool, at=5) == now(5, RetireWorker(1, 1, "the service stops"))
+    assert decided(pool, at=5) == now(5, RetireWorker(1, 1, "the service stops", Reason.STOP))
 
 
 def test_the_first_stop_says_whether_the_door_is_kept() -> None:
@@ -856,7 +861,7 @@ def test_a_stop_answers_for_the_requests_that_it_ended_and_for_no_other() -> Non
 def test_a_failed_service_is_ended_at_once() -> None:
     """Its workers are killed, its mold sent away, its door shut."""
     pool = after(service(2), loaded(1, at=0), ready(1, 1, at=0), ServiceFailed(at=1, why="…"))
-    assert decided(pool, at=1) == now(1, KillWorker(1, 1, "the service is given up", is_final=True))
+    assert decided(pool, at=1) == now(1, KillWorker(1, 1, "the service is given up", Reason.STOP, is_final=True))
     pool = after(pool, WorkerKilled(at=1, slot=1, order=1, why="…"), exited(1, 1, at=1))
     assert decided(pool, at=1) == now(1, DismissMold(1))
     pool = after(pool, MoldDismissed(at=1, generation=1), lost(1, at=1))

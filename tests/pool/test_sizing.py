@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from prefork.pool.events import CountAsked, PoolSized, ReloadAsked, ScaleAsked, StopAsked, WorkerNotForked
 from prefork.pool.learn import learn
 from prefork.pool.orders import Cause, Order, RetireWorker, SizePool, SpawnWorker
+from prefork.pool.reasons import Reason
 from prefork.pool.records import Bounds, Load, Phase, Policy, Pool, Reading, State, fixed
 from prefork.pool.rules import Decision, decide
 from prefork.pool.sizing import FASTEST, STEP, Pace, Window
@@ -264,7 +265,7 @@ def test_idle_workers_are_retired_before_busy_ones() -> None:
     slots = {5: Reading(busy_since=1.0, busy=1), 3: Reading(busy_since=1.0, busy=1)}
     why = "workers wanted: 3"
     orders = decided(pool, at=5, busy=2, slots=slots).orders
-    assert orders == (RetireWorker(4, 4, why), RetireWorker(2, 2, why))
+    assert orders == (RetireWorker(4, 4, why, Reason.SURPLUS), RetireWorker(2, 2, why, Reason.SURPLUS))
 
 
 # what operators ask for

@@ -209,6 +209,26 @@ def test_a_second_pause_begins_anew(street: Street) -> None:
     assert said_by(with_a_clock_of_its_own(pause)) == [[], True]
 
 
+def test_who_is_held_hears_signals_and_no_clients_until_it_is_let_go(street: Street) -> None:
+    """Also where the machine's shortage ends meanwhile, and where there is room."""
+
+    def hold(clock: SimpleNamespace) -> list[object]:
+        waiting = street.wait()
+        with street.client():
+            waiting.pause()
+            waiting.hold(True)
+            clock.now += PAUSE
+            during: list[int] = []
+            for _ in range(2):
+                waiting.heed_clients(True)
+                signal.raise_signal(signal.SIGTERM)
+                during += waiting.for_news()
+            waiting.hold(False)
+            return [during, waiting.heard, set(waiting.for_news()) == {street.listeners[0].fileno()}]
+
+    assert said_by(with_a_clock_of_its_own(hold)) == [[], {signal.SIGTERM}, True]
+
+
 # Many waiters
 
 

@@ -9,6 +9,7 @@ A file is named after what fails:
     test_deploys.py    HUP to an import that hangs, to an application that never gets ready
     test_handlers.py   what a handler can do to its process: raise, end, hang, fork, close, hoard, devour
     test_machine.py    fork and accept that fail, full disks, PID 1 with strays, several instances on one path
+    test_admin.py      the admin process killed, stopped and flooded
     test_clients.py    clients that stall, vanish, reset, or send garbage
     test_clocks.py     clocks that are set, time namespaces, a machine that slept
 

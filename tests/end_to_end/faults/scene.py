@@ -24,6 +24,7 @@ import pytest
 
 from tests.end_to_end.clients import is_refused
 from tests.end_to_end.harness import ROOT, Master, look_until
+from tests.end_to_end.http import fetch
 from tests.end_to_end.load import Load, Outcome
 
 SOME = 50  # answers that prove that a service goes on
@@ -118,6 +119,9 @@ def under_load(
             master.wait_serving()
             master.wait_idle()
             look_until(lambda: is_done_forking(master), "the mold is done")
+            if "--admin" in arguments:
+                fetch(master.bind(service="admin"), "/healthz")  # from here on it holds what it will hold
+                look_until(lambda: is_at_rest(master, "admin"), "the admin process has closed that connection")
             at_rest = portrait(master)
         url = url or master.bind()
         with Load(url, clients, processes=1) as load:
@@ -136,6 +140,12 @@ def is_done_forking(master: Master) -> bool:
     """Whether the process between a mold and its last worker has gone and is collected; the worker may be faster."""
     processes = master.processes()
     return sum(p.kind == "mold" for p in processes) == 1 and not any(p.is_zombie for p in processes)
+
+
+def is_at_rest(master: Master, kind: str) -> bool:
+    """Whether every thread of the processes of a kind sleeps."""
+    tasks = [task for p in master.processes(kind) for task in Path(f"/proc/{p.pid}/task").iterdir()]
+    return all((task / "stat").read_text().rpartition(")")[2].split()[0] == "S" for task in tasks)
 
 
 def portrait(master: Master) -> Counter[str]:

@@ -1,0 +1,76 @@
+"""What a shell may complete on the command line: instances, and the services and slots of the one that is meant.
+
+The running instance is asked, for a moment: whoever presses a key waits for it. It must not know which shell that is.
+Invariant: what cannot be found is left out, and nothing is printed.
+Read next: ``completion.py``, how a shell is taught.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable
+
+import click
+from click.shell_completion import CompletionItem
+
+from prefork.control.client import ask_status, connect, find
+from prefork.control.report import Report
+from prefork.errors import PreforkError
+from prefork.system import sockets
+
+LIMIT = 0.5  # seconds
+Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+
+def words(*known: str) -> Complete:
+    """Some that never change."""
+
+    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return _fitting(known, incomplete)
+
+    return complete
+
+
+def files(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(incomplete, type="file")]
+
+
+def directories(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(incomplete, type="dir")]
+
+
+def instances(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Those that run, and that we may steer."""
+    with contextlib.suppress(OSError):
+        own = os.getuid()
+        return _fitting(sorted({name for uid, name in sockets.held_names() if own in (uid, 0)}), incomplete)
+    return []
+
+
+def services(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Of the instance that was named before, or the only one."""
+    report = _report(context)
+    return [] if report is None else _fitting(report.workers, incomplete)
+
+
+def slots(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Of the service that was named before, or of all."""
+    report = _report(context)
+    if report is None:
+        return []
+    named = report.workers.get(context.params.get("service") or "")
+    workers = [w for found in report.workers.values() for w in found] if named is None else named
+    return _fitting(sorted({str(worker.slot) for worker in workers}, key=int), incomplete)
+
+
+def _report(context: click.Context) -> Report | None:
+    given = context.params
+    with (
+        contextlib.suppress(PreforkError, OSError),
+        connect(find(given.get("name"), given.get("control")), LIMIT) as it,
+    ):
+        return ask_status(it)
+    return None
+
+
+def _fitting(found: Iterable[str], incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(word) for word in found if word.startswith(incomplete)]

@@ -1,0 +1,141 @@
+"""The server's bounds: whatever a client does, it has gone in time, and others are answered."""
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from prefork.admin import server as admin
+from prefork.admin.server import MOST_BYTES, MOST_FEEDS, Server
+from tests.admin.stage import FakeMaster
+from tests.children import LIMIT
+
+SHORT = 0.2  # seconds, instead of those that clients have
+
+
+class Stage:
+    def __init__(self, master: FakeMaster) -> None:
+        self.master = master
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = self.listener.getsockname()
+        self.server = Server(self.listener, master.watcher)
+        self._thread = threading.Thread(target=self.server.serve_forever)
+        self._thread.start()
+
+    def say(self, data: bytes) -> socket.socket:
+        client = socket.create_connection(self.address, LIMIT)
+        client.sendall(data)
+        return client
+
+    def ask(self, data: bytes) -> bytes:
+        """All that comes back until the other side closes."""
+        with self.say(data) as client:
+            return heard_by(client)
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self._thread.join(LIMIT)
+
+
+def heard_by(client: socket.socket) -> bytes:
+    heard = b""
+    try:
+        while part := client.recv(65536):
+            heard += part
+    except ConnectionResetError:  # it was not read to its end
+        pass
+    return heard
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    monkeypatch.setattr(admin, "LIMIT", SHORT)
+    with FakeMaster() as master:
+        stage = Stage(master)
+        yield stage
+        stage.close()
+
+
+@pytest.mark.parametrize("said", [b"", b"G", b"GET / HTTP/1.0\r\n", b"GET / HTTP/1.0\r\nHost: shop\r\n"])
+def test_half_a_request_has_its_time(stage: Stage, said: bytes) -> None:
+    """Then the connection is closed, without an answer."""
+    assert stage.ask(said) == b""
+
+
+def test_a_request_that_trickles_has_no_more(stage: Stage) -> None:
+    """Each byte comes in time, and the request does not."""
+    with stage.say(b"GET / HTTP/1.0\r\nX: ") as client:
+        client.settimeout(SHORT / 10)
+        for _ in range(int(LIMIT / SHORT * 10)):
+            try:
+                client.sendall(b"x")
+                if client.recv(1) == b"":
+                    return
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                return
+        raise AssertionError("it trickles for ever")
+
+
+def test_a_request_without_an_end_is_read_to_its_limit(stage: Stage) -> None:
+    """And memory is not filled by it."""
+    for said in (b"GET /" + b"x" * 200_000, b"GET / HTTP/1.0\r\n" + b"X: y\r\n" * 50_000):
+        assert stage.ask(said).startswith((b"HTTP/1.0 4", b"HTTP/1.0 200", b""))
+    assert stage.ask(b"GET /" + b"x" * (MOST_BYTES // 2) + b" HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.0 404")
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        (b"GET / HTTP/1.0\r\n\r\n", b"200 OK"),
+        (b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n", b"200 OK"),
+        (b"GET /healthz HTTP/1.1\r\n\r\n", b"200 OK"),
+        (b"GET / HTTP/2.0\r\n\r\n", b"505 HTTP Version Not Supported"),
+        (b"nonsense\r\n\r\n", b"400 Bad Request"),
+        (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", b"400 Bad Request"),
+        (b"PUT / HTTP/1.0\r\n\r\n", b"405 Method Not Allowed"),
+        (b"GET / HTTP/1.0\r\n: x\r\n\r\n", b"200 OK"),
+        (b"GET / HTTP/1.0\r\n" + b"X: y\r\n" * 200 + b"\r\n", b"431 Request Header Fields Too Large"),
+    ],
+)
+def test_every_request_has_one_answer(stage: Stage, said: bytes, status: bytes) -> None:
+    """In one line where it is none that it serves."""
+    head, _, body = stage.ask(said).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.0 " + status)
+    assert b"Cache-Control: no-store" in head
+    assert status == b"200 OK" or body.count(b"\n") == 1
+
+
+def test_more_feeds_than_there_may_be_are_told_so(stage: Stage) -> None:
+    """Pages are served all the same, and a feed that is closed makes room for another."""
+    feeds = [stage.say(b"GET /feed HTTP/1.0\r\n\r\n") for _ in range(MOST_FEEDS)]
+    for feed in feeds:
+        assert feed.recv(5) == b"HTTP/"
+    assert b"503 Service Unavailable" in stage.ask(b"GET /feed HTTP/1.0\r\n\r\n")
+    assert stage.ask(b"GET /readyz HTTP/1.0\r\n\r\n").endswith(b"\r\n\r\nready\n")
+    for feed in feeds:
+        feed.close()
+    while True:
+        with stage.say(b"GET /feed HTTP/1.0\r\n\r\n") as another:
+            if b"200 OK" in another.recv(65536):
+                break
+
+
+def test_a_feed_that_is_not_read_ends(stage: Stage) -> None:
+    """Once what the kernel holds for it is full; the master goes on telling."""
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(stage.address)
+        client.sendall(b"GET /feed HTTP/1.0\r\n\r\n")
+        while stage.server.feeds._value == MOST_FEEDS:  # type: ignore[attr-defined]
+            threading.Event().wait(0)
+        for _ in range(100):
+            stage.master.tell("x" * 100_000)
+            if stage.server.feeds._value == MOST_FEEDS:  # type: ignore[attr-defined]
+                return
+        stage.server.feeds.acquire()  # all others are free, so this is its own
+        client.settimeout(LIMIT)
+        assert heard_by(client)
