@@ -157,9 +157,13 @@ class Admin:
                 lifeline=machine.lifeline,
                 asks=asks.fileno(),
                 hears=hears.fileno(),
-                log_file=machine.log_file,
-                log_feed=machine.log_feed,
-                log_level=machine.log_level,
+                log_file=machine.logs.file,
+                log_feed=machine.logs.feed,
+                log_level=machine.logs.level,
+                log_form=machine.logs.form,
+                log_to=machine.logs.to,
+                log_syslog=machine.logs.syslog,
+                log_facility=machine.logs.facility,
             )
             keep = [told.listener, told.lifeline, told.asks, told.hears]
             keep += [told.log_feed] if told.log_feed != -1 else []
