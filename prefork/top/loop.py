@@ -14,6 +14,8 @@ import socket
 import time
 from collections.abc import Iterator
 
+from rich.text import Text
+
 from prefork.control.report import Report
 from prefork.top.dialog import Dialog, Sight, press
 from prefork.top.errands import Ended, UnderWay, send
@@ -60,7 +62,7 @@ class Top:
         with _signals_to(self._button), self._screen:
             watch(self._target, self._interval, self._post)
             while not self._dialog.is_over:
-                self._draw()
+                self._screen.show(self._look())
                 self._wait()
         return self._ended_by
 
@@ -69,7 +71,7 @@ class Top:
         with contextlib.suppress(BlockingIOError):  # it is awake
             self._button.send(b"\0")
 
-    def _draw(self) -> None:
+    def _look(self) -> list[Text]:
         at = time.monotonic()
         last = self._history.last
         gone = self._gone
@@ -77,7 +79,7 @@ class Top:
             gone = "it does not answer"
         under_way = [text or title for title, text in self._under_way.items()]
         lines, self._sight = draw(Shown(self._history, self._dialog, gone, under_way, at), *self._screen.size)
-        self._screen.show(lines)
+        return lines
 
     def _wait(self) -> None:
         ready, _, _ = select.select([self._screen.fileno(), self._bell.fileno()], [], [], self._interval)
@@ -90,7 +92,9 @@ class Top:
             typed = self._screen.read()
             if not typed:  # the terminal is gone
                 self._dialog = self._dialog._replace(is_over=True)
-            for key in self._keys.read(typed):
+            for number, key in enumerate(self._keys.read(typed)):
+                if number:  # it finds what the one before it has changed
+                    self._look()
                 self._press(key)
 
     def _obey(self, number: int) -> None:
@@ -113,10 +117,6 @@ class Top:
         if errand is not None:
             self._under_way[errand.title] = ""
             send(errand, self._target, self._post)
-        if self._dialog.is_over:
-            return
-        at = time.monotonic()  # the next key finds what this one has changed
-        _, self._sight = draw(Shown(self._history, self._dialog, self._gone, (), at), *self._screen.size)
 
     def _learn(self, news: News) -> None:
         match news:

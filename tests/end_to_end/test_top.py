@@ -169,7 +169,7 @@ def test_the_terminal_is_put_back_however_it_ends(terminal: Terminal) -> None:
 def test_an_instance_that_hangs_or_ends_freezes_nothing(terminal: Terminal) -> None:
     """Keys work while a command waits for its answer; who is gone is told, and who comes again is seen."""
     with serving(STREAM, "-b", TCP, "-w", "1", "-n", NAME) as master:
-        terminal.enter(f"{TOP} --timeout 2s")
+        terminal.enter(f"{TOP} --timeout {10 * LIMIT:g}s")
         terminal.wait_for("1 of 1 workers ready")
         master.signal(signal.SIGSTOP)
         try:
@@ -178,7 +178,7 @@ def test_an_instance_that_hangs_or_ends_freezes_nothing(terminal: Terminal) -> N
             terminal.press("?")
             terminal.wait_for("what the keys do")
             terminal.press("?")
-            terminal.wait_for(rf"^{NAME} \[{master.pid}\], as it was \d+s ago: {NAME} does not answer within 2 s")
+            terminal.wait_for(rf"^{NAME} \[{master.pid}\], as it was \d+s ago: it does not answer$")
         finally:
             master.signal(signal.SIGCONT)
         terminal.wait_for("2 of 2 workers ready")
