@@ -24,7 +24,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         number = self.path.rpartition("/")[2]
         self.server.worker.label(f"order {number}")
-        body = json.dumps(find(number)).encode()
+        body = json.dumps(find(number)).encode() + b"\n"
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

@@ -60,7 +60,7 @@ def ask_and_wait(name: str | None, control: str | None, timeout: str, request: R
         except ConnectionEnded as error:
             reply = Failed(why=str(error))
     if isinstance(reply, Failed):
-        click.echo(f"prefork: {reply.why}", err=True)  # of several lines, where it is a traceback
+        click.echo(f"prefork: {reply.why.rstrip()}", err=True)  # of several lines, where it is a traceback
         sys.exit(Exit.NOT_LOADED)
     if isinstance(reply, Done):
         click.echo(reply.text)

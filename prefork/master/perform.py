@@ -176,9 +176,17 @@ def _expel_worker(order: orders.ExpelWorker, hands: Hands, machine: Machine) -> 
     if cells[slots.PHASE] == OrderCell.SERVE:
         cells[slots.PHASE] = OrderCell.RETIRE
     whose = _ask_for_stacks(order, hands)
-    why = f"{order.why}; it was serving {whose}" if whose else order.why
-    slot, number, reason = order.slot, order.order, order.reason
-    return [events.WorkerExpelled(at=now(), slot=slot, order=number, why=why, reason=reason, requests=requests)]
+    return [
+        events.WorkerExpelled(
+            at=now(),
+            slot=order.slot,
+            order=order.order,
+            why=order.why,
+            whose=whose,
+            reason=order.reason,
+            requests=requests,
+        )
+    ]
 
 
 def _ask_for_stacks(

@@ -276,10 +276,12 @@ class SlowRequestsTold(WorkerEvent, frozen=True, kw_only=True):
 class WorkerExpelled(WorkerEvent, frozen=True, kw_only=True):
     """We asked it for its stacks and told it to leave: it has a request beyond the hard limit, or an operator waits.
 
+    :param whose: for people: its requests were, and how long they took.
     :param requests: as many as it had served.
     """
 
     why: str
+    whose: str = ""
     reason: Reason | None = None
     requests: int = 0
 

@@ -247,7 +247,7 @@ def _slow(before: Pool, event: events.SlowRequestsTold, after: Pool) -> Line:
 
 def _expelled(before: Pool, event: events.WorkerExpelled, after: Pool) -> Line:
     text = f"{_who(_worker(before, event))} is told to leave at once, its stacks are in the log: {event.why}"
-    return _WARNING, text
+    return _WARNING, f"{text}; it was serving {event.whose}" if event.whose else text
 
 
 def _retired(before: Pool, event: events.WorkerRetired, after: Pool) -> Line | None:

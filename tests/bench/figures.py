@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from prefork import socketserver
-from tests.bench import applications, clients, steering, upheaval
+from tests.bench import applications, clients, steering, upheaval, watching
 from tests.bench.measure import Contender, Options, Row, compare, judge, tell_progress
 from tests.bench.servers import (
     Server,
@@ -243,6 +243,7 @@ FIGURES: dict[str, Figure] = {
     for figure in (
         worker,
         titles,
+        watching.watched,
         crowd,
         datagrams,
         threads,
