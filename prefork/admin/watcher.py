@@ -20,6 +20,7 @@ from prefork.control.client import Connection, ConnectionEnded, ask_status
 from prefork.control.messages import Events, Told
 from prefork.control.report import Report
 from prefork.errors import CommandError
+from prefork.system.logs import heed_level, number_of
 from prefork.system.usage import Census
 
 logger = logging.getLogger("prefork.admin")
@@ -127,6 +128,8 @@ class Watcher:
             for number in itertools.count(1):
                 self._wait_wanted()
                 report = ask_status(self._asks)
+                if report.snapshot.log_level:  # an operator may have changed it
+                    heed_level(number_of(report.snapshot.log_level))
                 with self._changed:
                     self._is_wanted = False
                     self._seen = Seen(number, report, time.monotonic(), self._weigh)

@@ -22,6 +22,7 @@ class FakeMaster:
         self._asked_of, asks = socket.socketpair()
         self._heard_by, hears = socket.socketpair()
         self.asked = 0
+        self.log_level = ""
         self.may_answer = threading.Event()
         self.may_answer.set()
         self.has_been_asked: SimpleQueue[int] = SimpleQueue()
@@ -46,7 +47,7 @@ class FakeMaster:
             self.has_been_asked.put(self.asked)
             self.may_answer.wait(LIMIT)
             with contextlib.suppress(OSError):
-                self._say(self._asked_of, snapshot(service(requests=self.asked)))
+                self._say(self._asked_of, snapshot(service(requests=self.asked), log_level=self.log_level))
 
     def _say(self, end: socket.socket, reply: Reply) -> None:
         end.sendall(encode(reply))

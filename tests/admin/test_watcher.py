@@ -1,5 +1,6 @@
 """The watcher asks no more often than it must, and never gets out of step."""
 
+import logging
 import threading
 
 import pytest
@@ -71,3 +72,13 @@ def test_without_a_master_it_leaves() -> None:
         master.hang_up()
         master.leavers.get(timeout=LIMIT)
         master.leavers.put(None)
+
+
+def test_it_logs_from_the_level_of_its_master_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator changes it for every process; one that nobody looks at has little to log."""
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "level", logging.INFO)
+    with FakeMaster() as master:
+        master.log_level = "error"
+        master.watcher.look()
+        assert root.level == logging.ERROR
