@@ -18,6 +18,7 @@ from prefork.control.client import ask_status, connect, find
 from prefork.errors import PreforkError
 from tests.end_to_end.clients import LIMIT
 from tests.end_to_end.harness import ROOT, look_until
+from tests.tour.transcript import Step
 
 COLUMNS = 100
 
@@ -47,12 +48,13 @@ class Stage:
             process.terminate()
             process.wait(LIMIT)
 
-    def run(self, command: str) -> str:
-        """What the command prints; the slot in it is the one that is busy now."""
-        argv = ["bash", "-c", self._as_of_now(command).removesuffix("&")]
+    def run(self, command: str) -> Step:
+        """The command, with the slot that is busy now in it, and what it prints."""
+        command = _as_of_now(command)
+        argv = ["bash", "-c", command.removesuffix("&")]
         if command.endswith("&"):
             self._start(argv)
-            return ""
+            return Step(command, "")
         done = subprocess.run(
             argv,
             cwd=self._directory,
@@ -63,7 +65,7 @@ class Stage:
             timeout=LIMIT,
             text=True,
         )
-        return done.stdout.replace(str(self._directory), "/srv/shop")
+        return Step(command, done.stdout.replace(str(self._directory), "/srv/shop"))
 
     def _start(self, argv: list[str]) -> None:
         busy = len(_busy_slots())
@@ -82,14 +84,14 @@ class Stage:
         arrived: Callable[[], bool] = _is_serving if is_master else lambda: len(_busy_slots()) > busy
         look_until(arrived, f"{argv[-1]!r} is under way")
 
-    def _as_of_now(self, command: str) -> str:
-        """Which slot serves the stuck request differs from one time to the next."""
-        busy = _busy_slots()
-        words = command.split()
-        if busy and words[:2] in (["prefork", "dump"], ["prefork", "recycle"]):
-            words = [str(busy[0]) if word.isdigit() else word for word in words]
-            return " ".join(words)
-        return command
+
+def _as_of_now(command: str) -> str:
+    """Which slot serves the stuck request differs from one time to the next."""
+    words = command.split()
+    if words[:2] in (["prefork", "dump"], ["prefork", "recycle"]):
+        (busy,) = _busy_slots()
+        return " ".join(str(busy) if word.isdigit() else word for word in words)
+    return command
 
 
 def _services() -> list[dict[str, Any]]:

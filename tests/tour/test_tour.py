@@ -9,7 +9,7 @@ import pytest
 from tests.end_to_end.harness import ROOT
 from tests.end_to_end.network import own_network
 from tests.tour.stage import Stage
-from tests.tour.transcript import rewritten, shape, steps
+from tests.tour.transcript import Step, rewritten, shape, steps
 
 PAGE = (ROOT / "docs" / "tour.md").read_text()
 
@@ -20,15 +20,15 @@ def test_the_tour_is_as_the_page_says(tmp_path: Path) -> None:
     """Start, look, load, find the stuck request, dump it, recycle it, scale, break a reload, fix it, stop."""
     with own_network(), Stage(tmp_path) as stage:
         for step in steps(PAGE):
-            assert shape(stage.run(step.command)) == shape(step.output), step.command
+            assert shape(stage.run(step.command).output) == shape(step.output), step.command
 
 
 def test_a_page_is_rewritten_by_what_commands_print() -> None:
     """And by nothing else: a page that says what they print stays as it is."""
     page = "# a\n\n```console\n$ date\nSat\n$ sleep 1 &\n$ pwd\n/srv\n```\nb\n\n```toml\n$ not this\n```\n"
-    printed = {"date": "Sat\n", "sleep 1 &": "", "pwd": "/srv\n"}
-    assert rewritten(page, printed.__getitem__) == page
-    assert [step.command for step in steps(page)] == list(printed)
+    played = [Step("date", "Sat\n"), Step("sleep 1 &", ""), Step("pwd", "/srv\n")]
+    assert list(steps(page)) == played
+    assert rewritten(page, {step.command: step for step in played}.__getitem__) == page
 
 
 @pytest.mark.parametrize(

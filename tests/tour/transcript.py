@@ -28,23 +28,21 @@ def steps(page: str) -> Iterator[Step]:
             yield Step(command, output)
 
 
-def rewritten(page: str, run: Callable[[str], str]) -> str:
+def rewritten(page: str, run: Callable[[str], Step]) -> str:
     """The page with what the commands print now.
 
-    :param run: gives it.
+    :param run: runs one, perhaps in other words.
     """
 
     def play(block: re.Match[str]) -> str:
-        lines = []
-        for step in steps(block[0]):
-            lines.append(f"$ {step.command}\n{run(step.command)}")
-        return "```console\n" + "".join(lines) + "```\n"
+        played = (run(step.command) for step in steps(block[0]))
+        return "```console\n" + "".join(f"$ {command}\n{output}" for command, output in played) + "```\n"
 
     return _BLOCK.sub(play, page)
 
 
 def shape(output: str) -> list[str]:
-    """What is the same each time: words in a line; not numbers, durations, the width of columns, nor who comes first."""
+    """What is the same each time: the words of a line; not figures, the width of columns, nor which line is first."""
     lines = []
     for line in output.splitlines():
         text = _NUMBER.sub("N", _UNREAD.sub(" 0M", _MEMORY.sub("", line)))
