@@ -28,7 +28,7 @@ def tell(before: Pool, event: events.Event, after: Pool) -> Told | None:
     if line is None:
         return None
     level, text = line
-    kind, who = told.kind(event), told.about(before, event, after)
+    kind, who = told.kind(type(event)), told.about(before, event, after)
     logger.log(level, "%s: %s", before.name, text, extra=told.fields(kind, before.name, who))
     return told.told(level, kind, text, before.name, who)
 

@@ -5,6 +5,7 @@ Invariant: a record names what the book knew of a worker or a generation when it
 Read next: ``log.py``, which words the lines; ``prefork/master/chronicle.py``, who remembers them.
 """
 
+import functools
 import logging
 import re
 import time
@@ -28,9 +29,10 @@ class About(NamedTuple):
 NOBODY = About()
 
 
-def kind(event: events.Event) -> str:
-    """``worker-exited`` of a ``WorkerExited``."""
-    return _HUMP.sub("-", type(event).__name__).lower()
+@functools.cache
+def kind(event: type[events.Event]) -> str:
+    """``worker-exited`` of ``WorkerExited``."""
+    return _HUMP.sub("-", event.__name__).lower()
 
 
 def about(before: Pool, event: events.Event, after: Pool) -> About:

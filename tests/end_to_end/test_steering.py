@@ -28,6 +28,7 @@ from tests.end_to_end.harness import (
 from tests.end_to_end.installation import Installation
 from tests.end_to_end.load import Load
 from tests.end_to_end.test_control import NAMED, Outcome, connected, echo, replies, start, status, steer
+from tests.end_to_end.test_idle import settled
 from tests.end_to_end.test_targets import LOOPS, target
 from tests.long import long_but
 
@@ -152,14 +153,15 @@ def test_a_paused_service_serves_its_queue_when_it_stops(mode: str) -> None:
 
 
 def test_a_paused_pool_on_demand_is_not_woken_by_its_queue() -> None:
-    """Nobody is forked for clients whom nobody may accept; they are served once it is resumed."""
+    """Nobody is kept or forked for clients whom nobody may accept, and the master sleeps; they are served later."""
     flags = ("--min-workers", "0", "--max-workers", "4", "--worker-idle-timeout", "0.1s")
     with serving(STREAM, *NAMED, "-b", TCP, *flags) as master:
+        assert ask(master.bind(), "hello") == "HELLO"
         assert steer("pause", "apps").code == 0
-        look_until(lambda: not master.workers(), "nobody is needed")
         queued = [Question(master.bind(), f"hello {number}") for number in range(8)]
-        for _ in range(3):
-            assert (echo()["wanted"], echo()["starting"], echo()["ready"]) == (0, 0, 0)
+        look_until(lambda: not master.workers(), "nobody is needed")
+        settled(master)
+        assert (echo()["wanted"], echo()["starting"], echo()["ready"]) == (0, 0, 0)
         assert steer("resume", "apps").code == 0
         assert [question.answer() for question in queued] == [f"HELLO {number}" for number in range(8)]
 
