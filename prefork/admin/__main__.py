@@ -14,10 +14,11 @@ import sys
 from prefork.admin.server import Server
 from prefork.admin.watcher import Watcher
 from prefork.control import brief
+from prefork.control.brief import Brief
 from prefork.control.client import Connection
 from prefork.system import lifeline, privileges, titles
 from prefork.system.logline import Who
-from prefork.system.logs import set_up
+from prefork.system.logs import Logs, set_up
 
 A_DAY = 86400.0  # seconds that the master may need for an answer: whoever wants it waits as long as he likes
 
@@ -28,7 +29,7 @@ def main() -> None:
     if lifeline.is_cut(reader):
         return
     titles.set_title(f"admin {told.instance}")
-    log = set_up(told.logs, Who("admin", told.instance))
+    log = set_up(_logs(told), Who("admin", told.instance))
     signal.signal(signal.SIGUSR1, lambda signum, frame: log.reopen())
     for signum in (signal.SIGINT, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)
@@ -39,6 +40,18 @@ def main() -> None:
     server = Server(socket.socket(fileno=told.listener), watcher)
     watcher.start()
     server.serve_forever()
+
+
+def _logs(told: Brief) -> Logs:
+    return Logs(
+        file=told.log_file,
+        feed=told.log_feed,
+        to=told.log_to,
+        level=told.log_level,
+        form=told.log_form,
+        syslog=told.log_syslog,
+        facility=told.log_facility,
+    )
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ Read next: ``prefork/master/admin.py``, who writes it; ``prefork/admin/__main__.
 
 import msgspec
 
-from prefork.system.logs import Logs
-
 
 class Brief(msgspec.Struct, frozen=True, kw_only=True):
     """:param listener: where clients come.
@@ -31,19 +29,6 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
     log_to: str = "stderr"
     log_syslog: str = ""
     log_facility: str = "user"
-
-    @property
-    def logs(self) -> Logs:
-        """Where it logs."""
-        return Logs(
-            file=self.log_file,
-            feed=self.log_feed,
-            to=self.log_to,
-            level=self.log_level,
-            form=self.log_form,
-            syslog=self.log_syslog,
-            facility=self.log_facility,
-        )
 
 
 def write(brief: Brief) -> str:
