@@ -16,7 +16,8 @@ from prefork.admin.watcher import Watcher
 from prefork.control import brief
 from prefork.control.client import Connection
 from prefork.system import lifeline, privileges, titles
-from prefork.system.logfile import set_up
+from prefork.system.logline import Who
+from prefork.system.logs import set_up
 
 A_DAY = 86400.0  # seconds that the master may need for an answer: whoever wants it waits as long as he likes
 
@@ -27,7 +28,7 @@ def main() -> None:
     if lifeline.is_cut(reader):
         return
     titles.set_title(f"admin {told.instance}")
-    log = set_up(told.log_file, told.log_level, f"{told.instance} admin", told.log_feed)
+    log = set_up(told.logs, Who("admin", told.instance))
     signal.signal(signal.SIGUSR1, lambda signum, frame: log.reopen())
     for signum in (signal.SIGINT, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)

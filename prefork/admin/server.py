@@ -36,6 +36,7 @@ class Handler(BaseHTTPRequestHandler):
     """One request a connection."""
 
     server: "Server"
+    default_request_version = "HTTP/1.0"  # of what cannot be read: its answer has headers all the same
 
     def setup(self) -> None:
         super().setup()

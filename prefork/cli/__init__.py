@@ -28,6 +28,9 @@ COMMANDS = (
     "pause",
     "resume",
     "events",
+    "dump",
+    "reopen-logs",
+    "log-level",
     "stop",
     "completion",
 )
@@ -40,7 +43,8 @@ class _Commands(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"prefork.cli.{name}"), name)
+        module = name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"prefork.cli.{module}"), module)
         return command
 
 

@@ -2,12 +2,13 @@
 
 import click
 
+from prefork.cli.completing import services
 from prefork.cli.reaching import last_of, reached, reaching
 from prefork.control.messages import Done, Pause
 
 
 @click.command()
-@click.argument("service")
+@click.argument("service", shell_complete=services)
 @reaching
 def pause(name: str | None, control: str | None, timeout: str, service: str) -> None:
     """Accept no clients of SERVICE, and let them queue.

@@ -2,14 +2,15 @@
 
 import click
 
+from prefork.cli.completing import services, slots
 from prefork.cli.reaching import ask_and_wait, has_watcher, reaching
 from prefork.control.messages import Recycle
 from prefork.errors import UsageError
 
 
 @click.command()
-@click.argument("service")
-@click.argument("who", metavar="[SLOT|PID]", required=False)
+@click.argument("service", shell_complete=services)
+@click.argument("who", metavar="[SLOT|PID]", required=False, shell_complete=slots)
 @click.option("--all", "is_all", is_flag=True, help="Replace all of them, as without SLOT and PID.")
 @click.option("--now", is_flag=True, help="End what they have under way within a moment, their stacks in the log.")
 @reaching

@@ -2,12 +2,13 @@
 
 import click
 
+from prefork.cli.completing import services
 from prefork.cli.reaching import last_of, reached, reaching
 from prefork.control.messages import Done, Resume
 
 
 @click.command()
-@click.argument("service")
+@click.argument("service", shell_complete=services)
 @reaching
 def resume(name: str | None, control: str | None, timeout: str, service: str) -> None:
     """Accept clients of SERVICE again; those who queue come first."""

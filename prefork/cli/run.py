@@ -8,10 +8,12 @@ from typing import Any
 import click
 
 from prefork.cli.completing import Complete, directories, files, words
+from prefork.config.logs import DEFAULT_SYSLOG
 from prefork.config.settings import DEFAULT_CHILDREN, DEFAULT_THREADS, DEFAULT_WORKERS, MODES, Instance
 from prefork.config.sources import Read, read
 from prefork.master.loop import run as run_master
-from prefork.system.logfile import LEVELS
+from prefork.system.logline import FORMATS
+from prefork.system.logs import LEVELS, PLACES
 from prefork.system.sockets import DEFAULT_BACKLOG
 
 _COMPLETE: dict[str, Complete] = {
@@ -117,6 +119,16 @@ _SOURCES = (
     _flag("-p", "--pid", metavar="FILE", text="Write the master's pid here, and hold a lock on it.", default="nowhere"),
     _flag("--log-file", metavar="FILE", text="Append the log to this file.", default="standard error"),
     _flag("--log-level", metavar="LEVEL", text=f"One of {', '.join(LEVELS)}.", default="info"),
+    _flag("--log-format", metavar="FORMAT", text=f"Of its lines: {' or '.join(FORMATS)}.", default="console"),
+    _flag("--log-to", metavar="PLACE", text=f"Where it goes without a file: {', '.join(PLACES)}.", default="stderr"),
+    _flag("--log-syslog-to", metavar="URL", text="Syslog, as udp://10.0.0.7:514.", default=DEFAULT_SYSLOG),
+    _flag("--log-syslog-facility", metavar="NAME", text="What syslog calls us.", default="user"),
+    _flag("--access-log", metavar="FILE", text="A line a request, into this file; log: into the log.", default="none"),
+    click.option(
+        "--capture-output/--no-capture-output",
+        default=None,
+        help="Make records of what workers print.  [default: no-capture-output]",
+    ),
 )
 
 

@@ -14,10 +14,11 @@ from typing import Any, Literal, NamedTuple, get_args
 import msgspec
 
 from prefork.address import UNIX_PATH_MAX, Address, parse
-from prefork.config import privileges
+from prefork.config import logs, privileges
 from prefork.config.units import LARGEST_SIZE, Bytes, Command, Seconds, parse_bytes, parse_command, parse_seconds
 from prefork.errors import UsageError
 from prefork.system import cpus
+from prefork.system.logs import Logs
 from prefork.system.privileges import Privileges
 from prefork.system.sockets import DEFAULT_BACKLOG
 
@@ -37,7 +38,7 @@ MOST_AT_ONCE = 1000  # requests in one worker
 NO_BIND = ("none",)  # the server brings its own work
 NO_CONTROL = "none"  # no control socket
 LONGEST_NAME = 60  # bytes; with the uid it must fit into an abstract socket's name
-_OURS = ("is_named", "why_workers", "privileges")  # fields that no user sets
+_OURS = ("is_named", "why_workers", "privileges", "logs")  # fields that no user sets
 SIZING = ("min_workers", "max_workers", "min_spare", "max_spare", "worker_idle_timeout", "memory_budget")
 
 
@@ -369,16 +370,24 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     :param control: path of the control socket, or ``none``; empty leaves it where commands find it by the name.
     :param admin: the URL where the admin process listens; empty for none.
     :param is_named: whether the name was given, so that a second instance of it is refused.
+    :param logs: what the settings from ``log_file`` to ``capture_output`` come to.
     """
 
     service: dict[str, Service]
     name: str = "prefork"
     log_file: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["console", "json"] = "console"
+    log_to: Literal["stderr", "syslog", "journald"] = "stderr"
+    log_syslog_to: str = logs.DEFAULT_SYSLOG
+    log_syslog_facility: str = "user"
+    access_log: str = "none"
+    capture_output: bool = False
     control: str = ""
     admin: str = ""
     pid: str = ""
     is_named: bool = False
+    logs: Logs = Logs()
 
     def __post_init__(self) -> None:
         if not self.service:
@@ -392,6 +401,21 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"bind: {error}") from None
         _refuse_odd_path("control", self.control)
         self._refuse_odd_admin()
+        self._settle_logs()
+
+    def _settle_logs(self) -> None:
+        """:raises ValueError: a setting makes no sense, or not beside another."""
+        settled = logs.settle(
+            log_file=self.log_file,
+            log_to=self.log_to,
+            log_syslog_to=self.log_syslog_to,
+            log_syslog_facility=self.log_syslog_facility,
+            log_level=self.log_level,
+            log_format=self.log_format,
+            access_log=self.access_log,
+            capture_output=self.capture_output,
+        )
+        msgspec.structs.force_setattr(self, "logs", settled)
 
     def _refuse_odd_admin(self) -> None:
         """:raises ValueError: it is none of the addresses that speak HTTP, or a service has it."""

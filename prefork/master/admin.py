@@ -27,7 +27,6 @@ from prefork.report.status import AdminView
 from prefork.system import processes
 from prefork.system.sockets import Listener
 
-logger = logging.getLogger("prefork.master")
 now = time.monotonic
 
 PROVEN = 10.0  # seconds, after which an end is the first of its row
@@ -36,10 +35,12 @@ NOBODY = (0, -1)
 
 
 class Desk(Protocol):
-    """Where the admin process is heard."""
+    """Where the admin process is heard, and what becomes of it is told."""
 
     def admit_onlooker(self, connection: socket.socket) -> Client | None:
         """:returns: ``None`` where it cannot be heard; the connection is closed then."""
+
+    def say(self, level: int, event: str, text: str) -> None: ...
 
 
 @dataclass(eq=False)
@@ -111,7 +112,7 @@ class Admin:
         :param is_last: nobody else is left.
         """
         if self._process is not None and self._process in keys:
-            self._reap(self._process)
+            self._reap(self._process, desk)
         if is_last:
             self._due = None
             if self._process is not None and self._process.killed_at is None:
@@ -131,14 +132,16 @@ class Admin:
             try:
                 self._process = self._spawn(desk, always)
             except OSError as error:
-                self._fail(f"admin: its process cannot be started: {error.strerror or error}")
+                what = f"admin: its process cannot be started: {error.strerror or error}"
+                desk.say(logging.WARNING, "admin-not-started", f"{what}; {self._wait()}")
                 return
         if self._process.client is None:
-            logger.error("admin: nobody can hear its process, which is not started any more; restart for it")
+            what = "admin: nobody can hear its process, which is not started any more; restart for it"
+            desk.say(logging.ERROR, "admin-not-started", what)
             self._due = None
             self._kill(self._process)
         else:
-            logger.info("admin: process %d serves", self._process.pid)
+            desk.say(logging.INFO, "admin-started", f"admin: process {self._process.pid} serves")
 
     def _spawn(self, desk: Desk, always: contextlib.ExitStack) -> Process:
         """:raises OSError: EAGAIN, EMFILE and the like."""
@@ -157,9 +160,13 @@ class Admin:
                 lifeline=machine.lifeline,
                 asks=asks.fileno(),
                 hears=hears.fileno(),
-                log_file=machine.log_file,
-                log_feed=machine.log_feed,
-                log_level=machine.log_level,
+                log_file=machine.logs.file,
+                log_feed=machine.logs.feed,
+                log_level=machine.logs.level,
+                log_form=machine.logs.form,
+                log_to=machine.logs.to,
+                log_syslog=machine.logs.syslog,
+                log_facility=machine.logs.facility,
             )
             keep = [told.listener, told.lifeline, told.asks, told.hears]
             keep += [told.log_feed] if told.log_feed != -1 else []
@@ -182,7 +189,7 @@ class Admin:
         self._machine.helpers.add(process.pid)
         self._machine.poller.add(process.pidfd, process)
 
-    def _reap(self, process: Process) -> None:
+    def _reap(self, process: Process, desk: Desk) -> None:
         ended = processes.reap(process.pidfd)
         if ended is None:
             return
@@ -195,15 +202,17 @@ class Admin:
         if now() >= process.started_at + PROVEN:
             self._failures = 0
         self.restarts += 1
-        self._fail(f"admin: process {process.pid} {ended}")
+        desk.say(logging.WARNING, "admin-exited", f"admin: process {process.pid} {ended}; {self._wait()}")
 
-    def _fail(self, what: str) -> None:
+    def _wait(self) -> str:
+        """One more has failed.
+
+        :returns: when the next is started.
+        """
         self._failures += 1
         wait = backoff.delay(self._failures)
         self._due = now() + wait
-        logger.warning(
-            "%s; %s", what, f"the next is started in {wait:.2g} s" if wait else "the next is started at once"
-        )
+        return f"the next is started in {wait:.2g} s" if wait else "the next is started at once"
 
     def _kill(self, process: Process) -> None:
         """It has nothing to finish, and must not be asked: it may be stopped."""

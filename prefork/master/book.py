@@ -204,9 +204,17 @@ class RunHeld(msgspec.Struct, frozen=True):
     next: OrderKnown | None
 
 
+class AccessHeld(msgspec.Struct, frozen=True):
+    """:param fd: of the file of the access log, and its ``feed``."""
+
+    fd: int
+    feed: tuple[int, int, int]
+
+
 class Body(msgspec.Struct, frozen=True):
     """:param instance: the settings that services do not have for themselves.
     :param feed: both ends of the log feed, and its count.
+    :param access: where the access log has a file of its own.
     :param history: what happened lately, see ``chronicle.py``.
     """
 
@@ -216,6 +224,7 @@ class Body(msgspec.Struct, frozen=True):
     has_reopened: bool
     feed: tuple[int, int, int]
     runs: list[RunHeld]
+    access: AccessHeld | None = None
     history: list[Told] = []
 
 

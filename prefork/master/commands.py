@@ -147,7 +147,12 @@ class Commands:
                 self._reap(run)
             elif run.killed_at is None and now() >= run.deadline:
                 limit = run.order.settings.command_timeout
-                logger.warning("%s is killed: it takes longer than command_timeout, %g s", _who(run), limit)
+                logger.warning(
+                    "%s is killed: it takes longer than command_timeout, %g s",
+                    _who(run),
+                    limit,
+                    extra=_extra(run.order),
+                )
                 self._kill(run)
 
     @property
@@ -193,7 +198,7 @@ class Commands:
             finally:
                 os.close(writer)
         except OSError as error:
-            logger.warning("%s: %s cannot be run: %s", order.service, order.name, error.strerror)
+            logger.warning("%s: %s cannot be run: %s", order.service, order.name, error.strerror, extra=_extra(order))
             return
         pidfd = processes.open_pidfd(pid)
         assert pidfd is not None, "an uncollected child has a pidfd"
@@ -223,7 +228,9 @@ class Commands:
             if not chunk:
                 self._close(run)
             elif output.lines > MOST_LINES:
-                logger.warning("%s prints more than %d lines, and nobody reads on", _who(run), MOST_LINES)
+                logger.warning(
+                    "%s prints more than %d lines, and nobody reads on", _who(run), MOST_LINES, extra=_extra(run.order)
+                )
                 self._close(run)
 
     def _close(self, run: Run) -> None:
@@ -240,7 +247,7 @@ class Commands:
         _print(run, [run.output.remainder])
         self._close(run)  # whoever it has left behind talks to nobody
         if ended.code != 0 and run.killed_at is None:
-            logger.warning("%s %s", _who(run), ended)
+            logger.warning("%s %s", _who(run), ended, extra=_extra(run.order))
         self.machine.poller.remove(run.pidfd)
         os.close(run.pidfd)
         self.machine.helpers.discard(run.pid)
@@ -257,6 +264,11 @@ def _who(run: Run) -> str:
     return f"{run.order.service}: {run.order.name} [{run.pid}]"
 
 
+def _extra(order: Order) -> dict[str, object]:
+    """What log lines carry."""
+    return {"service": order.service, "generation": order.occasion.generation, "event": order.name}
+
+
 def _due(run: Run) -> float:
     return run.deadline if run.killed_at is None else run.killed_at + MERCY
 
@@ -264,7 +276,8 @@ def _due(run: Run) -> float:
 def _print(run: Run, lines: list[bytes]) -> None:
     for line in lines:
         if run.output.lines < MOST_LINES and line.strip():
-            logger.info("%s: %s", _who(run), line.decode(errors="backslashreplace").rstrip())
+            text = line.decode(errors="backslashreplace").rstrip()
+            logger.info("%s: %s", _who(run), text, extra=_extra(run.order))
         run.output.lines += 1
 
 

@@ -24,6 +24,7 @@ from prefork.master.translate import born
 from prefork.pool import events
 from prefork.system import stdio
 from prefork.system.logfile import LogFile
+from prefork.system.logline import Who
 from prefork.worker import worker
 from prefork.worker.protocol import Brief, Fork
 
@@ -158,7 +159,7 @@ def _close_terminal() -> None:
 class _ProgramLog(LogFile):
     """The log is the program's own business: nobody signs its lines or reopens its files."""
 
-    def sign(self, who: str) -> None:
+    def sign(self, who: Who) -> None:
         pass
 
     def reopen(self) -> None:

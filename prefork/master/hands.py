@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from prefork.config.settings import MOST_SURGE, MOST_WORKERS, Service
 from prefork.control.messages import QueueStatus
+from prefork.master.logs import LogFiles
 from prefork.master.meter import LOOK, Meter
 from prefork.master.scale import Scale
 from prefork.pool import events
@@ -23,6 +24,7 @@ from prefork.pool.records import Door, Load, Policy, Pool, Reading, State, Worke
 from prefork.pool.wishes import Readings
 from prefork.report.status import View, Weighed
 from prefork.system import draining, kick, queues, slots, sockets
+from prefork.system.logs import Logs
 from prefork.system.summons import Summons
 from prefork.system.timings import Past
 from prefork.system.wakeup import Poller
@@ -67,6 +69,7 @@ class Child:
     """A worker process.
 
     :param reads_orders: from our scoreboard; a worker of another version may have one of its own, and knows only TERM.
+    :param told: bytes of its scratch that are older than the last signal to write its stacks there.
     """
 
     slot: int
@@ -74,6 +77,7 @@ class Child:
     pid: int
     pidfd: int
     reads_orders: bool = True
+    told: int = 0
 
 
 @dataclass(eq=False)
@@ -401,9 +405,8 @@ class Machine:
     molding: Molding
     adopts: bool = True
     poller: Poller = field(default_factory=Poller)
-    log_file: str = ""
-    log_level: str = "info"
-    log_feed: int = -1  # where molds and workers take the log file from; -1 where there is none
+    logs: Logs = field(default_factory=Logs)
+    log_files: LogFiles | None = None  # ``None`` in somebody's program, whose log is its own
     has_reopened: bool = False  # the log, so that a newborn may have taken the file before
     unadopted: set[Child] = field(default_factory=set)
     helpers: set[int] = field(default_factory=set)

@@ -21,9 +21,11 @@ from prefork.master.admin import Admin
 from prefork.master.chronicle import Chronicle
 from prefork.master.commands import Order, Run
 from prefork.master.hands import Hands
+from prefork.master.logs import Held
 from prefork.master.opening import Opened
 from prefork.pool.records import Pool
 from prefork.system import handover, stdio
+from prefork.system.logfeed import Feed
 from prefork.system.sockets import Listener
 from prefork.system.wakeup import Wakeup
 from prefork.worker.protocol import PROTOCOL
@@ -73,6 +75,13 @@ class _Kept:
 
     def keep_listener(self, bind: str, listener: Listener) -> book.Listening:
         return book.Listening(bind, str(listener.address), self.keep(listener.socket.fileno()), listener.inode)
+
+    def keep_feed(self, feed: Feed) -> tuple[int, int, int]:
+        giver, taker, number = feed.held
+        return self.keep(giver), self.keep(taker), number
+
+    def keep_access(self, held: Held) -> book.AccessHeld:
+        return book.AccessHeld(self.keep(held.log.fileno()), self.keep_feed(held.feed))
 
     def hold_service(self, hands: Hands, pool: Pool) -> book.ServiceHeld:
         generations = {worker.slot: worker.generation for worker in pool.workers.values()}
@@ -144,13 +153,14 @@ def compose(opened: Opened, wakeup: Wakeup, known: Known, mask: Iterable[int]) -
     """The book, and the descriptors that it names."""
     kept = _Kept()
     control = opened.control
-    giver, taker, number = opened.feed.held
+    log_files = opened.log_files
     body = book.Body(
         instance=book.plain(known.settings),
         services={name: kept.know_service(hands, known.pools[name]) for name, hands in opened.hands.items()},
         strangers=opened.machine.strangers,
         has_reopened=opened.machine.has_reopened,
-        feed=(kept.keep(giver), kept.keep(taker), number),
+        feed=kept.keep_feed(log_files.log.feed),
+        access=None if log_files.access is None else kept.keep_access(log_files.access),
         runs=[kept.hold_run(run) for run in known.runs],
         history=known.chronicle.remembered,
     )
@@ -163,7 +173,7 @@ def compose(opened: Opened, wakeup: Wakeup, known: Known, mask: Iterable[int]) -
         name=opened.name,
         holder=kept.keep(opened.holder.fileno()),
         lifeline=(kept.keep(opened.lifeline[0]), kept.keep(opened.lifeline[1])),
-        log=kept.keep(opened.log.fileno()),
+        log=kept.keep(log_files.log.log.fileno()),
         signals=kept.keep(wakeup.fileno()),
         mask=[int(signum) for signum in mask],
         limit=opened.machine.descriptors,

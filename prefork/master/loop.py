@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from prefork.config.settings import Instance, Service
 from prefork.control.messages import Snapshot, Workers
 from prefork.errors import Exit, PreforkError
-from prefork.master import opening, resuming, translate
+from prefork.master import loglevel, opening, resuming, translate
 from prefork.master.admin import Admin
 from prefork.master.commands import Commands
 from prefork.master.hands import Hands, Machine
@@ -83,7 +83,6 @@ def _run(
         reread,
         opened.machine,
         opened.hands,
-        opened.reopen_log,
         operators,
         upgrading,
         resumed,
@@ -108,7 +107,7 @@ def _wanted(service: Service, is_lent: bool) -> Wanted:
 
 def _tell_cpus(name: str, service: Service) -> None:
     if service.why_workers:
-        logger.info("%s: workers = auto is %s", name, service.why_workers)
+        logger.info("%s: workers = auto is %s", name, service.why_workers, extra={"service": name})
 
 
 class Master:
@@ -125,7 +124,6 @@ class Master:
         reread: Callable[[], Instance],
         machine: Machine,
         all_hands: dict[str, Hands],
-        reopen_log: Callable[[], None],
         operators: Operators,
         upgrading: Upgrading | None = None,
         resumed: Resumed | None = None,
@@ -136,7 +134,6 @@ class Master:
         self._reread = reread
         self._machine = machine
         self._hands = all_hands
-        self._reopen_log = reopen_log
         self._operators = operators
         self._upgrading = upgrading
         self._resumed = resumed
@@ -190,6 +187,11 @@ class Master:
         """The books."""
         return self._pools
 
+    @property
+    def hands(self) -> Mapping[str, Hands]:
+        """The kernel's side of every service."""
+        return self._hands
+
     def learn(self, name: str, event: events.Event) -> str:
         """The only place where a book changes.
 
@@ -237,7 +239,10 @@ class Master:
             look_again = self._watches[name].look(readings, hands.looks_every(self._pools[name]), moment)
             deadlines += [] if look_again is None else [look_again]
         deadlines += [now()] if self._operators.has_more else []
-        due = [self._commands.until, self._upgrading.due if self._upgrading is not None else None]
+        files = self._machine.log_files
+        deadlines += [now()] if files is not None and files.has_suspicion else []
+        due = [self._operators.due, self._commands.until]
+        due += [] if self._upgrading is None else [self._upgrading.due]
         due += [] if self._admin is None else [self._admin.until]
         deadlines += [moment for moment in due if moment is not None]
         return min(deadlines, default=None)
@@ -258,8 +263,9 @@ class Master:
             self.learn(name, event)
         if signal.SIGHUP in heard:
             self.reload()
-        if signal.SIGUSR1 in heard:
-            self._reopen_logs()
+        files = self._machine.log_files
+        if signal.SIGUSR1 in heard or (files is not None and files.have_moved()):
+            self.reopen_logs()
         if signal.SIGUSR2 in heard:
             self.upgrade()
 
@@ -327,10 +333,12 @@ class Master:
         views = [hands.view(self._pools[name]) for name, hands in self._hands.items()]
         uptime = now() - self._started_at
         admin = None if self._admin is None else self._admin.view()
-        return status.tell(self._machine.instance, uptime, self._machine.log_level, views, now, admin)
+        return status.tell(self._machine.instance, uptime, self._machine.logs.level, views, now, admin)
 
-    def _reopen_logs(self) -> None:
-        self._reopen_log()
+    def reopen_logs(self) -> None:
+        """Open log files anew, here and in every process."""
+        if self._machine.log_files is not None:
+            self._machine.log_files.reopen()
         self._machine.has_reopened = True
         self._operators.say(logging.INFO, "logs-reopened", "log reopened")
         for hands in self._hands.values():
@@ -338,6 +346,10 @@ class Master:
                 processes.tell(pidfd, signal.SIGUSR1)
         if self._admin is not None:
             self._admin.reopen_log()
+
+    def set_log_level(self, level: str) -> None:
+        """Log from ``level`` on, in every process."""
+        loglevel.set_level(level, self._machine, self._hands)
 
     def _exit_code(self) -> Exit:
         if self.why_failed:

@@ -94,7 +94,7 @@ def _spawn_mold(generation: int, hands: Hands, machine: Machine) -> Mold:
         brief = brief_for(generation, writer, hands, machine)._replace(summons=hands.summons.takers)
         keep = [theirs.fileno(), writer, machine.lifeline, hands.board.fd, hands.kick, brief.summons]
         keep += [fd for _, fd in brief.binds]
-        keep += [machine.log_feed] if machine.log_feed != -1 else []
+        keep += machine.logs.feeds
         # what lies in the working directory is imported only by who has given up its privileges
         argv = [sys.executable, *(["-P"] if brief.privileges.uid != -1 else [])]
         argv += ["-m", "prefork.worker.mold", str(theirs.fileno())]
@@ -154,9 +154,7 @@ def brief_for(generation: int, notices: int, hands: Hands, machine: Machine) -> 
         descriptors=settings.privileges.rlimits.get("nofile", [machine.descriptors])[0],
         chdir=settings.chdir,
         pythonpath=list(settings.pythonpath),
-        log_file=machine.log_file,
-        log_feed=machine.log_feed,
-        log_level=machine.log_level,
+        logs=machine.logs,
         privileges=settings.privileges,
     )
 

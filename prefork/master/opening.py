@@ -13,23 +13,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from prefork.address import Address, describe_peer
-from prefork.config.settings import NO_CONTROL, Instance, Service
+from prefork.config.settings import NO_CONTROL, Instance, Service, setting_names
 from prefork.control.messages import address_of
 from prefork.control.server import BACKLOG, Server
 from prefork.errors import BindError, NameTakenError, UsageError
 from prefork.master.admin import Admin
 from prefork.master.hands import LANES, SLOTS, Hands, Machine
+from prefork.master.logs import Held, LogFiles
 from prefork.master.molding import FreshInterpreters
 from prefork.master.scale import scale_for
 from prefork.system import lifeline, limits, processes, sockets, titles
-from prefork.system.logfeed import Feed
-from prefork.system.logfile import LogFile, set_up
+from prefork.system.logline import Who
+from prefork.system.logs import Logs, open_access_file, set_up
 from prefork.system.pidfile import PidFile
 from prefork.system.slots import Scoreboard
 from prefork.system.wakeup import Poller
 
 logger = logging.getLogger("prefork.master")
 
+_OF_MASTER = ("name", "control", "admin", "pid", "access_log", "capture_output")  # and how it logs
 _REMEDIES = {
     errno.EADDRINUSE: "stop what listens there, or choose another",
     errno.EACCES: "choose a port from 1024 on or a path you may write, or start with the privilege",
@@ -49,7 +51,6 @@ class Opened:
 
     :param holder: of the instance's name.
     :param lifeline: both ends.
-    :param feed: where molds and workers take the log file from.
     :param pid_file: ``None`` where there is none, as there may be no ``control`` socket.
     """
 
@@ -58,16 +59,11 @@ class Opened:
     holder: socket.socket
     pid_file: PidFile | None
     lifeline: tuple[int, int]
-    log: LogFile
-    feed: Feed
+    log_files: LogFiles
     machine: Machine
     hands: dict[str, Hands]
     control: Server | None
     admin: Admin | None = None
-
-    def reopen_log(self) -> None:
-        self.log.reopen()
-        self.feed.replace(self.log.fileno())
 
 
 @contextlib.contextmanager
@@ -80,18 +76,17 @@ def open_instance(settings: Instance) -> Iterator[Opened]:
     """
     name, holder = hold_name(settings)
     with contextlib.ExitStack() as at_last, holder, hold_pid_file(settings.pid) as pid_file:
-        log = open_log(settings, name)
-        feed = at_last.enter_context(contextlib.closing(Feed(log.fileno())))
+        log_files = at_last.enter_context(contextlib.closing(open_log(settings.logs, name)))
         titles.set_title(f"master {name}")
         processes.become_subreaper()
         with open_all(settings) as all_hands, open_admin(settings) as admin_listener:
             ends = lifeline.create()  # the writer stays open, and unknown to all others, until we are gone
-            machine = make_machine(settings, name, ends[0], raise_descriptors(settings), feed)
+            machine = make_machine(settings, name, ends[0], raise_descriptors(settings), log_files)
             control = open_control(settings, name, machine.poller)
             if control is not None:
                 at_last.callback(control.close)  # its end says that all else has ended, the name is free too
             admin = None if admin_listener is None else Admin(admin_listener, machine)
-            yield Opened(settings, name, holder, pid_file, ends, log, feed, machine, all_hands, control, admin)
+            yield Opened(settings, name, holder, pid_file, ends, log_files, machine, all_hands, control, admin)
 
 
 def raise_descriptors(settings: Instance) -> int:
@@ -103,15 +98,15 @@ def raise_descriptors(settings: Instance) -> int:
     return limits.raise_descriptors(needed)
 
 
-def make_machine(settings: Instance, name: str, reader: int, descriptors: int, feed: Feed) -> Machine:
+def make_machine(settings: Instance, name: str, reader: int, descriptors: int, log_files: LogFiles) -> Machine:
+    access_feed = -1 if log_files.access is None else log_files.access.feed.fileno()
     return Machine(
         name,
         reader,
         descriptors,
         FreshInterpreters(),
-        log_file=os.path.abspath(settings.log_file) if settings.log_file else "",
-        log_level=settings.log_level,
-        log_feed=feed.fileno(),
+        logs=settings.logs._replace(feed=log_files.log.feed.fileno(), access_feed=access_feed),
+        log_files=log_files,
     )
 
 
@@ -132,16 +127,26 @@ def hold_name(settings: Instance) -> tuple[str, socket.socket]:
     raise AssertionError("unreachable")
 
 
-def open_log(settings: Instance, name: str) -> LogFile:
+def open_log(logs: Logs, name: str) -> LogFiles:
     """Send the log where the settings say, signed by the instance's name.
 
-    :raises UsageError: the file cannot be opened.
+    :raises UsageError: a file cannot be opened, or nobody takes the log.
     """
     try:
-        return set_up(settings.log_file, settings.log_level, name)
+        log = set_up(logs, Who("master", name))
     except OSError as error:
+        why = error.strerror or str(error)
+        if logs.to != "stderr":
+            where = f"at {logs.syslog}" if logs.to == "syslog" else "on this machine"
+            remedy = "start it, or leave log_to out for standard error"
+            raise UsageError(f"log_to: there is no {logs.to} {where}: {why}; {remedy}") from None
         remedy = "give a path that this user may write, or none for standard error"
-        raise UsageError(f"log_file: cannot open {settings.log_file}: {error.strerror}; {remedy}") from None
+        raise UsageError(f"log_file: cannot open {logs.file}: {why}; {remedy}") from None
+    try:
+        return LogFiles(Held(log), Held(open_access_file(logs)) if logs.has_access_file else None)
+    except OSError as error:
+        remedy = "give a path that this user may write, or log"
+        raise UsageError(f"access_log: cannot open {logs.access}: {error.strerror}; {remedy}") from None
 
 
 @contextlib.contextmanager
@@ -252,9 +257,9 @@ def _open(name: str, address: Address, service: Service) -> sockets.Listener:
     highest = sockets.highest_backlog()
     if address.is_stream and service.backlog > highest:
         text = "%s: backlog %d is cut to %d by net.core.somaxconn; raise that, or lower backlog"
-        logger.warning(text, name, service.backlog, highest)
+        logger.warning(text, name, service.backlog, highest, extra={"service": name})
     name_of_it = f", which is {describe_peer(listener.socket.getsockname())}" if address.is_inherited else ""
-    logger.info("%s: listening on %s%s", name, listener.address, name_of_it)
+    logger.info("%s: listening on %s%s", name, listener.address, name_of_it, extra={"service": name})
     return listener
 
 
@@ -263,7 +268,7 @@ def refuse_restarts(before: Instance, after: Instance) -> None:
 
     :raises UsageError: naming what it is.
     """
-    for what in ("name", "log_file", "log_level", "control", "admin", "pid"):
+    for what in (*_OF_MASTER, *(name for name in setting_names(Instance) if name.startswith("log_"))):
         if getattr(before, what) != getattr(after, what):
             change = f"from {getattr(before, what)!r} to {getattr(after, what)!r}"
             raise UsageError(f"{what} changes {change}; restart for it")

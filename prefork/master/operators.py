@@ -8,6 +8,7 @@ Read next: ``loop.py``, who is steered; ``prefork/control/server.py``, how reque
 
 import logging
 import os
+import re
 import socket
 import time
 from collections.abc import Hashable, Iterable, Iterator, Mapping
@@ -19,8 +20,10 @@ from prefork import __version__
 from prefork.config.settings import MOST_WORKERS
 from prefork.control.messages import (
     Done,
+    Dump,
     Events,
     Failed,
+    LogLevel,
     Pause,
     Ping,
     Pong,
@@ -29,6 +32,7 @@ from prefork.control.messages import (
     Refork,
     Refused,
     Reload,
+    ReopenLogs,
     Reply,
     Request,
     Resume,
@@ -43,10 +47,13 @@ from prefork.control.messages import (
 from prefork.control.server import Client, Server
 from prefork.master import pausing
 from prefork.master.chronicle import Chronicle
+from prefork.master.dumping import Dumping
+from prefork.master.hands import Hands
 from prefork.master.recycles import Recycles
 from prefork.pool import events
 from prefork.pool.records import Phase, Pool, State
 from prefork.report import log
+from prefork.system.logs import LEVELS
 
 logger = logging.getLogger("prefork.master")
 now = time.monotonic
@@ -72,6 +79,13 @@ class Steered(Protocol):
 
     def upgrade(self) -> str:
         """:returns: why it was refused, or nothing."""
+
+    def reopen_logs(self) -> None: ...
+
+    def set_log_level(self, level: str) -> None: ...
+
+    @property
+    def hands(self) -> Mapping[str, Hands]: ...
 
     def tell_status(self) -> Iterator[Workers | Snapshot]: ...
 
@@ -137,6 +151,7 @@ class Operators:
         self._reforking: list[_Reforking] = []
         self._stopping: list[tuple[Client, bool]] = []  # and whether to tell how far it is
         self._upgrading: dict[Client, bool] = {}  # likewise
+        self._dumping = Dumping()
         self._to_stop: dict[str, int] = {}  # workers of each service, when a stop was asked for
         self._recycles = Recycles()
 
@@ -169,6 +184,8 @@ class Operators:
     def _obey(self, keys: list[Hashable], master: Steered) -> None:
         if self._server is None:
             return
+        for client, stacks in self._dumping.go_on():
+            self._answer(client, stacks)
         for client, request in self._server.hear(keys):
             match request:
                 case Ping():
@@ -181,7 +198,7 @@ class Operators:
                     self._server.answer(client, Refused(why="the admin process may only look"))
                 case _:
                     who = f"process {client.peer.pid} of user {client.peer.uid}"
-                    self.say(logging.INFO, "asked", f"{who} asks for: {type(request).__name__.lower()}")
+                    self.say(logging.INFO, "asked", f"{who} asks for: {_spoken(request)}")
                     self._command(client, request, master)
 
     def _command(self, client: Client, request: Request, master: Steered) -> None:
@@ -198,6 +215,13 @@ class Operators:
                 reply = self._stop(client, Phase.NOW if is_now else Phase.DRAINING, progress, master)
             case Scale():
                 reply = _scale(request, master)
+            case ReopenLogs():
+                master.reopen_logs()
+                reply = Done(text="log files are open anew, and all processes are told")
+            case LogLevel(level=level):
+                reply = _set_log_level(level, master)
+            case Dump():
+                reply = self._dump(client, request, master)
             case Recycle() | Pause() | Resume():
                 reply = self._steer(client, request, master)
             case _:
@@ -298,6 +322,27 @@ class Operators:
         for name in list(master.pools):
             master.learn(name, events.StopAsked(at=now(), phase=phase))
         return None
+
+    def _dump(self, client: Client, request: Dump, master: Steered) -> Reply | None:
+        assert self._server is not None
+        name = request.service or next(iter(master.pools))
+        if not request.service and len(master.pools) > 1:
+            return Refused(why=f"there are several services: {', '.join(master.pools)}; say which")
+        why = _no_service(name, master)
+        if why:
+            return Refused(why=why)
+        children = master.hands[name].children
+        child = children.get(request.who) or next((c for c in children.values() if c.pid == request.who), None)
+        if child is None:
+            return Refused(why=f"{name} has no worker {request.who}, by slot or by pid; status tells which it has")
+        self._dumping.begin(client, master.hands[name], child)
+        self._server.wait(client)
+        return None
+
+    @property
+    def due(self) -> float | None:
+        """When to look without news."""
+        return self._dumping.due
 
     # what happens
 
@@ -400,7 +445,9 @@ class Operators:
         self._end_reforks(name, Done(text=f"{name}: {serves}\n{name}: {text}"))
 
     def hurry(self) -> None:
-        """Another image is about to go on, which would not know of those who wait for what a refork saves."""
+        """Another image is about to go on, which would not know who waits for stacks, or for what a refork saves."""
+        for client, reply in self._dumping.give_up("an upgrade came meanwhile; ask again"):
+            self._answer(client, reply)
         for one in self._reforking[:]:
             self.tell_savings(one.service, "memory saved: not measured, for an upgrade came meanwhile")
         self._tell_all(self._recycles.hurry())
@@ -440,6 +487,7 @@ class Operators:
         logger.exception("control: internal error; the socket is closed, signals go on working; please report it")
         server, self._server = self._server, None
         self._reloading, self._reforking, self._stopping, self._upgrading = [], [], [], {}
+        self._dumping = Dumping()
         self._recycles.forget()
         if server is not None:
             server.close()
@@ -450,8 +498,20 @@ class Operators:
             self._answer(client, Done(text=text))
 
 
+def _spoken(request: Request) -> str:
+    """As its command is called."""
+    return re.sub("(?<!^)(?=[A-Z])", "-", type(request).__name__).lower()
+
+
 def _no_service(name: str, master: Steered) -> str:
     return "" if name in master.pools else f"there is no service {name!r}; there is {', '.join(master.pools)}"
+
+
+def _set_log_level(level: str, master: Steered) -> Reply:
+    if level not in LEVELS:
+        return Refused(why=f"log level {level!r} is none of {', '.join(LEVELS)}")
+    master.set_log_level(level)
+    return Done(text=f"log level: {level}, in all processes")
 
 
 def _goals(pools: Mapping[str, Pool]) -> dict[str, int]:

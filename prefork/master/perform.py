@@ -13,12 +13,12 @@ from collections.abc import Callable
 from typing import Any
 
 from prefork.config.settings import Service
-from prefork.master import reforking
+from prefork.master import dumping, reforking
 from prefork.master.hands import Child, Events, Hands, Machine
 from prefork.pool import events, orders
 from prefork.pool.records import MemoryLimits
 from prefork.system import draining, processes, slots
-from prefork.worker.protocol import DUMP_STACKS, READ_YOUR_ORDERS, Fork, OrderCell
+from prefork.worker.protocol import READ_YOUR_ORDERS, Fork, OrderCell
 
 MEMORY_JITTER = 0.05  # of a limit
 
@@ -201,7 +201,7 @@ def _ask_for_stacks(
 def _dump_worker(order: orders.DumpWorker, hands: Hands, machine: Machine) -> Events:
     child = _child(order, hands)
     if child is not None:
-        processes.tell(child.pidfd, DUMP_STACKS)
+        dumping.signal_to_dump(child, hands)
     return [events.WorkerDumped(at=now(), slot=order.slot, order=order.order)]
 
 
@@ -233,6 +233,7 @@ def _kill_worker(order: orders.KillWorker, hands: Hands, machine: Machine) -> Ev
         why += f"; it was serving {_whose(request)}"
     child = _child(order, hands)
     if child is not None:
+        dumping.tell_last_words(child, hands)
         # with all of its process group: children that handle its requests, and what handlers started
         processes.kill_group(child.pidfd, child.pid)
     slot, number, reason = order.slot, order.order, order.reason

@@ -82,7 +82,7 @@ def run(
         undo.callback(molding.close)
         machine = _become_master(settings.name, hands, molding, blocked, undo)
         machine.poller.add(bell.fileno(), bell)
-        master = Master(settings, lambda: settings, machine, {hands.name: hands}, _keep_log, Operators("", None))
+        master = Master(settings, lambda: settings, machine, {hands.name: hands}, Operators("", None))
         undo.callback(_end_workers, hands, blocked)  # of whom none is left, unless something was raised
         return Outcome(master.run(), master.heard, master.why_failed, master.has_kept_door)
 
@@ -105,10 +105,6 @@ def _become_master(
             machine.on_close(wakeup.close)
             machine.poller.add(wakeup.fileno(), wakeup)
         return machine
-
-
-def _keep_log() -> None:
-    """The log is the program's."""
 
 
 def _free_signals() -> list[signal.Signals]:

@@ -28,6 +28,8 @@ from prefork.master.admin import Admin
 from prefork.master.book import Body, Header, OrderKnown, RunHeld, ServiceHeld, ServiceKnown
 from prefork.master.commands import Order, Output, Run
 from prefork.master.hands import Child, Hands, Machine, Mold, NoticePipe
+from prefork.master.loglevel import resume_level
+from prefork.master.logs import Held, LogFiles
 from prefork.master.opening import Opened
 from prefork.master.scale import scale_for
 from prefork.master.upgrading import Verdict
@@ -37,7 +39,9 @@ from prefork.pool.wishes import Readings
 from prefork.report import log as log_lines
 from prefork.system import handover, processes, titles
 from prefork.system.logfeed import Feed
-from prefork.system.logfile import set_up
+from prefork.system.logfile import LogFile
+from prefork.system.logline import Who
+from prefork.system.logs import open_access_file, set_up
 from prefork.system.pidfile import PidFile
 from prefork.system.slots import Scoreboard
 from prefork.system.sockets import Listener, remove_path
@@ -148,13 +152,12 @@ def resume(left: Left, reread: Callable[[], Instance]) -> Iterator[tuple[Opened,
         pid_file = None if header.pid_file is None else PidFile(header.pid_file.path, header.pid_file.fd)
         if pid_file is not None:
             at_last.callback(pid_file.close)
-        log = set_up(settings.log_file, settings.log_level, header.name, fd=header.log)
-        feed = Feed(log.fileno()) if body is None else Feed.resumed(*body.feed)
-        at_last.callback(feed.close)
+        log_files = _take_logs(left, settings)
+        at_last.callback(log_files.close)
         titles.set_title(f"master {header.name}")
         processes.become_subreaper()
         opening.raise_descriptors(settings)
-        machine = opening.make_machine(settings, header.name, header.lifeline[0], header.limit, feed)
+        machine = opening.make_machine(settings, header.name, header.lifeline[0], header.limit, log_files)
         if body is not None:
             machine.strangers, machine.has_reopened = body.strangers, body.has_reopened
         with contextlib.ExitStack() as undo:
@@ -163,6 +166,7 @@ def resume(left: Left, reread: Callable[[], Instance]) -> Iterator[tuple[Opened,
                 hands = all_hands[name] = _take(left, name, service, machine)
                 undo.callback(hands.close_listeners)
                 undo.callback(hands.remove_paths)
+            resume_level(machine, all_hands)
             control, waiting, following = _take_control(header, settings, machine)
             if control is not None:
                 at_last.callback(control.close)
@@ -177,10 +181,22 @@ def resume(left: Left, reread: Callable[[], Instance]) -> Iterator[tuple[Opened,
             signal.pthread_sigmask(signal.SIG_SETMASK, header.mask)
             ends = header.lifeline
             opened = Opened(
-                settings, header.name, holder, pid_file, ends, log, feed, machine, all_hands, control, admin
+                settings, header.name, holder, pid_file, ends, log_files, machine, all_hands, control, admin
             )
             runs = [] if body is None else [_run(held) for held in body.runs]
             yield opened, Resumed(pools, header.started_at, heard, waiting, following, history, upgraded, runs, text)
+
+
+def _take_logs(left: Left, settings: Instance) -> LogFiles:
+    header, body, logs = left.header, left.body, settings.logs
+    log = set_up(logs, Who("master", header.name), fd=header.log)
+    if body is None:
+        return LogFiles(Held(log), Held(open_access_file(logs)) if logs.has_access_file else None)
+    held = Held(log, Feed.resumed(*body.feed))
+    if body.access is None:
+        return LogFiles(held, None)
+    file = LogFile(logs.access, body.access.fd, logs.form)
+    return LogFiles(held, Held(file, Feed.resumed(*body.access.feed)))
 
 
 def _settings(body: Body) -> Instance:

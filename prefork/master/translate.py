@@ -17,7 +17,7 @@ from prefork.pool.records import Phase, Pool, State
 from prefork.system import kick, processes, slots
 from prefork.system.bell import Bell
 from prefork.system.wakeup import Wakeup
-from prefork.worker.protocol import PACKET_MAX, PIPE_BUF, Broken, Left, Ready, Record, StateCell, Stop, decode
+from prefork.worker.protocol import PACKET_MAX, PIPE_BUF, Broken, Left, LogMoved, Ready, Record, StateCell, Stop, decode
 
 logger = logging.getLogger("prefork.master")
 now = time.monotonic
@@ -90,7 +90,7 @@ def _read_pipe(pipe: NoticePipe, hands: Hands, machine: Machine) -> Iterator[eve
         pipe.remainder = pipe.remainder[-PIPE_BUF:]  # no record is longer, whatever else somebody writes there
         for line in lines:
             record = understand(line, hands)
-            yield from () if record is None else _tell_worker(record)
+            yield from () if record is None else _tell_worker(record, machine)
 
 
 def understand(packet: bytes, hands: Hands) -> Record | None:
@@ -104,7 +104,7 @@ def understand(packet: bytes, hands: Hands) -> Record | None:
         return None
 
 
-def _tell_worker(record: Record) -> Iterator[events.Event]:
+def _tell_worker(record: Record, machine: Machine) -> Iterator[events.Event]:
     match record:
         case Ready(slot, order):
             yield events.WorkerReady(at=now(), slot=slot, order=order)
@@ -114,6 +114,8 @@ def _tell_worker(record: Record) -> Iterator[events.Event]:
             yield events.WorkerLeft(
                 at=now(), slot=slot, order=order, why=why, requests=requests, is_sound=bool(is_sound)
             )
+        case LogMoved() if machine.log_files is not None:
+            machine.log_files.suspect()
         case Stop():
             yield events.StopAsked(at=now(), phase=Phase.DRAINING)
 

@@ -1,29 +1,67 @@
 """Log lines of many processes into one place: standard error, or a file that all append to.
 
-Each record is one write(2) on a descriptor with O_APPEND, so lines of different processes never mix.
+Each record is one write(2) on a descriptor with O_APPEND, so lines of different processes never mix. Whoever writes
+notices when the file was moved away, and tells; opening it anew is not his decision, for others write there too.
 It must not know what is logged. Invariant: after ``reopen`` nothing is written to a file that was moved away.
+Read next: ``logsockets.py``, other places; ``logs.py``, which of them it is.
 """
 
 import logging
 import os
-import time
+from collections.abc import Callable
 
 from prefork.system import logfeed
+from prefork.system.logline import Who, formatter
 
-LEVELS = ("debug", "info", "warning", "error")
+
+class Log(logging.Handler):
+    """Where the records of this process go.
+
+    :param form: of its lines, one of ``logline.FORMATS``.
+    """
+
+    def __init__(self, form: str = "console") -> None:
+        super().__init__()
+        self.form = form
+
+    def sign(self, who: Who) -> None:
+        """Sign the lines from now on as ``who``; a process forked from another is somebody else."""
+        self.setFormatter(formatter(self.form, who))
+
+    def fileno(self) -> int:
+        """Where what cannot be a record is written, the same for ever."""
+        return 2
+
+    @property
+    def sockets(self) -> list[int]:
+        """Descriptors of those it sends by, which many processes may share."""
+        return []
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether it should be opened anew, for somebody has moved it away."""
+        return False
+
+    def reopen(self) -> None:
+        """Open it anew, where that means anything."""
 
 
-class LogFile(logging.Handler):
+class LogFile(Log):
     """Write records to ``path``, or to standard error where it is empty.
 
     :param fd: where it is open already.
     :raises OSError: the file cannot be opened.
+    :ivar when_moved: called before a record is written to a file that is no longer at its path.
+    :ivar mirrors: other descriptors that name the file, and go on to the next.
     """
 
-    def __init__(self, path: str = "", fd: int | None = None) -> None:
-        super().__init__()
+    def __init__(self, path: str = "", fd: int | None = None, form: str = "console") -> None:
+        super().__init__(form)
         self._path = path
         self._fd = self._open() if fd is None else fd
+        self._identity = _identify(os.fstat(self._fd)) if path else None
+        self.when_moved: Callable[[], object] | None = None
+        self.mirrors: tuple[int, ...] = ()
 
     def _open(self) -> int:
         if not self._path:
@@ -31,12 +69,24 @@ class LogFile(logging.Handler):
         return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
 
     def fileno(self) -> int:
-        """The descriptor that is written to, the same for ever."""
         return self._fd
 
-    def sign(self, who: str) -> None:
-        """Sign the lines from now on as ``who``; a process forked from another is somebody else."""
-        self.setFormatter(_Line(who))
+    @property
+    def has_moved(self) -> bool:
+        if not self._path:
+            return False
+        try:
+            return _identify(os.stat(self._path)) != self._identity
+        except FileNotFoundError:
+            return True
+        except OSError:  # it is not for us to see
+            return False
+
+    def mirror(self, fds: tuple[int, ...]) -> None:
+        """Let these name the file as well, and programs that are started inherit them."""
+        self.mirrors = fds
+        for fd in fds:
+            os.dup2(self._fd, fd)
 
     def reopen(self) -> None:
         """Open the path anew; if that fails, say so and go on with what is open."""
@@ -50,10 +100,15 @@ class LogFile(logging.Handler):
             )
             return
         os.dup2(fresh, self._fd, inheritable=False)
+        for fd in self.mirrors:
+            os.dup2(fresh, fd)
+        self._identity = _identify(os.fstat(fresh))
         os.close(fresh)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
+            if self.when_moved is not None and self.has_moved:
+                self.when_moved()
             os.write(self._fd, (self.format(record) + "\n").encode(errors="backslashreplace"))
         except OSError:
             pass  # a full disk or a reader that left is no reason to fail
@@ -68,36 +123,13 @@ class FedLogFile(LogFile):
     :raises OSError: it cannot be had.
     """
 
-    def __init__(self, path: str, feed: int) -> None:
+    def __init__(self, path: str, feed: int, form: str = "console") -> None:
         self._feed = feed
-        super().__init__(path)
+        super().__init__(path, form=form)
 
     def _open(self) -> int:
         return logfeed.take(self._feed)
 
 
-class _Line(logging.Formatter):
-    """``2026-11-21T12:03:00.123Z INFO shop/echo worker 2 [4711] text``."""
-
-    converter = staticmethod(time.gmtime)
-    default_time_format = "%Y-%m-%dT%H:%M:%S"
-    default_msec_format = "%s.%03dZ"
-
-    def __init__(self, who: str) -> None:
-        super().__init__(f"%(asctime)s %(levelname)s {who.replace('%', '%%')} [%(process)d] %(message)s")
-
-
-def set_up(path: str, level: str, who: str, feed: int = -1, fd: int | None = None) -> LogFile:
-    """Send this process' log records to ``path``, each line signed ``who``.
-
-    :param level: one of ``LEVELS``.
-    :param feed: where the descriptor of ``path`` is taken from; -1 where this process opens it itself.
-    :param fd: where it is open already.
-    :raises OSError: it cannot be opened, or had.
-    """
-    handler = FedLogFile(path, feed) if path and feed != -1 else LogFile(path, fd)
-    handler.sign(who)
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    return handler
+def _identify(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino

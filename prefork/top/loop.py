@@ -19,7 +19,7 @@ from rich.text import Text
 from prefork.control.report import Report
 from prefork.top.dialog import Dialog, Sight, press
 from prefork.top.errands import Ended, UnderWay, send
-from prefork.top.history import History
+from prefork.top.history import History, Seen
 from prefork.top.keys import Keys
 from prefork.top.picture import Shown, draw
 from prefork.top.screen import Screen
@@ -29,7 +29,7 @@ _ENDING = (signal.SIGTERM, signal.SIGHUP)
 _HANDLED = (*_ENDING, signal.SIGINT, signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH)
 _STALE = 3.0  # seconds beyond an interval after which what is shown is called old
 
-News = Report | Gone | BaseException | UnderWay | Ended
+News = Seen | Gone | BaseException | UnderWay | Ended
 
 
 class Top:
@@ -120,8 +120,8 @@ class Top:
 
     def _learn(self, news: News) -> None:
         match news:
-            case Report():
-                self._history.add(news, time.monotonic())
+            case Seen(report=report, at=at):
+                self._history.add(report, at)
                 self._gone = ""
             case Gone(why=why):
                 self._gone = why

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from prefork.control.client import ask_status, connect, find
-from prefork.control.report import Report
 from prefork.errors import PreforkError
 from prefork.system.usage import GLANCE, Census
+from prefork.top.history import Seen
 
 
 class Gone(NamedTuple):
@@ -34,7 +34,7 @@ class Target(NamedTuple):
     timeout: float
 
 
-def watch(target: Target, interval: float, post: Callable[[Report | Gone | BaseException], None]) -> None:
+def watch(target: Target, interval: float, post: Callable[[Seen | Gone | BaseException], None]) -> None:
     """Begin, an interval from now.
 
     :param interval: seconds from one report to the next.
@@ -43,7 +43,7 @@ def watch(target: Target, interval: float, post: Callable[[Report | Gone | BaseE
     threading.Thread(target=_watch, args=(target, interval, post), daemon=True).start()
 
 
-def _watch(target: Target, interval: float, post: Callable[[Report | Gone | BaseException], None]) -> None:
+def _watch(target: Target, interval: float, post: Callable[[Seen | Gone | BaseException], None]) -> None:
     try:
         census = Census()
         while True:
@@ -53,7 +53,8 @@ def _watch(target: Target, interval: float, post: Callable[[Report | Gone | Base
                     while True:
                         begun = time.monotonic()
                         report = ask_status(connection).of(target.service)
-                        post(report._replace(usage=census.look(report.pids, GLANCE)))
+                        at = time.monotonic()
+                        post(Seen(report._replace(usage=census.look(report.pids, GLANCE)), at))
                         time.sleep(max(0.0, begun + interval - time.monotonic()))
             except (PreforkError, OSError) as error:
                 post(Gone(str(error)))

@@ -31,6 +31,7 @@ from prefork.system import processes, slots, stdio
 from prefork.system.bell import Bell
 from prefork.system.slots import Lane
 from prefork.system.sparing import Sparing
+from prefork.worker import capture
 from prefork.worker.deadlines import Deadlines
 from prefork.worker.ledger import Ledger, SharedLedger
 from prefork.worker.protocol import DUMP_STACKS, READ_YOUR_ORDERS
@@ -237,6 +238,7 @@ class Children(_Shared):
         if deadlines is not None:
             deadlines.tell_children = self._interrupt
         self._settle = settle
+        self._end_in_ledger = ledger.end  # without a line in the access log, which the child has written
         self._ends = select.epoll()  # of children: one descriptor for all
         self._lanes: dict[int, Lane] = {}  # by pidfd
         self._reaping = threading.Lock()  # loops of several servers' own may be in several threads
@@ -317,10 +319,12 @@ class Children(_Shared):
             self._settle()
             self.ledger.belong_to_child(lane)
             raised = finish_one(server, request, client_address, self._deadline_of(lane, request))
+            self.ledger.tell(lane, raised)
             if raised is not None and os.getppid() == self._pid:  # else the lane may be a successor's by now
                 lane.cells[slots.FAILED] = 1
         finally:
             stdio.flush()
+            capture.end()
             os._exit(0)
 
     def news(self) -> News:
@@ -349,9 +353,10 @@ class Children(_Shared):
             request = lane.read()
             peer = "a client" if request is None else f"{request.peer} #{request.number}"
             logger.error("the child that served %s %s", peer, ending)
+            self.ledger.tell(lane, ending)
             lane.cells[slots.FAILED] = 1
         lane.label(b"")  # only the child knew whether it had one
-        self.ledger.end(lane, True if lane.cells[slots.FAILED] else None)
+        self._end_in_ledger(lane, True if lane.cells[slots.FAILED] else None)
 
     def wait_for_room(self) -> None:
         with self._reaping:

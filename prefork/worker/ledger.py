@@ -28,9 +28,10 @@ class Ledger:
     :ivar begun: requests it has taken, ``ended`` those it has done.
     :ivar leaving: why the worker should leave by itself; empty while it should not.
     :ivar is_sound: it leaves, and nothing is wrong with what it runs.
+    :param scratch: where the worker's stacks are to be read; -1 where it has none.
     """
 
-    def __init__(self, brief: Brief, order: Fork, notices: Notices) -> None:
+    def __init__(self, brief: Brief, order: Fork, notices: Notices, scratch: int = -1) -> None:
         board = slots.Scoreboard(brief.scoreboard, brief.lanes)
         self._header = board.header
         self._slot = board.slot(order.slot)
@@ -48,6 +49,7 @@ class Ledger:
         self.ended = 0
         self.leaving = ""
         self.is_sound = False
+        self._totals[slots.SCRATCH] = scratch + 1
         set_title(f"{self._who} starting")
         self._title = Title(f"{self._who} ", _TITLE_ROOM)
 
@@ -70,6 +72,16 @@ class Ledger:
     def stacks_asked_of(self) -> int:
         """For the sake of requests up to this number."""
         return self._slot.orders[slots.STACKS_OF]
+
+    def tell_stacks(self) -> None:
+        """What the master asked for last is where it can read it."""
+        self._totals[slots.STACKS_TOLD] = self.stacks_asked
+        self._notices.send(Wake())
+
+    @property
+    def log_level(self) -> int:
+        """What the master wants to be logged; 0: as the brief says."""
+        return self._header[slots.LOG_LEVEL]
 
     def requests_under_way(self) -> list[slots.Request]:
         return self._slot.requests_under_way()
@@ -140,6 +152,9 @@ class Ledger:
         if self._tells_states:
             self._title.show(_IDLE)
 
+    def tell(self, lane: Lane, raised: object) -> None:
+        """A request ends in a child, or has ended with it: nobody wants to hear of it, unless ``access.py`` does."""
+
     def label(self, text: str) -> None:
         """Say what the request under way is about, in the scoreboard and the title."""
         if not self.under_way:
@@ -183,8 +198,8 @@ class SharedLedger(Ledger):
     :param size: how many. A server's own loop may take more: those count as well, and are shown by no lane.
     """
 
-    def __init__(self, brief: Brief, order: Fork, notices: Notices, size: int) -> None:
-        super().__init__(brief, order, notices)
+    def __init__(self, brief: Brief, order: Fork, notices: Notices, size: int, scratch: int = -1) -> None:
+        super().__init__(brief, order, notices, scratch)
         self._size = size
         self._free = self.use_lanes(size)[::-1]
         self._lock = threading.Lock()  # guards all that follows, and the books themselves

@@ -22,13 +22,15 @@ from typing import NoReturn
 
 from prefork.errors import NotLoadedError
 from prefork.system import lifeline, processes, slots, stdio, titles
-from prefork.system.logfile import LogFile, set_up
-from prefork.worker import application, forksafety, privileges, worker
+from prefork.system.logfile import Log
+from prefork.system.logs import heed_level, set_up
+from prefork.worker import application, capture, forksafety, privileges, worker
 from prefork.worker.application import Application
 from prefork.worker.promotion import Promotion
 from prefork.worker.protocol import (
     PACKET_MAX,
     PROTOCOL,
+    READ_YOUR_ORDERS,
     Born,
     Brief,
     Failed,
@@ -89,7 +91,10 @@ def _load() -> "_Mold":
     known = set(forksafety.open_sockets().values())
     show = _hide_while_loading([pair.fileno(), *_descriptors(brief)])
     try:
-        log = set_up(brief.log_file, brief.log_level, f"{brief.label} mold", brief.log_feed)
+        log = set_up(brief.logs, brief.who("mold"))
+        known.update(os.fstat(fd).st_ino for fd in log.sockets)
+        if brief.logs.captures:
+            capture.begin(log)
         privileges.give_up(brief.privileges)
         application.enter_home(brief)
         if brief.preload:
@@ -103,23 +108,24 @@ def _load() -> "_Mold":
     return _Mold(brief, pair, app, log)
 
 
-def _promote(promotion: Promotion, log: LogFile) -> "_Mold":
+def _promote(promotion: Promotion, log: Log) -> "_Mold":
     """The next life of a process that was a worker."""
     brief, pair, app = promotion
     titles.set_title(f"mold {brief.label} g{brief.generation} loading")
-    log.sign(f"{brief.label} mold")
+    log.sign(brief.who("mold"))
     threads = forksafety.threads()
     if threads:
         _fail(pair, f"the worker that became its mold started threads when it was told to stop: {', '.join(threads)}")
     gc.collect()  # what is still open of its life as a worker
-    _warn_of_what_is_shared({os.fstat(fd).st_ino for _, fd in brief.binds}, "at work")
+    known = {os.fstat(fd).st_ino for fd in [*log.sockets, *(fd for _, fd in brief.binds)]}
+    _warn_of_what_is_shared(known, "at work")
     return _Mold(brief, pair, app, log)
 
 
 def _descriptors(brief: Brief) -> list[int]:
     fds = [brief.lifeline, brief.notices, brief.scoreboard, brief.kick, brief.summons]
     fds += [fd for _, fd in brief.binds]
-    return [*fds, *([brief.log_feed] if brief.log_feed != -1 else [])]
+    return [*fds, *brief.logs.feeds]
 
 
 def _hide_while_loading(fds: list[int]) -> Callable[[], None]:
@@ -168,7 +174,7 @@ def _send(pair: socket.socket, record: Record) -> None:
 class _Mold:
     """A mold that has loaded: it waits for orders, and for nothing else."""
 
-    def __init__(self, brief: Brief, pair: socket.socket, app: Application | None, log: LogFile) -> None:
+    def __init__(self, brief: Brief, pair: socket.socket, app: Application | None, log: Log) -> None:
         self.brief = brief
         self.app = app
         self.log = log
@@ -190,6 +196,9 @@ class _Mold:
         for signum in (signal.SIGINT, signal.SIGHUP):
             signal.signal(signum, signal.SIG_IGN)
         signal.signal(signal.SIGUSR1, lambda signum, frame: self.log.reopen())
+        board = slots.Scoreboard(self.brief.scoreboard, self.brief.lanes)
+        signal.signal(READ_YOUR_ORDERS, lambda signum, frame: heed_level(board.header[slots.LOG_LEVEL]))
+        heed_level(board.header[slots.LOG_LEVEL])
         # where the application ignores its children, ours could not be waited for; its workers ignore theirs again
         self._ignores_children = signal.signal(signal.SIGCHLD, signal.SIG_DFL) is signal.SIG_IGN
         titles.set_title(f"mold {self.brief.label} g{self.brief.generation}")

@@ -7,7 +7,6 @@ Invariant: whoever has declined serves on as if nobody had asked; whoever has ac
 Read next: ``mold.py``, what it then is; ``prefork/pool/reforking.py``, who decides.
 """
 
-import faulthandler
 import os
 import signal
 import socket
@@ -20,7 +19,7 @@ from prefork.worker import forksafety, hooks
 from prefork.worker.application import Application
 from prefork.worker.badge import Badge
 from prefork.worker.concurrency import Children, Concurrency, Sync, Threads
-from prefork.worker.protocol import DUMP_STACKS, Brief, Call, Declined, Fork, Promoted, Record, decode, encode
+from prefork.worker.protocol import Brief, Call, Declined, Fork, Promoted, Record, decode, encode
 
 
 class Called(NamedTuple):
@@ -97,7 +96,6 @@ def go_through(
     for server in servers:
         if isinstance(sock := getattr(server, "socket", None), socket.socket):
             sock.close()  # else whoever is forked from us would hold the listener twice
-    faulthandler.unregister(DUMP_STACKS)
     wakeup.close()
     forget_inherited_handlers()
     signal.setitimer(signal.ITIMER_REAL, 0)  # an alarm that nobody handles any more would end us

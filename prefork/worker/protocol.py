@@ -11,6 +11,8 @@ import signal
 from enum import IntEnum
 from typing import Any, NamedTuple, get_args
 
+from prefork.system.logline import Process, Who
+from prefork.system.logs import Logs
 from prefork.system.privileges import Privileges
 
 PROTOCOL = 2  # raised whenever a record changes its meaning: a mold of another version refuses to serve
@@ -58,7 +60,6 @@ class Brief(NamedTuple):
     :param refork_after: the master wants to hear when a worker has served as many requests; 0 is never.
     :param titles: what the process list says of a worker: ``request``, ``state`` or ``none``.
     :param descriptors: the soft limit of open descriptors that workers get.
-    :param log_feed: where the log file's descriptor is to be taken from.
     """
 
     protocol: int
@@ -91,15 +92,17 @@ class Brief(NamedTuple):
     descriptors: int = -1
     chdir: str = ""
     pythonpath: list[str] = []  # noqa: RUF012  nobody changes it
-    log_file: str = ""
-    log_feed: int = -1
-    log_level: str = "info"
+    logs: Logs = Logs()
     privileges: Privileges = Privileges()
 
     @property
     def label(self) -> str:
         """``shop/echo``, as titles and log lines name the service."""
         return f"{self.instance}/{self.service}"
+
+    def who(self, process: Process, slot: int = 0) -> Who:
+        """As whom a process of this generation signs its log lines."""
+        return Who(process, self.instance, self.service, slot, self.generation)
 
 
 class Fork(NamedTuple):
@@ -190,6 +193,10 @@ class Stop(NamedTuple):
     """A handler told its server to shut down: that is the whole service."""
 
 
+class LogMoved(NamedTuple):
+    """The log, or the access log, is no longer at its path."""
+
+
 Record = (
     Brief
     | Fork
@@ -206,6 +213,7 @@ Record = (
     | Left
     | Wake
     | Stop
+    | LogMoved
 )
 _KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Record)}
 
@@ -222,8 +230,8 @@ def decode(packet: bytes) -> Record:
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a record of protocol {PROTOCOL}: {packet[:80]!r}") from error
     if isinstance(record, Brief):
-        privileges = Privileges(*record.privileges)
-        return record._replace(binds=[(url, fd) for url, fd in record.binds], privileges=privileges)
+        privileges, logs = Privileges(*record.privileges), Logs(*record.logs)
+        return record._replace(binds=[(url, fd) for url, fd in record.binds], logs=logs, privileges=privileges)
     return record
 
 

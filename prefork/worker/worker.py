@@ -22,10 +22,12 @@ from prefork.errors import NotLoadedError
 from prefork.servers.traits import concurrency_of, overrides, runs_its_own_loop
 from prefork.system import kick, lifeline, limits, stdio
 from prefork.system.accepting import Owner, owner
-from prefork.system.logfile import LogFile
+from prefork.system.logfile import Log, LogFile
+from prefork.system.logs import NO_ACCESS_LOG, heed_level, open_access_file
 from prefork.system.sparing import Sparing
 from prefork.system.wakeup import Wakeup, forget_inherited_handlers
-from prefork.worker import application, hooks, privileges, promotion
+from prefork.worker import application, capture, hooks, privileges, promotion
+from prefork.worker.access import Access
 from prefork.worker.application import Application
 from prefork.worker.badge import Badge
 from prefork.worker.concurrency import AsItsServerSays, Children, Concurrency, Sync, Threads
@@ -34,11 +36,23 @@ from prefork.worker.ledger import Ledger, SharedLedger
 from prefork.worker.notices import Notices
 from prefork.worker.own_loop import OwnLoop
 from prefork.worker.promotion import Promotion
-from prefork.worker.protocol import READ_YOUR_ORDERS, Brief, Broken, Fork, Left, OrderCell, Ready, StateCell, tail
+from prefork.worker.protocol import (
+    READ_YOUR_ORDERS,
+    Brief,
+    Broken,
+    Fork,
+    Left,
+    LogMoved,
+    OrderCell,
+    Ready,
+    StateCell,
+    tail,
+)
 from prefork.worker.stacks import Stacks
 from prefork.worker.stopping import Stopping
 from prefork.worker.wait import PAUSE, Wait
 
+TELL_AGAIN = 1.0  # seconds from one notice to the next that a log was moved away
 _POLL_INTERVAL = 0.5  # seconds, as the default of socketserver's serve_forever
 FAILED = 70  # exit code
 ORPHAN_GRACE = 1.0  # seconds a mold leaves its workers beyond their own alarm
@@ -57,7 +71,7 @@ class Taken(Enum):
     EXHAUSTED = auto()  # no descriptor or memory for it: it waits on
 
 
-def live(brief: Brief, order: Fork, app: Application | None, log: LogFile) -> Promotion:
+def live(brief: Brief, order: Fork, app: Application | None, log: Log) -> Promotion:
     """The life of a worker from its fork to its end. All signals are blocked when it begins.
 
     :param app: ``None`` where each worker loads the application itself.
@@ -76,7 +90,7 @@ def live(brief: Brief, order: Fork, app: Application | None, log: LogFile) -> Pr
     limits.limit_descriptors(brief.descriptors)
     privileges.pin(brief.privileges, order.slot)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
-    log.sign(f"{brief.label} worker {order.slot}")
+    log.sign(brief.who("worker", order.slot))
     log.reopen()  # it may have been moved since the mold opened it
     return Worker(brief, order, app, log, wakeup).live()
 
@@ -94,17 +108,20 @@ def _die_within(seconds: float) -> None:
 class Worker:
     """One worker process. See ``live``."""
 
-    def __init__(self, brief: Brief, order: Fork, app: Application | None, log: LogFile, wakeup: Wakeup) -> None:
+    def __init__(self, brief: Brief, order: Fork, app: Application | None, log: Log, wakeup: Wakeup) -> None:
         self._brief = brief
         self._order = order
         self._app = app
         self._log = log
         self._wakeup = wakeup
         self._notices = Notices(brief.notices)
-        self._ledger = Ledger(brief, order, self._notices)
-        self._shortage, self._trouble = Sparing(), Sparing()
         self._stacks = Stacks(log.fileno())
+        self._ledger = Ledger(brief, order, self._notices, self._stacks.scratch)
+        self._shortage, self._trouble = Sparing(), Sparing()
         self._deadlines: Deadlines | None = None  # known once the ledger is chosen
+        self._access_log: LogFile | None = None  # where it has a file of its own
+        self._tells_again_at = 0.0  # at once
+        self._watch_log(log)
         self._has_declined_pause = False
 
     def live(self) -> Promotion:
@@ -155,6 +172,7 @@ class Worker:
                 self._app = application.load_for(self._brief)
             self._servers = application.build(self._app, [_listener(fd) for _, fd in self._brief.binds])
             self._concurrency = self._choose_concurrency()
+            self._begin_access_log()
             self._badge = self._pin_badge()
             privileges.enter_root(self._brief.privileges)
             hooks.start(self._app, self._servers, self._badge)
@@ -177,11 +195,12 @@ class Worker:
         self._stopping = Stopping(self._servers)
         self._own_loop = None
         if any(runs_its_own_loop(server) for server in self._servers):
-            self._own_loop = OwnLoop(self._servers, self._stopping, self._log.reopen)
+            self._own_loop = OwnLoop(self._servers, self._stopping, self._reopen_logs)
         signal.signal(signal.SIGIO, self._outlive_master)
         # an order to leave that comes from here on is read between requests
         signal.signal(READ_YOUR_ORDERS, self._heed_order)
         signal.signal(signal.SIGTERM, self._heed_order)
+        heed_level(self._ledger.log_level)
         self._ledger.enter(StateCell.READY)
         self._notices.send(Ready(self._order.slot, self._order.order))
 
@@ -195,7 +214,7 @@ class Worker:
             concurrency: Concurrency = Sync(self._ledger, deadlines)
         else:
             size = brief.children if way == "fork" else brief.threads
-            self._ledger = ledger = SharedLedger(brief, self._order, self._notices, size)
+            self._ledger = ledger = SharedLedger(brief, self._order, self._notices, size, self._stacks.scratch)
             deadlines = self._choose_deadlines()
             if any(overrides(server, "process_request") for server in servers) or (is_its_own and way == "sync"):
                 concurrency = AsItsServerSays(ledger, deadlines)
@@ -213,6 +232,42 @@ class Worker:
             self._deadlines = Deadlines(self._ledger, brief.timeout, retires=not brief.keeps_timed_out)
         return self._deadlines
 
+    def _begin_access_log(self) -> None:
+        logs = self._brief.logs
+        if logs.access == NO_ACCESS_LOG:
+            return
+        log = self._log
+        if logs.has_access_file:
+            log = self._access_log = open_access_file(logs)
+            log.sign(self._brief.who("worker", self._order.slot))
+            self._watch_log(log)
+        access = Access(log, self._ledger)
+        for server in self._servers:
+            access.heed(server)
+
+    def _watch_log(self, log: Log) -> None:
+        """Tell the master when it was moved away, which opens it anew for all; in another root nobody can see it."""
+        if isinstance(log, LogFile) and not self._brief.privileges.chroot:
+            log.when_moved = self._tell_moved
+
+    def _tell_moved(self) -> None:
+        if now() >= self._tells_again_at:
+            self._tells_again_at = now() + TELL_AGAIN
+            self._notices.send(LogMoved())
+
+    def _let_go_of_logs(self) -> None:
+        """The process is no worker any more: its log is a mold's, whom nobody hears."""
+        if isinstance(self._log, LogFile):
+            self._log.when_moved = None
+        if self._access_log is not None:
+            os.close(self._access_log.fileno())
+            self._access_log = None
+
+    def _reopen_logs(self) -> None:
+        self._log.reopen()
+        if self._access_log is not None:
+            self._access_log.reopen()
+
     def _pin_badge(self) -> Badge:
         brief = self._brief
         badge = Badge(brief.instance, brief.service, self._order.slot, brief.generation, self._ledger.label)
@@ -226,6 +281,10 @@ class Worker:
         forget_inherited_handlers()
         for signum in _HEARD:  # whoever stops the service may tell all of its processes, and not the worker alone
             signal.signal(signum, _let_pass)  # no SIG_IGN, which a program that the handler starts would inherit
+        for log in filter(None, (self._log, self._access_log)):
+            log.sign(self._brief.who("child", self._order.slot))
+        self._stacks.belong_to_child()
+        capture.forget()
         if (deadlines := self._deadlines) is not None:
             signal.signal(READ_YOUR_ORDERS, lambda signum, frame: deadlines.strike_child(frame))
         signal.signal(signal.SIGIO, lambda signum, frame: _die_within(self._brief.drain))
@@ -256,8 +315,11 @@ class Worker:
     def _heed_order(self, signum: int, frame: FrameType | None) -> None:
         """For whoever is in a handler, or in a loop of its own: ours reads the signal from the wakeup pipe."""
         if self._stacks.is_asked(self._ledger.stacks_asked):
+            self._stacks.write()
+            self._ledger.tell_stacks()
             self._stacks.tell()  # before children do, or their lines would mix
             self._concurrency.dump_children(self._ledger.stacks_asked_of)
+        heed_level(self._ledger.log_level)
         if signum == signal.SIGTERM or self._ledger.is_dismissed:
             self._stopping.begin()
         if self._own_loop is not None:
@@ -337,7 +399,7 @@ class Worker:
         """What the signals ask for; READ_YOUR_ORDERS asks to look at the order cells, which the loop does."""
         heard, self._wait.heard = self._wait.heard, set()
         if signal.SIGUSR1 in heard:
-            self._log.reopen()
+            self._reopen_logs()
         if READ_YOUR_ORDERS in heard:
             self._ledger.reconsider()
             self._wait.hold(self._ledger.is_paused)
@@ -408,6 +470,8 @@ class Worker:
         assert self._app is not None, "it was loaded before the first request"
         self._ledger.enter(StateCell.RETIRING)
         self._wait.leave()
+        self._stacks.close()
+        self._let_go_of_logs()
         return promotion.go_through(called, self._brief, self._app, self._servers, self._badge, self._wakeup)
 
     # leaving
@@ -458,6 +522,7 @@ class Worker:
     def _exit(self, code: int) -> NoReturn:
         """End at once: threads a handler left behind do not keep the process."""
         stdio.flush()
+        capture.end()
         os._exit(code)
 
 

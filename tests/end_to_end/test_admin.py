@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.end_to_end.clients import Question, ask, is_refused
+from prefork.control.client import connect, find
+from prefork.control.messages import Pause, Resume
+from tests.end_to_end.clients import LIMIT, Question, ask, is_refused
 from tests.end_to_end.harness import ROOT, STREAM, TCP, Application, Gate, Master, look_until, serving
 from tests.end_to_end.http import Feed, fetch
 from tests.end_to_end.installation import Installation
@@ -318,3 +320,31 @@ def test_prometheus_finds_nothing_to_object_to() -> None:
         text = fetch(admin_of(master), "/metrics").body
         done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True)
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_the_feed_begins_with_what_happened() -> None:
+    """The last hundred events, then each as it happens; a new admin process still knows them."""
+    with serving(STREAM, *FLAGS) as master:
+        url = admin_of(master)
+        for _ in range(2):
+            with Feed(url) as feed:
+                serves = feed.wait_for("told")
+                while serves["event"] != "generation-settled":
+                    serves = feed.wait_for("told")
+                assert (serves["service"], serves["generation"], serves["level"]) == ("apps", 1, "info")
+                killed = max(master.workers().values())
+                master.kill(killed)
+                while (exited := feed.wait_for("told"))["pid"] != killed:
+                    pass
+                assert exited["event"] == "worker-exited"
+            master.kill(pid_of(master))
+            look_until(lambda: pid_of(master) != 0 and not is_refused(url), "the next is there")
+
+
+def test_readyz_says_that_an_operator_lets_clients_wait() -> None:
+    """Until they are accepted again."""
+    with serving(STREAM, *FLAGS, "-n", "paused-shop") as master, connect(find("paused-shop"), LIMIT) as connection:
+        list(connection.ask(Pause(service="apps")))
+        wait_readyz(master, 503, "apps: paused by an operator")
+        list(connection.ask(Resume(service="apps")))
+        wait_readyz(master, *READY)

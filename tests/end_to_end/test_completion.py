@@ -60,6 +60,7 @@ def by_bash(environment: dict[str, str], *words: str) -> list[str]:
         (["run", "--log-level", "w"], ["warning"]),
         (["status", "-n", NAME[:-1]], [NAME]),
         (["scale", "-n", NAME, ""], [SERVICE]),
+        (["recycle", "-n", NAME, SERVICE, ""], ["1", "2"]),
         (["status", "--name", NAME, "x"], []),
         (["status", "-n", "nobody-of-that-name", ""], []),
         (["status", "--control", "/nonexistent/socket", ""], []),

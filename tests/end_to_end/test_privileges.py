@@ -159,6 +159,36 @@ def test_in_a_root_of_its_own_a_worker_serves(preload: str, public: Path) -> Non
         expect_nobody(master)
 
 
+def test_the_master_reads_the_stacks_of_another_users_worker(public: Path, public_gate: Gate) -> None:
+    """Also of one in a root of its own, where there is no /proc."""
+    jail = public / "jail"
+    jail.mkdir(mode=0o755)
+    arguments = ("-b", TCP, "-w", "1", "-n", f"private-{os.getpid()}", *AS_NOBODY, "--chroot", str(jail))
+    with Master(STREAM, *arguments, before_exec=open_the_way) as master:
+        master.wait_serving()
+        assert ask(master.bind(), "hello") == "HELLO"
+        outcome = run("dump", "-n", f"private-{os.getpid()}", "1")
+        assert (outcome.code, outcome.err) == (0, "")
+        assert " in for_news" in outcome.out
+        master.wait_for("the stacks of this worker")
+
+
+def test_a_log_file_that_was_moved_is_noticed_though_workers_cannot_see_it(public: Path) -> None:
+    """By the master's own next line; whoever becomes a line of the workers is in one of the two files."""
+    log = public / "private" / "shop.log"
+    log.parent.mkdir(mode=0o700)
+    arguments = ("-b", TCP, "-w", "1", *AS_NOBODY, "--log-file", str(log), "--log-level", "debug")
+    with Master(STREAM, *arguments, before_exec=open_the_way) as master:
+        look_until(lambda: log.exists() and "serves with" in log.read_text(), "the service is ready")
+        bind = log.read_text().partition("listening on ")[2].split()[0]
+        old = log.rename(log.with_suffix(".1"))
+        assert Question(bind, "raise early").is_lost()
+        look_until(lambda: "ValueError: early" in old.read_text(), "it is in the old file")
+        master.signal(signal.SIGTTIN)
+        look_until(lambda: log.exists() and "log reopened" in log.read_text(), "the master has noticed")
+        master.stop()
+
+
 def test_the_log_file_is_roots_and_follows(public: Path, public_gate: Gate) -> None:
     """Workers write into a file that they may not open, before and after it was moved away; and so does a newborn."""
     log = public / "private" / "shop.log"

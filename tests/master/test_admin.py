@@ -25,6 +25,10 @@ WAITS = ["/bin/sh", "-c", "exec sleep 1000"]
 class Desk:
     def __init__(self, machine: Machine) -> None:
         self.server: Server | None = Server(None, machine.poller)
+        self.said: list[str] = []
+
+    def say(self, level: int, event: str, text: str) -> None:
+        self.said.append(event)
 
     def admit_onlooker(self, connection: socket.socket) -> Client | None:
         if self.server is None:
@@ -109,6 +113,7 @@ def test_a_row_of_ends_is_followed_ever_more_slowly(stage: Stage) -> None:
         stage.now = due
     assert waits == [0.0, 0.1, 0.15, 0.225]
     assert stage.admin.restarts == 4
+    assert stage.desk.said[:3] == ["admin-started", "admin-exited", "admin-started"]
     stage.turn()
     stage.now += admin.PROVEN
     stage.kill()
@@ -118,7 +123,7 @@ def test_a_row_of_ends_is_followed_ever_more_slowly(stage: Stage) -> None:
 def test_the_wait_has_a_bound(stage: Stage) -> None:
     """However often."""
     for _ in range(60):
-        stage.admin._fail("again")
+        stage.admin._wait()
     assert stage.admin.until == stage.now + 30
 
 
@@ -185,3 +190,4 @@ def test_one_that_nobody_hears_is_not_started_again(stage: Stage) -> None:
     while stage.pid():
         stage.turn(LIMIT)
     assert (stage.admin.process, stage.admin.until) == (NOBODY, None)
+    assert stage.desk.said == ["admin-not-started"]

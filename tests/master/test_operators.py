@@ -10,12 +10,15 @@ import pytest
 from msgspec.structs import replace
 
 from prefork.address import Address
+from prefork.config.settings import Service
 from prefork.control import server as control
 from prefork.control.messages import (
     Done,
+    Dump,
     Events,
     Failed,
     Heard,
+    LogLevel,
     Pause,
     Ping,
     Pong,
@@ -24,6 +27,7 @@ from prefork.control.messages import (
     Refork,
     Refused,
     Reload,
+    ReopenLogs,
     Reply,
     Request,
     Resume,
@@ -39,14 +43,18 @@ from prefork.control.messages import (
 )
 from prefork.control.server import MOST_CLIENTS, Server
 from prefork.master.chronicle import REMEMBERED
+from prefork.master.hands import Hands
 from prefork.master.operators import Operators
 from prefork.pool import events
 from prefork.pool.learn import learn
 from prefork.pool.orders import Cause
 from prefork.pool.records import Phase, Pool, Wanted, fixed
 from prefork.system import sockets
+from prefork.system.slots import Scoreboard
 from prefork.system.wakeup import Poller
 from tests.control.test_server import Caller
+
+SERVICE = Service(target="app:Echo", bind=("tcp://127.0.0.1:9000",))
 
 
 class Books:
@@ -58,6 +66,9 @@ class Books:
         self.server = Server(sockets.open_listener(self.address, control.BACKLOG), self.poller)
         self.operators = Operators("shop", self.server)
         self.pools = {name: Pool(name, Wanted(1, fixed(1))) for name in ("a", "b")}
+        self.hands: dict[str, Hands] = {}
+        self.reopened = False
+        self.log_level = ""
         self.refusal = ""
         for name in self.pools:
             self.load(name, 1)
@@ -86,6 +97,12 @@ class Books:
 
     def upgrade(self) -> str:
         return self.refusal
+
+    def reopen_logs(self) -> None:
+        self.reopened = True
+
+    def set_log_level(self, level: str) -> None:
+        self.log_level = level
 
     def tell_status(self) -> Iterator[Workers | Snapshot]:
         raise RuntimeError("a fault of ours")
@@ -275,6 +292,31 @@ def test_who_asks_for_a_stop_hears_the_end(books: Books) -> None:
     assert not isinstance(asked.answer(), Done)
     books.operators.say_farewell("stopped, exit 0")
     assert asked.answer() == Done(text="stopped, exit 0")
+
+
+def test_logs_are_steered_at_once(books: Books) -> None:
+    """Files are opened anew, and the level changes; one that is none is refused."""
+    assert isinstance(books.ask(ReopenLogs()).answer(), Done)
+    assert books.reopened
+    assert isinstance(books.ask(LogLevel(level="debug")).answer(), Done)
+    assert books.log_level == "debug"
+    assert isinstance(books.ask(LogLevel(level="loud")).answer(), Refused)
+
+
+@pytest.mark.parametrize(
+    ("request_", "why"),
+    [
+        (Dump(who=1), "there are several services: a, b; say which"),
+        (Dump(service="c", who=1), "there is no service 'c'; there is a, b"),
+        (Dump(service="a", who=7), "a has no worker 7, by slot or by pid; status tells which it has"),
+    ],
+)
+def test_who_is_not_there_cannot_be_dumped(books: Books, request_: Dump, why: str) -> None:
+    """The reason says what there is."""
+    books.hands = {name: Hands(name, SERVICE, [], Scoreboard.create(1)) for name in books.pools}
+    assert books.ask(request_).answer() == Refused(why=why)
+    for hands in books.hands.values():
+        hands.close()
 
 
 def with_workers(books: Books, count: int) -> None:

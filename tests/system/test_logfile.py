@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from prefork.system.logfile import LogFile, set_up
+from prefork.system.logfile import LogFile
+from prefork.system.logline import Who
+from prefork.system.logs import Logs, set_up
 from tests.children import Child, Link, said_by
 
 PROCESSES = 4
@@ -189,12 +191,42 @@ def test_no_program_inherits_the_file(log: LogFile) -> None:
     assert not os.get_inheritable(log._fd)
 
 
+def test_who_writes_notices_that_the_file_was_moved_away(path: Path, log: LogFile) -> None:
+    """Or removed; and not again once it is open anew. The record that notices is in the old file, and not lost."""
+    noticed: list[str] = []
+    log.when_moved = lambda: noticed.append("moved")
+    write(log, "in its place")
+    assert not log.has_moved
+    moved = path.rename(path.with_suffix(".1"))
+    assert log.has_moved
+    write(log, "notices")
+    log.reopen()
+    write(log, "in its place again")
+    assert noticed == ["moved"]
+    assert (moved.read_text(), path.read_text()) == ("in its place\nnotices\n", "in its place again\n")
+
+
+def test_a_mirror_follows_the_file(path: Path) -> None:
+    """Standard output of a program, say: it goes on into the new file."""
+
+    def write_by_descriptor(parent: Link) -> None:
+        log = LogFile(str(path))
+        log.mirror((1, 2))
+        os.write(1, b"one\n")
+        path.rename(path.with_suffix(".1"))
+        log.reopen()
+        os.write(2, b"two\n")
+
+    said_by(write_by_descriptor)
+    assert (path.with_suffix(".1").read_text(), path.read_text()) == ("one\n", "two\n")
+
+
 LINE = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (?P<level>[A-Z]+) (?P<who>.*) \[(?P<pid>\d+)\] (?P<text>.*)"
 
 
-def set_up_and_log(path: Path, level: str, who: str, then_who: str) -> tuple[int, list[tuple[str, str, str, str]]]:
+def set_up_and_log(path: Path, level: str, who: Who, then_who: Who) -> tuple[int, list[tuple[str, str, str, str]]]:
     def log_lines(parent: Link) -> int:
-        log = set_up(str(path), level, who)
+        log = set_up(Logs(str(path), level=level), who)
         logging.getLogger("app").debug("quiet")
         logging.getLogger("app").warning("100 %% of %s", "it")
         log.sign(then_who)
@@ -208,16 +240,18 @@ def set_up_and_log(path: Path, level: str, who: str, then_who: str) -> tuple[int
 
 def test_a_line_says_when_how_bad_who_and_which_process(path: Path) -> None:
     """The time is UTC to the millisecond, and the signature is what was last asked for."""
-    pid, lines = set_up_and_log(path, "info", "shop/echo mold", "shop/echo worker 2")
+    pid, lines = set_up_and_log(
+        path, "info", Who("mold", "shop", "echo", generation=3), Who("worker", "shop", "echo", 2, 3)
+    )
 
     assert lines == [
-        ("WARNING", "shop/echo mold", str(pid), "100 % of it"),
-        ("ERROR", "shop/echo worker 2", str(pid), "loud"),
+        ("WARNING", "shop/echo mold g3", str(pid), "100 % of it"),
+        ("ERROR", "shop/echo worker 2 g3", str(pid), "loud"),
     ]
 
 
 def test_a_signature_may_hold_any_character(path: Path) -> None:
     """A percent sign in a name is no format."""
-    pid, lines = set_up_and_log(path, "error", "", "50%(x)s")
+    pid, lines = set_up_and_log(path, "error", Who("master", "-"), Who("master", "50%(x)s"))
 
     assert lines == [("ERROR", "50%(x)s", str(pid), "loud")]

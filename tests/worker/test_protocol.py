@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prefork.system.logs import Logs
 from prefork.system.privileges import LIMITS, Privileges
 from prefork.worker.notices import Notices
 from prefork.worker.protocol import (
@@ -25,6 +26,7 @@ from prefork.worker.protocol import (
     Leave,
     Left,
     Loaded,
+    LogMoved,
     NotForked,
     Promoted,
     Ready,
@@ -51,6 +53,7 @@ KINDS = (
     Broken,
     Left,
     Wake,
+    LogMoved,
 )
 NUMBERS = st.integers(0, 2**53)
 FIELDS: dict[object, st.SearchStrategy[object]] = {
@@ -59,6 +62,7 @@ FIELDS: dict[object, st.SearchStrategy[object]] = {
     str: st.text(max_size=40),
     bool: st.booleans(),
     list[str]: st.lists(st.text(max_size=40), max_size=3),
+    Logs: st.builds(Logs, file=st.text(max_size=40), feed=NUMBERS, access=st.text(max_size=40), captures=st.booleans()),
     Privileges: st.builds(
         Privileges,
         uid=NUMBERS,
