@@ -13,6 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from prefork.control.client import ask_status, connect, find
+from prefork.control.messages import WorkerStatus
 from prefork.control.report import Report
 from prefork.errors import PreforkError
 from prefork.system import sockets
@@ -57,9 +58,22 @@ def slots(context: click.Context, parameter: click.Parameter, incomplete: str) -
     report = _report(context)
     if report is None:
         return []
-    named = report.workers.get(context.params.get("service") or "")
+    return _fitting(_slots(report, report.workers.get(context.params.get("service") or "")), incomplete)
+
+
+def workers(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """``[SERVICE] SLOT`` as one argument: a service where none was named, and its slots."""
+    report = _report(context)
+    if report is None:
+        return []
+    named = report.workers.get(next(iter(context.params.get("worker") or ()), ""))
+    services = [] if named is not None or len(report.workers) == 1 else _fitting(report.workers, incomplete)
+    return services + _fitting(_slots(report, named), incomplete)
+
+
+def _slots(report: Report, named: list[WorkerStatus] | None) -> list[str]:
     workers = [w for found in report.workers.values() for w in found] if named is None else named
-    return _fitting(sorted({str(worker.slot) for worker in workers}, key=int), incomplete)
+    return sorted({str(worker.slot) for worker in workers}, key=int)
 
 
 def _report(context: click.Context) -> Report | None:

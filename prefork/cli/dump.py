@@ -2,13 +2,14 @@
 
 import click
 
+from prefork.cli.completing import workers
 from prefork.cli.reaching import ask_and_wait, reaching
 from prefork.control.messages import Dump
 from prefork.errors import UsageError
 
 
 @click.command()
-@click.argument("worker", metavar="[SERVICE] SLOT|PID", nargs=-1, required=True)
+@click.argument("worker", metavar="[SERVICE] SLOT|PID", nargs=-1, required=True, shell_complete=workers)
 @reaching
 def dump(name: str | None, control: str | None, timeout: str, worker: tuple[str, ...]) -> None:
     """Print the Python stacks of a worker, by its slot or else its pid.

@@ -147,22 +147,9 @@ class Events(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     last: int = 0
 
 
-Request = (
-    Ping
-    | Status
-    | Reload
-    | Upgrade
-    | Refork
-    | Stop
-    | Scale
-    | Recycle
-    | Dump
-    | Pause
-    | Resume
-    | ReopenLogs
-    | LogLevel
-    | Events
-)
+Command = Reload | Upgrade | Refork | Stop | Scale | Recycle | Dump | Pause | Resume | ReopenLogs | LogLevel
+"""What changes something, or makes somebody do something: not for those who may only look."""
+Request = Ping | Status | Events | Command
 
 
 # replies that another follows

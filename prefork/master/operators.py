@@ -19,6 +19,7 @@ from typing import Protocol
 from prefork import __version__
 from prefork.config.settings import MOST_WORKERS
 from prefork.control.messages import (
+    Command,
     Done,
     Dump,
     Events,
@@ -34,7 +35,6 @@ from prefork.control.messages import (
     Reload,
     ReopenLogs,
     Reply,
-    Request,
     Resume,
     Scale,
     Snapshot,
@@ -192,8 +192,8 @@ class Operators:
                     self._server.answer(client, Pong(name=self._name, pid=os.getpid(), package=__version__))
                 case Status():
                     self._server.answer_in_parts(client, master.tell_status())
-                case Events(last=last):
-                    self.chronicle.follow(client, last)
+                case Events():
+                    self.chronicle.follow(client, request.last)
                 case _ if client.may_only_look:
                     self._server.answer(client, Refused(why="the admin process may only look"))
                 case _:
@@ -201,9 +201,8 @@ class Operators:
                     self.say(logging.INFO, "asked", f"{who} asks for: {_spoken(request)}")
                     self._command(client, request, master)
 
-    def _command(self, client: Client, request: Request, master: Steered) -> None:
+    def _command(self, client: Client, request: Command, master: Steered) -> None:
         assert self._server is not None
-        reply: Reply | None
         match request:
             case Reload(progress=progress):
                 reply = self._reload(client, progress, master)
@@ -224,8 +223,6 @@ class Operators:
                 reply = self._dump(client, request, master)
             case Recycle() | Pause() | Resume():
                 reply = self._steer(client, request, master)
-            case _:
-                reply = Refused(why="not yet")
         if reply is not None:
             self._server.answer(client, reply)
 
@@ -498,7 +495,7 @@ class Operators:
             self._answer(client, Done(text=text))
 
 
-def _spoken(request: Request) -> str:
+def _spoken(request: Command) -> str:
     """As its command is called."""
     return re.sub("(?<!^)(?=[A-Z])", "-", type(request).__name__).lower()
 
