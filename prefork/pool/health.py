@@ -3,7 +3,7 @@
 One answer for rules, status and whoever asks. A row of failures ends when an attempt that came after them has proven
 itself: until then the service is on trial, however calm it looks.
 Invariant: a service in trouble says what it waits for, and until when; and whoever is on trial is a living worker, or
-one owed.
+one owed where somebody is missing.
 Read next: ``backoff.py``, how long it waits.
 """
 
@@ -73,7 +73,9 @@ def row_ends_at(pool: Pool, slots: Mapping[int, Reading]) -> float | None:
         for worker in pool.in_state(State.STARTING, State.READY)
         if worker.generation == pool.newest and worker.ordered_at >= owed.failed_at
     ]
-    if not on_trial and not owed.crashed:
+    # what is owed is tried while somebody is missing; successors of the worn out are not, who serve on
+    is_missing = sum(worker.is_living for worker in pool.workers.values()) < pool.wanted.count
+    if not on_trial and not (owed.crashed and is_missing):
         return owed.failed_at + backoff.FORGOTTEN_AFTER
     ends = []
     for worker in on_trial:

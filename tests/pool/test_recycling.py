@@ -274,3 +274,16 @@ def _chosen(pool: Pool, who: int | None) -> list[Worker]:
     choice = choose(pool, who)
     assert not isinstance(choice, str), choice
     return choice
+
+
+def test_where_no_successor_holds_it_is_tried_again_after_a_while() -> None:
+    """Nobody is missing, so nobody is on trial: the trouble has to end by itself."""
+    pool = after(serving(1), asked(1, at=5))
+    for order in (2, 3):
+        pool = after(pool, starting(2, order, at=order + 4), exited(2, order, at=order + 4.5))
+    assert trouble(pool, 8) is not None
+    assert decided(degraded(pool), at=8) == wait(7.5 + FORGOTTEN_AFTER)
+    at = 7.5 + FORGOTTEN_AFTER
+    assert decided(degraded(pool), at=at) == now(at, ForgetFailures())
+    pool = after(pool, FailuresForgotten(at=at))
+    assert decided(pool, at=at) == now(at, SpawnWorker(2, 4, 1, Cause.CRASHED))
