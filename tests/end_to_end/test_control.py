@@ -27,6 +27,7 @@ from tests.end_to_end.harness import (
     Application,
     Gate,
     Master,
+    Process,
     Watched,
     look_until,
     serving,
@@ -612,8 +613,13 @@ def test_connections_leave_no_descriptor_behind() -> None:
                     kinds = [reply["kind"] for _, reply in zip(range(2), replies(client), strict=False)]
                     assert kinds == ["workers", "snapshot"]
             assert steer("reload").code == 0
-            for pid in (master.mold(), *master.workers().values()):
-                assert not {listener, connection} & set(open_files(pid))
+
+            def children() -> list[Process]:
+                return master.processes("mold") + master.processes("worker")
+
+            look_until(lambda: {process.generation for process in children()} == {2}, "the generation before is gone")
+            for process in children():
+                assert not {listener, connection} & set(open_files(process.pid))
         look_until(lambda: len(open_files(master.pid)) == len(before), "as many descriptors as before")
 
 
