@@ -12,7 +12,6 @@ import re
 import socket
 import time
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
@@ -50,6 +49,8 @@ from prefork.master.chronicle import Chronicle
 from prefork.master.dumping import Dumping
 from prefork.master.hands import Hands
 from prefork.master.recycles import Recycles
+from prefork.master.reforks import Reforks
+from prefork.master.reloads import GIVEN_UP, STOPPING, Reloads
 from prefork.pool import events
 from prefork.pool.records import Phase, Pool, State
 from prefork.report import log
@@ -57,9 +58,6 @@ from prefork.system.logs import LEVELS
 
 logger = logging.getLogger("prefork.master")
 now = time.monotonic
-
-STOPPING = "the instance is stopping"
-GIVEN_UP = "it was given up; restart for it"
 
 
 class Steered(Protocol):
@@ -90,35 +88,6 @@ class Steered(Protocol):
     def tell_status(self) -> Iterator[Workers | Snapshot]: ...
 
 
-@dataclass(eq=False)
-class _Reloading:
-    """A reload under way.
-
-    :param goals: the generation asked for, of each service whose outcome is not known yet.
-    :param upgraded: what was done before, where it is the reload of an upgrade.
-    """
-
-    client: Client
-    has_progress: bool
-    goals: dict[str, int]
-    upgraded: list[str] = field(default_factory=list)
-    good: list[str] = field(default_factory=list)
-    bad: list[str] = field(default_factory=list)
-
-
-@dataclass(eq=False)
-class _Reforking:
-    """A refork under way.
-
-    :param text: how the log says that its generation serves; empty as long as it does not.
-    """
-
-    client: Client
-    has_progress: bool
-    service: str
-    text: str = ""
-
-
 class Followed(Protocol):
     """What the image before us left to those who follow."""
 
@@ -147,13 +116,18 @@ class Operators:
             for client in followed.following:
                 self.chronicle.go_on(client)
             self.keep(followed.upgraded)
-        self._reloading: list[_Reloading] = []
-        self._reforking: list[_Reforking] = []
+        self._reloads = Reloads()
+        self._reforks = Reforks()
+        self._recycles = Recycles()
         self._stopping: list[tuple[Client, bool]] = []  # and whether to tell how far it is
         self._upgrading: dict[Client, bool] = {}  # likewise
         self._dumping = Dumping()
         self._to_stop: dict[str, int] = {}  # workers of each service, when a stop was asked for
-        self._recycles = Recycles()
+
+    @property
+    def _under_way(self) -> tuple[Reloads, Reforks, Recycles]:
+        """Who waits for what will become of something."""
+        return self._reloads, self._reforks, self._recycles
 
     @property
     def has_more(self) -> bool:
@@ -233,14 +207,10 @@ class Operators:
         why = master.reload()
         if why:
             return Failed(why=why)
-        goals = _goals(master.pools)
-        bad = [f"{name}: {GIVEN_UP}" for name, pool in master.pools.items() if pool.failed]
-        if not goals:
-            return Failed(why="\n".join(bad))
-        self._reloading = [one for one in self._reloading if not one.client.is_gone]
-        self._reloading.append(_Reloading(client, progress, goals, bad=bad))
-        self._server.wait(client)
-        return None
+        reply = self._reloads.begin(client, progress, master.pools)
+        if reply is None:
+            self._server.wait(client)
+        return reply
 
     def _refork(self, client: Client, service: str, progress: bool, master: Steered) -> Reply | None:
         assert self._server is not None
@@ -252,8 +222,7 @@ class Operators:
             why = f"{name}: {refusal}"
         if why:
             return Refused(why=why)
-        self._reforking = [one for one in self._reforking if not one.client.is_gone]
-        self._reforking.append(_Reforking(client, progress, name))
+        self._reforks.begin(client, progress, name)
         self._server.wait(client)
         return None
 
@@ -291,10 +260,9 @@ class Operators:
         :param why: the reload is refused, or nothing.
         """
         for client, has_progress in upgrading.items():
-            if why:
-                self._answer(client, Failed(why=f"{text}; {why}"))
-            else:
-                self._reloading.append(_Reloading(client, has_progress, _goals(pools), [text]))
+            reply = Failed(why=f"{text}; {why}") if why else self._reloads.begin(client, has_progress, pools, [text])
+            if reply is not None:
+                self._answer(client, reply)
 
     def _steer(self, client: Client, request: Recycle | Pause | Resume, master: Steered) -> Reply | None:
         """What concerns one service."""
@@ -364,40 +332,15 @@ class Operators:
 
         :param text: what the log says of it; empty where it says nothing.
         """
-        if self._reloading or self._reforking or self._stopping or not self._recycles.are_over:
+        if self._stopping or not all(under_way.are_over for under_way in self._under_way):
             try:
                 self._learn(name, event, after, text)
             except Exception:
                 self._give_up()
 
     def _learn(self, name: str, event: events.Event, after: Pool, text: str) -> None:
-        if isinstance(event, events.GenerationSettled):  # on probation or not
-            for one in self._reforking:
-                one.text = text if one.service == name else one.text
-        match event:
-            case events.GenerationSettled(generation=generation):
-                if after.probation is None:
-                    self._end(name, generation, text, is_good=True)
-                for one in self._reforking:
-                    one.text = text if one.service == name else one.text
-            case events.GenerationAbandoned(generation=generation):
-                on_probation = after.probation.generation if after.probation is not None else 0
-                self._end(name, generation, text, is_good=False, beyond=on_probation)
-                if not on_probation:
-                    self._end_reforks(name, Failed(why=f"{name}: {text}"))
-            case events.ProbationEnded(generation=generation, why=why):
-                self._end(name, generation, text, is_good=not why)
-            case events.GenerationRolledBack(generation=generation):
-                self._end(name, generation, text, is_good=False)
-                self._end_reforks(name, Failed(why=f"{name}: {text}"))
-            case events.ReforkAbandoned() if text:
-                self._end_reforks(name, Failed(why=f"{name}: {text}"))
-            case events.ServiceFailed():
-                self._end(name, after.wanted.generation, text, is_good=False)
-                self._end_reforks(name, Failed(why=f"{name}: {text}"))
-            case events.StopAsked() if after.is_stopping:
-                self._end_all(STOPPING)
-        self._tell_all(self._recycles.learn(name, event, after, text))
+        for under_way in self._under_way:
+            self._tell_all(under_way.learn(name, event, after, text))
         self._tell_progress(name, event, after, text)
 
     def _tell_all(self, replies: Iterable[tuple[Client, Reply]]) -> None:
@@ -407,46 +350,15 @@ class Operators:
             else:
                 self._answer(client, reply)
 
-    def _end(self, name: str, generation: int, text: str, *, is_good: bool, beyond: int = 0) -> None:
-        """The generation serves, or is given up; so is every reload that asked for it, or for one before it.
-
-        :param beyond: whoever asked for this one, or for one before it, waits for another outcome.
-        """
-        for one in self._reloading[:]:
-            if beyond < one.goals.get(name, 0) <= generation:
-                del one.goals[name]
-                (one.good if is_good else one.bad).append(f"{name}: {text}")
-            if not one.goals:
-                self._reloading.remove(one)
-                text = "\n".join([*one.upgraded, *(one.bad or one.good)])
-                self._answer(one.client, Failed(why=text) if one.bad else Done(text=text))
-
-    def _end_all(self, why: str) -> None:
-        reloading, self._reloading = self._reloading, []
-        reforking, self._reforking = self._reforking, []
-        for reload in reloading:
-            self._answer(reload.client, Failed(why="\n".join([*reload.bad, why])))
-        for refork in reforking:
-            done = Done(text=f"{refork.service}: {refork.text}") if refork.text else None
-            self._answer(refork.client, done or Failed(why=why))
-
-    def _end_reforks(self, name: str, outcome: Done | Failed) -> None:
-        ended = [one for one in self._reforking if one.service == name]
-        self._reforking = [one for one in self._reforking if one.service != name]
-        for one in ended:
-            self._answer(one.client, outcome)
-
     def tell_savings(self, name: str, text: str) -> None:
         """A refork of the service is over, and this is what it was good for."""
-        serves = next((one.text for one in self._reforking if one.service == name), "")
-        self._end_reforks(name, Done(text=f"{name}: {serves}\n{name}: {text}"))
+        self._tell_all(self._reforks.tell_savings(name, text))
 
     def hurry(self) -> None:
         """Another image is about to go on, which would not know who waits for stacks, or for what a refork saves."""
         for client, reply in self._dumping.give_up("an upgrade came meanwhile; ask again"):
             self._answer(client, reply)
-        for one in self._reforking[:]:
-            self.tell_savings(one.service, "memory saved: not measured, for an upgrade came meanwhile")
+        self._tell_all(self._reforks.hurry())
         self._tell_all(self._recycles.hurry())
 
     def _tell_progress(self, name: str, event: events.Event, after: Pool, text: str) -> None:
@@ -467,8 +379,7 @@ class Operators:
                 text = f"{left} worker{'s' * (left != 1)} left"
             case _:
                 return
-        watching = [one.client for one in self._reloading if one.has_progress]
-        watching += [one.client for one in self._reforking if one.has_progress]
+        watching = self._reloads.watching + self._reforks.watching
         watching += [client for client, wants in self._stopping if wants]
         for client in watching:
             if self._server is not None:
@@ -483,9 +394,10 @@ class Operators:
         """A fault of ours: the services are worth more than the control socket."""
         logger.exception("control: internal error; the socket is closed, signals go on working; please report it")
         server, self._server = self._server, None
-        self._reloading, self._reforking, self._stopping, self._upgrading = [], [], [], {}
+        self._stopping, self._upgrading = [], {}
         self._dumping = Dumping()
-        self._recycles.forget()
+        for under_way in self._under_way:
+            under_way.forget()
         if server is not None:
             server.close()
 
@@ -509,11 +421,6 @@ def _set_log_level(level: str, master: Steered) -> Reply:
         return Refused(why=f"log level {level!r} is none of {', '.join(LEVELS)}")
     master.set_log_level(level)
     return Done(text=f"log level: {level}, in all processes")
-
-
-def _goals(pools: Mapping[str, Pool]) -> dict[str, int]:
-    """The generation asked for last, of each service that is not given up."""
-    return {name: pool.wanted.generation for name, pool in pools.items() if not pool.failed}
 
 
 def _scale(request: Scale, master: Steered) -> Reply:

@@ -22,7 +22,8 @@ from prefork.master.book import VARIABLE
 from prefork.master.hands import Machine
 from prefork.master.leaving import Command, Known
 from prefork.master.opening import Opened
-from prefork.master.operators import STOPPING, Operators
+from prefork.master.operators import Operators
+from prefork.master.reloads import STOPPING
 from prefork.pool.records import Pool
 from prefork.system import handover, lifeline, processes
 from prefork.system.wakeup import Wakeup
