@@ -22,17 +22,17 @@ from prefork.errors import NotLoadedError
 from prefork.servers.traits import concurrency_of, overrides, runs_its_own_loop
 from prefork.system import kick, lifeline, limits, stdio
 from prefork.system.accepting import Owner, owner
-from prefork.system.logfile import Log, LogFile
-from prefork.system.logs import NO_ACCESS_LOG, heed_level, open_access_file
+from prefork.system.logfile import Log
+from prefork.system.logs import heed_level
 from prefork.system.sparing import Sparing
 from prefork.system.wakeup import Wakeup, forget_inherited_handlers
 from prefork.worker import application, capture, hooks, privileges, promotion
-from prefork.worker.access import Access
 from prefork.worker.application import Application
 from prefork.worker.badge import Badge
 from prefork.worker.concurrency import AsItsServerSays, Children, Concurrency, Sync, Threads
 from prefork.worker.deadlines import Deadlines
 from prefork.worker.ledger import Ledger, SharedLedger
+from prefork.worker.logs import WorkerLogs
 from prefork.worker.notices import Notices
 from prefork.worker.own_loop import OwnLoop
 from prefork.worker.promotion import Promotion
@@ -42,7 +42,6 @@ from prefork.worker.protocol import (
     Broken,
     Fork,
     Left,
-    LogMoved,
     OrderCell,
     Ready,
     StateCell,
@@ -52,7 +51,6 @@ from prefork.worker.stacks import Stacks
 from prefork.worker.stopping import Stopping
 from prefork.worker.wait import PAUSE, Wait
 
-TELL_AGAIN = 1.0  # seconds from one notice to the next that a log was moved away
 _POLL_INTERVAL = 0.5  # seconds, as the default of socketserver's serve_forever
 FAILED = 70  # exit code
 ORPHAN_GRACE = 1.0  # seconds a mold leaves its workers beyond their own alarm
@@ -112,16 +110,13 @@ class Worker:
         self._brief = brief
         self._order = order
         self._app = app
-        self._log = log
         self._wakeup = wakeup
         self._notices = Notices(brief.notices)
+        self._logs = WorkerLogs(log, brief, order.slot, self._notices)
         self._stacks = Stacks(log.fileno())
         self._ledger = Ledger(brief, order, self._notices, self._stacks.scratch)
         self._shortage, self._trouble = Sparing(), Sparing()
         self._deadlines: Deadlines | None = None  # known once the ledger is chosen
-        self._access_log: LogFile | None = None  # where it has a file of its own
-        self._tells_again_at = 0.0  # at once
-        self._watch_log(log)
         self._has_declined_pause = False
 
     def live(self) -> Promotion:
@@ -172,7 +167,7 @@ class Worker:
                 self._app = application.load_for(self._brief)
             self._servers = application.build(self._app, [_listener(fd) for _, fd in self._brief.binds])
             self._concurrency = self._choose_concurrency()
-            self._begin_access_log()
+            self._logs.begin_access(self._ledger, self._servers)
             self._badge = self._pin_badge()
             privileges.enter_root(self._brief.privileges)
             hooks.start(self._app, self._servers, self._badge)
@@ -195,7 +190,7 @@ class Worker:
         self._stopping = Stopping(self._servers)
         self._own_loop = None
         if any(runs_its_own_loop(server) for server in self._servers):
-            self._own_loop = OwnLoop(self._servers, self._stopping, self._reopen_logs)
+            self._own_loop = OwnLoop(self._servers, self._stopping, self._logs.reopen)
         signal.signal(signal.SIGIO, self._outlive_master)
         # an order to leave that comes from here on is read between requests
         signal.signal(READ_YOUR_ORDERS, self._heed_order)
@@ -232,42 +227,6 @@ class Worker:
             self._deadlines = Deadlines(self._ledger, brief.timeout, retires=not brief.keeps_timed_out)
         return self._deadlines
 
-    def _begin_access_log(self) -> None:
-        logs = self._brief.logs
-        if logs.access == NO_ACCESS_LOG:
-            return
-        log = self._log
-        if logs.has_access_file:
-            log = self._access_log = open_access_file(logs)
-            log.sign(self._brief.who("worker", self._order.slot))
-            self._watch_log(log)
-        access = Access(log, self._ledger)
-        for server in self._servers:
-            access.heed(server)
-
-    def _watch_log(self, log: Log) -> None:
-        """Tell the master when it was moved away, which opens it anew for all; in another root nobody can see it."""
-        if isinstance(log, LogFile) and not self._brief.privileges.chroot:
-            log.when_moved = self._tell_moved
-
-    def _tell_moved(self) -> None:
-        if now() >= self._tells_again_at:
-            self._tells_again_at = now() + TELL_AGAIN
-            self._notices.send(LogMoved())
-
-    def _let_go_of_logs(self) -> None:
-        """The process is no worker any more: its log is a mold's, whom nobody hears."""
-        if isinstance(self._log, LogFile):
-            self._log.when_moved = None
-        if self._access_log is not None:
-            os.close(self._access_log.fileno())
-            self._access_log = None
-
-    def _reopen_logs(self) -> None:
-        self._log.reopen()
-        if self._access_log is not None:
-            self._access_log.reopen()
-
     def _pin_badge(self) -> Badge:
         brief = self._brief
         badge = Badge(brief.instance, brief.service, self._order.slot, brief.generation, self._ledger.label)
@@ -281,8 +240,7 @@ class Worker:
         forget_inherited_handlers()
         for signum in _HEARD:  # whoever stops the service may tell all of its processes, and not the worker alone
             signal.signal(signum, _let_pass)  # no SIG_IGN, which a program that the handler starts would inherit
-        for log in filter(None, (self._log, self._access_log)):
-            log.sign(self._brief.who("child", self._order.slot))
+        self._logs.belong_to_child()
         self._stacks.belong_to_child()
         capture.forget()
         if (deadlines := self._deadlines) is not None:
@@ -399,7 +357,7 @@ class Worker:
         """What the signals ask for; READ_YOUR_ORDERS asks to look at the order cells, which the loop does."""
         heard, self._wait.heard = self._wait.heard, set()
         if signal.SIGUSR1 in heard:
-            self._reopen_logs()
+            self._logs.reopen()
         if READ_YOUR_ORDERS in heard:
             self._ledger.reconsider()
             self._wait.hold(self._ledger.is_paused)
@@ -471,7 +429,7 @@ class Worker:
         self._ledger.enter(StateCell.RETIRING)
         self._wait.leave()
         self._stacks.close()
-        self._let_go_of_logs()
+        self._logs.let_go()
         return promotion.go_through(called, self._brief, self._app, self._servers, self._badge, self._wakeup)
 
     # leaving
