@@ -19,7 +19,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from prefork.address import Address
-from prefork.config.settings import NO_BIND, SIZING, Instance, Service, convert, no_setting
+from prefork.config.instance import Instance
+from prefork.config.service import NO_BIND, SIZING, Service
+from prefork.config.settings import convert, no_setting
 from prefork.errors import Exit, NotLoadedError, UsageError
 from prefork.master import opening, plain
 from prefork.master.hands import LANES, SLOTS, Hands

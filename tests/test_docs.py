@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from prefork.config.settings import Instance, Service, setting_names
+from prefork.config.instance import Instance
+from prefork.config.service import Service
+from prefork.config.settings import setting_names
 
 DOCS = Path(__file__).parent.parent / "docs"
 SETTINGS = [*setting_names(Instance), *setting_names(Service)]

@@ -11,7 +11,9 @@ import click
 import msgspec
 
 from prefork.cli.run import read_sources, sources
-from prefork.config.settings import Instance, Service, setting_names
+from prefork.config.instance import Instance
+from prefork.config.service import Service
+from prefork.config.settings import setting_names
 from prefork.config.sources import Place, Read
 from prefork.errors import TargetError
 from prefork.worker.protocol import PROTOCOL, Brief, encode

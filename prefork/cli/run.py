@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from prefork.cli.completing import Complete, directories, files, words
+from prefork.config.instance import Instance
 from prefork.config.logs import DEFAULT_SYSLOG
-from prefork.config.settings import DEFAULT_CHILDREN, DEFAULT_THREADS, DEFAULT_WORKERS, MODES, Instance
+from prefork.config.service import DEFAULT_CHILDREN, DEFAULT_THREADS, DEFAULT_WORKERS, MODES
 from prefork.config.sources import Read, read
 from prefork.master.loop import run as run_master
 from prefork.system.logline import FORMATS

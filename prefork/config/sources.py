@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from prefork.config.settings import LONGEST_NAME, Instance, Service, convert, convert_service, setting_names
+from prefork.config.instance import LONGEST_NAME, Instance
+from prefork.config.service import Service
+from prefork.config.settings import convert, convert_service, setting_names
 from prefork.errors import UsageError
 
 DEFAULT_FILE = "prefork.toml"

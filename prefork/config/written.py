@@ -8,7 +8,8 @@ from typing import Any
 
 from msgspec.structs import fields
 
-from prefork.config.settings import NO_BIND, Service, setting_names
+from prefork.config.service import NO_BIND, Service
+from prefork.config.settings import setting_names
 from prefork.config.units import Seconds
 
 _SHOWN_ELSEWHERE = {"target", "bind", "mode", "concurrency", "workers", "min_workers", "max_workers"}

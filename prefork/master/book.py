@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import fields, force_setattr
 
-from prefork.config.settings import NO_BIND, Instance, Service
+from prefork.config.instance import Instance
+from prefork.config.service import NO_BIND, Service
 from prefork.control.messages import Told
 from prefork.master.commands import Occasion
 from prefork.pool.records import Pool

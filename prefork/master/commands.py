@@ -14,7 +14,7 @@ from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from prefork.config.settings import Service
+from prefork.config.service import Service
 from prefork.master.hands import Machine
 from prefork.pool import events, probation
 from prefork.pool.records import Pool

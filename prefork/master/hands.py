@@ -14,7 +14,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from prefork.config.settings import MOST_SURGE, MOST_WORKERS, Service
+from prefork.config.service import MOST_SURGE, MOST_WORKERS, Service
 from prefork.control.messages import QueueStatus
 from prefork.master.logs import LogFiles
 from prefork.master.meter import LOOK, Meter

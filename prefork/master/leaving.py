@@ -14,7 +14,7 @@ from typing import NamedTuple, NoReturn
 from msgspec.structs import replace
 
 from prefork import __version__
-from prefork.config.settings import Instance
+from prefork.config.instance import Instance
 from prefork.control.server import Client
 from prefork.master import book
 from prefork.master.admin import Admin

@@ -11,7 +11,8 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 
-from prefork.config.settings import Instance, Service
+from prefork.config.instance import Instance
+from prefork.config.service import Service
 from prefork.control.messages import Snapshot, Workers
 from prefork.errors import Exit, PreforkError
 from prefork.master import loglevel, opening, resuming, translate

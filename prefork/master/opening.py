@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from prefork.address import Address, describe_peer
-from prefork.config.settings import NO_CONTROL, Instance, Service, setting_names
+from prefork.config.instance import NO_CONTROL, Instance
+from prefork.config.service import Service
+from prefork.config.settings import setting_names
 from prefork.control.messages import address_of
 from prefork.control.server import BACKLOG, Server
 from prefork.errors import BindError, NameTakenError, UsageError

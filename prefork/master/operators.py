@@ -16,7 +16,7 @@ from functools import partial
 from typing import Protocol
 
 from prefork import __version__
-from prefork.config.settings import MOST_WORKERS
+from prefork.config.service import MOST_WORKERS
 from prefork.control.messages import (
     Command,
     Done,

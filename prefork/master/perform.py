@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from prefork.config.settings import Service
+from prefork.config.service import Service
 from prefork.master import dumping, reforking
 from prefork.master.hands import Child, Events, Hands, Machine
 from prefork.pool import events, orders

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, NamedTuple
 
-from prefork.config.settings import Instance
+from prefork.config.instance import Instance
 from prefork.errors import Exit
 from prefork.master.forking import ThisProcess
 from prefork.master.hands import Child, Hands, Machine

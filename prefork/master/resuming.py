@@ -19,7 +19,8 @@ import msgspec
 
 from prefork import __version__
 from prefork.address import parse
-from prefork.config.settings import Instance, Service
+from prefork.config.instance import Instance
+from prefork.config.service import Service
 from prefork.control.messages import Told
 from prefork.control.server import Client, Server
 from prefork.errors import Exit, UsageError

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from prefork.config.settings import Service
+from prefork.config.service import Service
 from prefork.master.meter import LOOK
 from prefork.pool.recycling import SOFT_SAMPLES
 

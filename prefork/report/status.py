@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from prefork import __version__
 from prefork.config import written
-from prefork.config.settings import Service
+from prefork.config.service import Service
 from prefork.control.messages import (
     Degraded,
     LoadStatus,

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from prefork.config.settings import Instance, Service
+from prefork.config.instance import Instance
+from prefork.config.service import Service
 from prefork.system.logs import Logs
 
 SERVICE = Service(target="app:Echo", bind=("tcp://127.0.0.1:9000",))

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from prefork.config.settings import Service, convert
+from prefork.config.service import Service
+from prefork.config.settings import convert
 from prefork.system import privileges
 from prefork.system.privileges import Privileges
 from tests.children import NOBODY, become_nobody, said_by

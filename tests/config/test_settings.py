@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefork.config.settings import MOST_WORKERS, Instance, Service, convert
+from prefork.config.instance import Instance
+from prefork.config.service import MOST_WORKERS, Service
+from prefork.config.settings import convert
 from prefork.config.units import Seconds, parse_bytes, parse_seconds
 from prefork.errors import UsageError
 from prefork.system import cpus

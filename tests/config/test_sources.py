@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from prefork.config.settings import Instance, Service
+from prefork.config.instance import Instance
+from prefork.config.service import Service
 from prefork.config.sources import from_command_line, read_file
 from prefork.errors import UsageError
 from tests.children import descriptors

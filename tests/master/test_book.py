@@ -8,7 +8,9 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from prefork.config.settings import Instance, Service, convert
+from prefork.config.instance import Instance
+from prefork.config.service import Service
+from prefork.config.settings import convert
 from prefork.master import book
 from prefork.master.book import (
     AdminHeld,

@@ -2,7 +2,8 @@
 
 import pytest
 
-from prefork.config.settings import Instance, Service
+from prefork.config.instance import Instance
+from prefork.config.service import Service
 from prefork.config.units import Bytes
 from prefork.errors import UsageError
 from prefork.master.opening import refuse_restarts

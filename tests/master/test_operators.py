@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from prefork.address import Address
-from prefork.config.settings import Service
+from prefork.config.service import Service
 from prefork.control import server as control
 from prefork.control.messages import (
     Done,

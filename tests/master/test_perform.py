@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from prefork.config.settings import Service
+from prefork.config.service import Service
 from prefork.master.hands import Child, Hands
 from prefork.master.perform import perform
 from prefork.pool.orders import ShutDoor

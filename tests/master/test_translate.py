@@ -5,7 +5,7 @@ import os
 import signal
 from typing import Any, cast
 
-from prefork.config.settings import Service
+from prefork.config.service import Service
 from prefork.master.hands import Child, Hands, Machine
 from prefork.master.translate import born
 from prefork.system.slots import Scoreboard

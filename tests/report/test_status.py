@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from prefork.config.settings import Service
+from prefork.config.service import Service
 from prefork.config.units import Bytes, Seconds
 from prefork.control.messages import (
     MemoryStatus,
