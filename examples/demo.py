@@ -1,4 +1,4 @@
-"""``make run``: two services under one master, how to talk to them, and their process tree.
+"""``make run``: two services under one master, how to talk to them, where to look at them, and their process tree.
 
 It starts ``prefork run -c examples/prefork.toml``, asks each address until it answers, prints what an operator would
 look at, and then stays until the master ends.
@@ -16,6 +16,7 @@ CONFIG = "examples/prefork.toml"
 LIMIT = 30.0  # seconds for the services to come up
 ADDRESSES: tuple[str | tuple[str, int], ...] = (
     ("127.0.0.1", 8000),
+    ("127.0.0.1", 8001),
     ("127.0.0.1", 9000),
     "/tmp/prefork-lines.sock",
 )
@@ -34,6 +35,11 @@ It serves. Talk to it from another terminal:
     curl http://127.0.0.1:8000/README.md
     {sys.executable} -m examples.say 127.0.0.1:9000 hello
     {sys.executable} -m examples.say /tmp/prefork-lines.sock hello
+
+Look at it: http://127.0.0.1:8001/ in a browser, or
+
+    {sys.executable} -m prefork status
+    {sys.executable} -m prefork top
 
 Its processes, as ps shows them; kill any of them:
 """
