@@ -2,7 +2,7 @@
 
 Whoever writes may notice that a file was moved away, and says so; the master looks itself before it believes that.
 It must not know lines. Invariant: what is hung into a feed is what we write to.
-Read next: ``prefork/system/logfeed.py``; ``prefork/worker/worker.py``, who takes from there.
+Read next: ``prefork/system/logfeed.py``; ``prefork/worker/logs.py``, who takes from there.
 """
 
 import time
