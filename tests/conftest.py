@@ -2,6 +2,7 @@
 
 import compileall
 import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -18,7 +19,11 @@ ROOT = Path(__file__).parents[1]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compile once what is started thousands of times, by masters that keep no bytecode."""
+    """Compile once what is started thousands of times, by masters that keep no bytecode.
+
+    A shell lets what it starts in its background ignore ^C; what we start hears it.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):  # before there are several of us
         for directory in ("prefork", "examples", "tests/end_to_end"):
             compileall.compile_dir(ROOT / directory, quiet=2)  # where it cannot be kept, each compiles for itself
