@@ -136,6 +136,7 @@ def open_log(logs: Logs, name: str) -> LogFiles:
     """
     try:
         log = set_up(logs, Who("master", name))
+        log.reach()
     except OSError as error:
         why = error.strerror or str(error)
         if logs.to != "stderr":

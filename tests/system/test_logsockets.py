@@ -118,10 +118,23 @@ def test_a_collector_that_was_started_anew_is_found(address: str) -> None:
         assert read_fields(next_one.recv(1 << 16))["MESSAGE"] == b"here"
 
 
-def test_a_collector_that_is_not_there_is_an_error(address: str) -> None:
-    """At the start it is told to who asked."""
+def test_a_collector_that_is_not_there_yet_is_found_when_it_is(address: str) -> None:
+    """It is an error only to who asks for it; records are counted until it is there. The socket stays the same."""
+    log = Journal(path=address)
+    log.sign(WORKER)
     with pytest.raises(FileNotFoundError):
-        Journal(path=address)
+        log.reach()
+    tell(log, "to nobody")
+    before = [os.fstat(fd).st_ino for fd in log.sockets]
+    with open_collector(address) as collector:
+        tell(log, "here")
+        assert read_fields(collector.recv(1 << 16))["PREFORK_LOST"] == b"1"
+        assert read_fields(collector.recv(1 << 16))["MESSAGE"] == b"here"
+    os.unlink(address)
+    with open_collector(address) as next_one:
+        tell(log, "there")
+        assert read_fields(next_one.recv(1 << 16))["MESSAGE"] == b"there"
+    assert [os.fstat(fd).st_ino for fd in log.sockets] == before
 
 
 def test_syslog_gets_a_line_with_facility_and_severity(address: str, collector: socket.socket) -> None:
