@@ -100,7 +100,7 @@ def find_left(environ: MutableMapping[str, str]) -> Left | None:
         if left.header.pid == {"try": os.getppid(), "resume": os.getpid()}.get(how):
             return left
     except (ValueError, OSError):
-        _drop_unknown(header)
+        pass
     raise UsageError(f"environment {book.VARIABLE}: {value!r} is between one master and the next; unset it")
 
 
