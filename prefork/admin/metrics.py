@@ -1,6 +1,7 @@
 """Metrics: one report in Prometheus' text format, by its conventions for names and units.
 
-They are made anew from what the master counts, so whatever happens to workers or to this process, no counter goes back.
+They are made anew from what the master counts, so whatever happens to workers or to this process, no counter goes back;
+they begin anew with a new master, and with one of a version that cannot read the book of the one before.
 Only who wants metrics imports this, for it needs ``prometheus-client``. It must not know how a report came.
 Invariant: what is not known has no sample, never a 0.
 Read next: ``docs/metrics.md``, the same for users.
