@@ -37,11 +37,19 @@ class Handler(BaseHTTPRequestHandler):
 
     server: "Server"
     default_request_version = "HTTP/1.0"  # of what cannot be read: its answer has headers all the same
+    command = requestline = ""  # of a request whose first line has no end
+    request_version = default_request_version
 
     def setup(self) -> None:
         super().setup()
         self.rfile.close()
         self.rfile = io.BufferedReader(_Bounded(self.connection, time.monotonic() + LIMIT))
+
+    def handle_one_request(self) -> None:
+        try:
+            super().handle_one_request()
+        except _TooLongError as error:
+            self.send_error(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, str(error))
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
@@ -97,8 +105,12 @@ class Handler(BaseHTTPRequestHandler):
         )
 
 
+class _TooLongError(Exception):
+    """A request that does not end within ``MOST_BYTES``."""
+
+
 class _Bounded(io.RawIOBase):
-    """What a client sends, until a moment, and up to an amount, after which it is over."""
+    """What a client sends, until a moment, and up to an amount. Whoever reads on has a ``_TooLongError``."""
 
     def __init__(self, connection: socket.socket, until: float) -> None:
         self._connection = connection
@@ -112,6 +124,8 @@ class _Bounded(io.RawIOBase):
         seconds = self._until - time.monotonic()
         if seconds <= 0:
             raise TimeoutError(f"the request has not come within {LIMIT:g} s")
+        if not self._left:
+            raise _TooLongError(f"a request may have {MOST_BYTES} bytes")
         self._connection.settimeout(seconds)
         count = self._connection.recv_into(buffer, min(len(buffer), self._left))
         self._left -= count
