@@ -51,6 +51,16 @@ class Handler(BaseHTTPRequestHandler):
         except _TooLongError as error:
             self.send_error(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, str(error))
 
+    def parse_request(self) -> bool:
+        try:
+            return super().parse_request()
+        except (_TooLongError, OSError):
+            raise
+        except Exception as error:  # headers are taken for a mail's, where a strange charset or number raises anything
+            self.log_error("headers that cannot be read: %r", error)
+            self.send_error(HTTPStatus.BAD_REQUEST, "the headers cannot be read")
+            return False
+
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         if path == "/feed":

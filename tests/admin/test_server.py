@@ -3,8 +3,10 @@
 import contextlib
 import logging
 import socket
+import struct
 import threading
 from collections.abc import Iterator
+from queue import SimpleQueue
 
 import pytest
 
@@ -138,6 +140,52 @@ def test_every_request_has_one_answer(stage: Stage, said: bytes, status: bytes) 
     assert head.startswith(b"HTTP/1.0 " + status)
     assert b"Cache-Control: no-store" in head
     assert status == b"200 OK" or body.count(b"\n") == 1
+
+
+TYPE = b"GET / HTTP/1.0\r\nContent-Type: multipart/mixed; boundary"
+
+
+@pytest.mark.parametrize(
+    ("said", "answers"),
+    [
+        (b"\0" * 1000, b"400"),
+        (b"GET /\0 HTTP/1.0\r\nX\0: \0\r\n\r\n", b"404"),
+        (b"GET /%zz%c0%80%ff HTTP/1.0\r\n\r\n", b"404"),
+        (b"GET /?%" + b"%zz&" * 3000 + b" HTTP/1.0\r\n\r\n", b"200"),
+        (b"GET \xff\xfe HTTP/1.0\r\n\xff: \xfe\r\n\r\n", b"404"),
+        (b"GET http://[ HTTP/1.0\r\n\r\n", b"404"),
+        (b"GET / HTTP/\xb2.\xb3\r\n\r\n", b"400"),
+        (b"GET / HTTP/99999999999.1\r\n\r\n", b"400"),
+        (b"GET / HTTP/0.9\r\n\r\n", b""),
+        (b"GET /feed? x HTTP/1.0\r\n\r\n", b"400"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x12\x04", b"505"),
+        (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + bytes(range(256)) * 2, b"400"),
+        (b"_answer / HTTP/1.0\r\n\r\n", b"405"),
+        (b"\r\n\r\n\r\n", b""),
+        (b"GET / HTTP/1.0\r\nX: y", b"200"),
+        (b"GET / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: -1\r\nTransfer-Encoding: \0\r\n\r\n", b"200"),
+        (TYPE + b"*=a\0b''x\r\n\r\n", b"400"),
+        (TYPE + b"*=undefined''x\r\n\r\n", b"400"),
+        (TYPE + b"*" + b"9" * 5000 + b"=x\r\n\r\n", b"400"),
+        (TYPE + b"*=x; boundary*0=y\r\n\r\n", b"400"),
+    ],
+)
+def test_what_strangers_send_is_no_news(
+    stage: Stage, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, said: bytes, answers: bytes
+) -> None:
+    """Whatever it is, also where its client hangs up in its middle: the log has nothing of it."""
+    over: SimpleQueue[socket.socket] = SimpleQueue()
+    monkeypatch.setattr(stage.server, "close_request", over.put)
+    caplog.set_level(logging.INFO)
+    with stage.say(said) as client:
+        client.shutdown(socket.SHUT_WR)
+        heard = heard_by(client)
+        over.get(timeout=LIMIT).close()
+    assert heard.startswith(b"HTTP/1.0 " + answers) or not answers
+    with stage.say(said[: len(said) // 2]) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closed by a reset
+    over.get(timeout=LIMIT).close()
+    assert not caplog.records
 
 
 def test_more_feeds_than_there_may_be_are_told_so(stage: Stage) -> None:
