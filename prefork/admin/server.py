@@ -28,8 +28,8 @@ logger = logging.getLogger("prefork.admin")
 
 LIMIT = 5.0  # seconds, for a request to come, and for an answer, or one event of the feed, to leave
 MOST_BYTES = 16384  # of a request
+MOST_REQUESTS = 32  # at once, feeds among them
 MOST_FEEDS = 16
-MOST_REQUESTS = 16  # beside them
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -146,7 +146,7 @@ class Server(ThreadingMixIn, StreamServer):
     """:param listener: bound, listening and non-blocking, TCP or Unix."""
 
     daemon_threads = True
-    max_threads = MOST_REQUESTS + MOST_FEEDS
+    max_threads = MOST_REQUESTS
 
     def __init__(self, listener: socket.socket, watcher: Watcher) -> None:
         super().__init__(listener, Handler)

@@ -6,12 +6,13 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
 
 from prefork.admin import server as admin
-from prefork.admin.server import MOST_BYTES, MOST_FEEDS, Server
+from prefork.admin.server import MOST_BYTES, MOST_FEEDS, MOST_REQUESTS, Server
 from tests.admin.stage import FakeMaster
 from tests.children import LIMIT
 from tests.end_to_end.harness import look_until
@@ -186,6 +187,14 @@ def test_what_strangers_send_is_no_news(
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closed by a reset
     over.get(timeout=LIMIT).close()
     assert not caplog.records
+
+
+def test_what_is_served_at_once_is_documented(stage: Stage) -> None:
+    """In docs/admin.md, in these words."""
+    page = (Path(__file__).parents[2] / "docs" / "admin.md").read_text()
+    assert stage.server.max_threads == MOST_REQUESTS
+    assert f"serves {MOST_REQUESTS} requests at once, of which {MOST_FEEDS} may be feeds" in page
+    assert f"the {MOST_FEEDS + 1}th feed is told 503. A request of more than {MOST_BYTES // 1024} KiB" in page
 
 
 def test_more_feeds_than_there_may_be_are_told_so(stage: Stage) -> None:
