@@ -25,6 +25,7 @@ _FACILITIES = "kern user mail daemon auth syslog lpr news uucp cron authpriv ftp
 FACILITIES = (*_FACILITIES.split(" "), *(f"local{number}" for number in range(8)))
 _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec"
 _CRITICAL, _ERROR, _WARNING, _INFO, _DEBUG = 2, 3, 4, 6, 7
+_CUT = " …".encode()
 _LOST = "%d records before this one were lost: nobody took them"
 
 
@@ -117,6 +118,17 @@ class Syslog(_Collector):
         super().sign(who)
         if self.form == "console":  # time, level, instance and pid stand in front of it
             self.setFormatter(Line(who, has_head=False))
+
+    def _send(self, datagram: bytes) -> None:
+        """What is too long for one, as the stacks of many threads, is cut."""
+        while True:
+            try:
+                super()._send(datagram)
+                return
+            except OSError as error:
+                if error.errno != errno.EMSGSIZE:
+                    raise
+            datagram = datagram[: len(datagram) // 2] + _CUT
 
     def _encode(self, record: logging.LogRecord) -> bytes:
         number = self._facility << 3 | priority(record.levelno)

@@ -161,6 +161,20 @@ def test_syslog_elsewhere_is_told_the_host() -> None:
     assert re.match(rf"<14>.{{15}} {re.escape(socket.gethostname())} shop\[\d+\]: {{", line)
 
 
+def test_syslog_gets_as_much_as_goes_into_a_datagram() -> None:
+    """Stacks of many threads are long; what is cut says so, and nothing is lost for it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as collector:
+        collector.bind(("127.0.0.1", 0))
+        collector.settimeout(30)
+        log = Syslog(f"udp://127.0.0.1:{collector.getsockname()[1]}", "user")
+        tell(log, "x" * 100_000)
+        tell(log, "short")
+        long = collector.recv(1 << 17).decode()
+        assert 40_000 < len(long) < 65_536
+        assert long.endswith("x …")
+        assert collector.recv(1 << 17).decode().endswith("short")
+
+
 def test_levels_have_severities() -> None:
     """Those of syslog(3)."""
     levels = (logging.CRITICAL, logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
