@@ -52,7 +52,7 @@ def extras(record: logging.LogRecord) -> dict[str, Any]:
 def tell_stack(logger: logging.Logger, stack: str, message: str, *args: object, **extra: object) -> None:
     """Log a stack with a text, as a warning; where the standard library keeps one, so that every formatter shows it."""
     if logger.isEnabledFor(logging.WARNING):
-        told = stack.rstrip()
+        told = stack.rstrip() or None
         record = logger.makeRecord(logger.name, logging.WARNING, "", 0, message, args, None, extra=extra, sinfo=told)
         logger.handle(record)
 

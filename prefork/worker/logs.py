@@ -58,7 +58,7 @@ class WorkerLogs:
 
     def reopen(self) -> None:
         for log in self._all:
-            log.reopen()
+            log.reopen(self._log)
 
     def belong_to_child(self) -> None:
         """In a child that handles one request."""

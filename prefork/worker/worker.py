@@ -7,7 +7,6 @@ Read next: ``wait.py``, where it waits; ``concurrency.py``, how a request is han
 better.
 """
 
-import _thread
 import logging
 import os
 import select
@@ -110,10 +109,11 @@ class Worker:
         self._brief = brief
         self._order = order
         self._app = app
+        self._log = log
         self._wakeup = wakeup
         self._notices = Notices(brief.notices)
         self._logs = WorkerLogs(log, brief, order.slot, self._notices)
-        self._stacks = Stacks(log.fileno())
+        self._stacks = Stacks(log)
         self._ledger = Ledger(brief, order, self._notices, self._stacks.scratch)
         self._shortage, self._trouble = Sparing(), Sparing()
         self._deadlines: Deadlines | None = None  # known once the ledger is chosen
@@ -187,7 +187,7 @@ class Worker:
             is_even=self._brief.balance == "even",
         )
         self._wait.watch(self._concurrency.news())
-        self._stopping = Stopping(self._servers)
+        self._stopping = Stopping(self._servers, self._log)
         self._own_loop = None
         if any(runs_its_own_loop(server) for server in self._servers):
             self._own_loop = OwnLoop(self._servers, self._stopping, self._logs.reopen)
@@ -294,7 +294,7 @@ class Worker:
         is_paused = self._ledger.is_paused
         if is_paused and not self._has_declined_pause:
             text = "pause: this worker goes on, for its server has a loop of its own"
-            _thread.start_new_thread(logger.warning, (text,))  # we may have interrupted whoever holds the log's lock
+            self._log.warn("prefork.worker", text)
         self._has_declined_pause = is_paused
 
     def _outlive_master(self, signum: int, frame: FrameType | None) -> None:

@@ -223,6 +223,30 @@ def test_a_worker_is_dumped_wherever_it_is(gate: Gate) -> None:
         master.expect_exit(5)
 
 
+def test_a_worker_is_dumped_that_holds_a_lock_of_the_applications_log(application: Application, gate: Gate) -> None:
+    """Which ours has interrupted: stacks are told past the application's handlers, and the request goes on."""
+    application.write(
+        "1",
+        "import logging, threading",
+        "class Locked(logging.Handler):",
+        "    mutex = threading.Lock()",
+        "    def emit(self, record):",
+        "        with self.mutex:",
+        "            if record.msg == '%s':",
+        "                apps.pass_gate(*record.args)",
+        "logger = logging.getLogger()",
+        "logger.addHandler(Locked())",
+        "apps.COMMANDS['complain'] = lambda path: logger.error('%s', path) or 'said'",
+    )
+    with serving(*application.arguments, "-b", TCP, "-w", "1", *NAMED) as master:
+        question = Question(master.bind(), f"complain {gate.path}")
+        visitor = gate.visitor()
+        assert " in pass_gate" in steer("dump", "1").out
+        master.wait_for("the stacks of this worker")
+        visitor.let_pass()
+        assert question.answer() == "said"
+
+
 def test_a_worker_that_is_stopped_or_hears_nothing_is_said_to_be(gate: Gate) -> None:
     """In one line, and nobody waits for it."""
     with serving(STREAM, "-b", TCP, "-w", "1", *NAMED) as master:
