@@ -70,8 +70,8 @@ class WorkerLogs:
         if isinstance(self._log, LogFile):
             self._log.when_moved = None
         if self._access is not None:
-            os.close(self._access.fileno())
-            self._access = None
+            access, self._access = self._access, None  # before its number may be another's: SIGUSR1 opens it anew
+            os.close(access.fileno())
 
     @property
     def _all(self) -> list[Log]:

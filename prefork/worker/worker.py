@@ -36,6 +36,7 @@ from prefork.worker.notices import Notices
 from prefork.worker.own_loop import OwnLoop
 from prefork.worker.promotion import Promotion
 from prefork.worker.protocol import (
+    DUMP_STACKS,
     READ_YOUR_ORDERS,
     Brief,
     Broken,
@@ -53,7 +54,7 @@ from prefork.worker.wait import PAUSE, Wait
 _POLL_INTERVAL = 0.5  # seconds, as the default of socketserver's serve_forever
 FAILED = 70  # exit code
 ORPHAN_GRACE = 1.0  # seconds a mold leaves its workers beyond their own alarm
-_HEARD = (signal.SIGTERM, signal.SIGUSR1, READ_YOUR_ORDERS)
+_HEARD = (signal.SIGTERM, READ_YOUR_ORDERS)
 
 logger = logging.getLogger("prefork.worker")
 now = time.monotonic
@@ -86,10 +87,11 @@ def live(brief: Brief, order: Fork, app: Application | None, log: Log) -> Promot
         _die_within(brief.drain)
     limits.limit_descriptors(brief.descriptors)
     privileges.pin(brief.privileges, order.slot)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
     log.sign(brief.who("worker", order.slot))
+    worker = Worker(brief, order, app, log, wakeup)
     log.reopen()  # it may have been moved since the mold opened it
-    return Worker(brief, order, app, log, wakeup).live()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
+    return worker.live()
 
 
 def _let_pass(signum: int, frame: FrameType | None) -> None:
@@ -118,6 +120,7 @@ class Worker:
         self._shortage, self._trouble = Sparing(), Sparing()
         self._deadlines: Deadlines | None = None  # known once the ledger is chosen
         self._has_declined_pause = False
+        signal.signal(signal.SIGUSR1, lambda signum, frame: self._logs.reopen())
 
     def live(self) -> Promotion:
         self._boot()
@@ -190,11 +193,12 @@ class Worker:
         self._stopping = Stopping(self._servers, self._log)
         self._own_loop = None
         if any(runs_its_own_loop(server) for server in self._servers):
-            self._own_loop = OwnLoop(self._servers, self._stopping, self._logs.reopen)
+            self._own_loop = OwnLoop(self._servers, self._stopping)
         signal.signal(signal.SIGIO, self._outlive_master)
         # an order to leave that comes from here on is read between requests
         signal.signal(READ_YOUR_ORDERS, self._heed_order)
         signal.signal(signal.SIGTERM, self._heed_order)
+        signal.signal(signal.SIGUSR1, self._reopen_logs)
         heed_level(self._ledger.log_level)
         self._ledger.enter(StateCell.READY)
         self._notices.send(Ready(self._order.slot, self._order.order))
@@ -240,6 +244,7 @@ class Worker:
         forget_inherited_handlers()
         for signum in _HEARD:  # whoever stops the service may tell all of its processes, and not the worker alone
             signal.signal(signum, _let_pass)  # no SIG_IGN, which a program that the handler starts would inherit
+        signal.signal(signal.SIGUSR1, lambda signum, frame: self._logs.reopen())
         self._logs.belong_to_child()
         self._stacks.belong_to_child()
         capture.forget()
@@ -270,13 +275,18 @@ class Worker:
 
     # signals
 
+    def _reopen_logs(self, signum: int, frame: FrameType | None) -> None:
+        """At once, whatever is under way: the descriptor stays, so an interrupted write ends in the new file."""
+        self._logs.reopen()
+        self._concurrency.tell_children(signum, self._ledger.begun)
+
     def _heed_order(self, signum: int, frame: FrameType | None) -> None:
         """For whoever is in a handler, or in a loop of its own: ours reads the signal from the wakeup pipe."""
         if self._stacks.is_asked(self._ledger.stacks_asked):
             self._stacks.write()
             self._ledger.tell_stacks()
             self._stacks.tell()  # before children do, or their lines would mix
-            self._concurrency.dump_children(self._ledger.stacks_asked_of)
+            self._concurrency.tell_children(DUMP_STACKS, self._ledger.stacks_asked_of)
         heed_level(self._ledger.log_level)
         if signum == signal.SIGTERM or self._ledger.is_dismissed:
             self._stopping.begin()
@@ -356,8 +366,6 @@ class Worker:
     def _hear(self) -> None:
         """What the signals ask for; READ_YOUR_ORDERS asks to look at the order cells, which the loop does."""
         heard, self._wait.heard = self._wait.heard, set()
-        if signal.SIGUSR1 in heard:
-            self._logs.reopen()
         if READ_YOUR_ORDERS in heard:
             self._ledger.reconsider()
             self._wait.hold(self._ledger.is_paused)

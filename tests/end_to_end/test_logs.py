@@ -126,6 +126,27 @@ def test_files_are_opened_anew_on_demand(tmp_path: Path) -> None:
         look_until(lambda: " error " in access.read_text(), "and into the new access log")
 
 
+@pytest.mark.parametrize("mode", ["sync", "fork"])
+def test_a_long_request_writes_on_into_the_new_file(mode: str, tmp_path: Path, gate: Gate) -> None:
+    """Nobody waits for its end: worker and child open the log anew in the midst of it."""
+    log, bind = tmp_path / "log", free_port()
+    with Master(STREAM, "-b", bind, *MODES[mode], *NAMED, "--log-file", str(log)) as master:
+        look_until(lambda: log.exists() and "generation 1 serves" in log.read_text(), "it serves")
+        held = Question(bind, f"hold {gate.path}")
+        visitor = gate.visitor()
+        moved = log.rename(log.with_suffix(".1"))
+
+        def is_open(path: Path, pid: int) -> bool:
+            return any(os.path.realpath(entry) == str(path) for entry in Path(f"/proc/{pid}/fd").iterdir())
+
+        assert is_open(moved, visitor.pid)
+        assert steer("reopen-logs").code == 0
+        pids = {visitor.pid, master.workers()[1]}
+        look_until(lambda: all(is_open(log, pid) and not is_open(moved, pid) for pid in pids), "they write there alone")
+        visitor.let_pass()
+        assert held.answer() == str(visitor.pid)
+
+
 # the access log
 
 
