@@ -257,7 +257,11 @@ class Worker:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
 
     def _leave_unless_wanted(self, signum: int = 0, frame: FrameType | None = None) -> None:
-        """While booting: leave if told so; on the final stop only if no client waits, for nobody else may be there."""
+        """While booting: leave if told so; on the final stop only if no client waits, for nobody else may be there.
+
+        Whoever asks where a worker that does not become ready is gets its stacks.
+        """
+        self._tell_stacks()
         phase = self._ledger.phase
         if phase == OrderCell.RETIRE or (phase == OrderCell.DRAIN and not self._has_waiting_clients()):
             self._exit(0)
@@ -282,10 +286,7 @@ class Worker:
 
     def _heed_order(self, signum: int, frame: FrameType | None) -> None:
         """For whoever is in a handler, or in a loop of its own: ours reads the signal from the wakeup pipe."""
-        if self._stacks.is_asked(self._ledger.stacks_asked):
-            self._stacks.write()
-            self._ledger.tell_stacks()
-            self._stacks.tell()  # before children do, or their lines would mix
+        if self._tell_stacks():  # before children do, or their lines would mix
             self._concurrency.tell_children(DUMP_STACKS, self._ledger.stacks_asked_of)
         heed_level(self._ledger.log_level)
         if signum == signal.SIGTERM or self._ledger.is_dismissed:
@@ -298,6 +299,15 @@ class Worker:
                 self._ledger.decline()
         if self._deadlines is not None:
             self._deadlines.strike(frame)  # last, for it may raise
+
+    def _tell_stacks(self) -> bool:
+        """Tell the stacks, if the master has asked for them. Whether it had."""
+        if not self._stacks.is_asked(self._ledger.stacks_asked):
+            return False
+        self._stacks.write()
+        self._ledger.tell_stacks()
+        self._stacks.tell()
+        return True
 
     def _decline_pause(self) -> None:
         """Its server takes clients by itself, whoever says what."""

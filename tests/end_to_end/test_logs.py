@@ -244,6 +244,18 @@ def test_a_worker_is_dumped_wherever_it_is(gate: Gate) -> None:
         master.expect_exit(5)
 
 
+def test_a_worker_that_does_not_become_ready_is_dumped(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By Python code of its own, which says where it waits."""
+    monkeypatch.setenv("GATE", gate.path)
+    with Master(STREAM, "-b", TCP, "-w", "1", *NAMED, "--worker-start", "tests.end_to_end.hooks:wait") as master:
+        visitor = gate.visitor()
+        dumped = steer("dump", "1")
+        assert dumped.out.splitlines()[0] == f"worker 1 [{visitor.pid}]"
+        assert " in wait" in dumped.out
+        visitor.let_pass()
+        master.wait_serving()
+
+
 def test_a_worker_is_dumped_that_holds_a_lock_of_the_applications_log(application: Application, gate: Gate) -> None:
     """Which ours has interrupted: stacks are told past the application's handlers, and the request goes on."""
     application.write(
