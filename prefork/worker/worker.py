@@ -77,6 +77,7 @@ def live(brief: Brief, order: Fork, app: Application | None, log: Log) -> Promot
     :returns: what it takes along, where it is to become a mold; else it never returns.
     """
     forget_inherited_handlers()
+    capture.forget()
     wakeup = Wakeup(_HEARD)
     for signum in (signal.SIGINT, signal.SIGHUP):  # a terminal's
         signal.signal(signum, signal.SIG_IGN)

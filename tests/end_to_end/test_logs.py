@@ -345,6 +345,17 @@ def test_what_workers_print_is_in_the_log_with_their_slot(application: Applicati
     assert not master.lines("heard this")
 
 
+def test_what_was_printed_at_import_without_an_end_is_told_once(application: Application) -> None:
+    """By the mold, and no worker's line begins with it."""
+    greet = "apps.COMMANDS['greet'] = lambda rest: print('hello') or 'said'"
+    application.write("1", "print('importing', end=' ')", greet)
+    with serving(*application.arguments, *NAMED, "-b", TCP, "-w", "2", "--capture-output") as master:
+        assert ask(master.bind(), "greet") == "said"
+        assert master.wait_for("hello").endswith("] hello")
+        (line,) = master.lines("importing")
+        assert "/shop mold g1 [" in line
+
+
 # collectors
 
 
