@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from prefork.cli import COMMANDS
 from prefork.config.instance import Instance
 from prefork.config.service import Service
 from prefork.config.settings import setting_names
@@ -22,6 +23,16 @@ def first_column(page: str) -> set[str]:
 def test_every_setting_has_its_row(setting: str) -> None:
     """In the table of what can be set."""
     assert setting in first_column("configuration.md")
+
+
+def test_every_command_that_steers_is_among_those_with_exit_codes() -> None:
+    """All but those that need no running instance."""
+    named = re.search(
+        r"^Of the commands that steer.*?:$", (DOCS / "exit-codes.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert named is not None
+    steering = set(COMMANDS) - {"run", "check", "completion"}
+    assert {name.removeprefix("prefork ") for name in re.findall(r"`(.+?)`", named[0])} == steering
 
 
 def test_every_page_is_reached_from_the_readme() -> None:

@@ -1,14 +1,15 @@
 """Metrics: one report in Prometheus' text format, by its conventions for names and units.
 
-They are made anew from what the master counts, so whatever happens to workers or to this process, no counter goes back.
+They are made anew from what the master counts, so whatever happens to workers or to this process, no counter goes back;
+they begin anew with a new master, and with one of a version that cannot read the book of the one before.
 Only who wants metrics imports this, for it needs ``prometheus-client``. It must not know how a report came.
-Invariant: what is not known has no sample, never a 0.
+Invariant: what is not known has no sample; what has not happened yet is a 0 from the beginning.
 Read next: ``docs/metrics.md``, the same for users.
 """
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -18,10 +19,10 @@ from prometheus_client.metrics_core import Metric
 from prefork.control.messages import ServiceStatus
 from prefork.control.report import Report
 from prefork.histogram import BOUNDS_NS
+from prefork.pool.reasons import LoadEnd, Reason
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 STATES = ("starting", "idle", "busy", "retiring", "expelled", "killed")
-OUTCOMES = ("serves", "abandoned", "refused")
 _LEADING = ("1", "25", "5")  # of the bounds that are told: three to a decade
 
 Sample = tuple[list[str], float]  # label values, and the value
@@ -87,9 +88,9 @@ def _of_services(report: Report) -> Iterator[Metric]:
     )
     yield from _queues(services)
     yield _counter("prefork_workers_started_total", "Workers that became ready.", each("started"), "service")
-    ended = [([service.name, why], float(count)) for service in services for why, count in service.ended.items()]
+    ended = _by_word(Reason, {service.name: service.ended for service in services})
     yield _counter("prefork_workers_ended_total", "Workers that ended, by the reason.", ended, "service", "reason")
-    loads = [([s.name, outcome], float(s.loads.get(outcome, 0))) for s in services for outcome in _outcomes(s)]
+    loads = _by_word(LoadEnd, {service.name: service.loads for service in services})
     yield _counter("prefork_reloads_total", "Loads of a generation, by how they ended.", loads, "service", "outcome")
     yield _gauge("prefork_generation", "The generation that serves; 0 until one does.", each("generation"), "service")
     degraded = [([service.name], float(service.degraded is not None)) for service in services]
@@ -107,9 +108,16 @@ def _states(report: Report) -> list[Sample]:
     return samples
 
 
-def _outcomes(service: ServiceStatus) -> Iterable[str]:
-    """The known ones from the beginning, so that the first of its kind is an increase."""
-    return dict.fromkeys((*OUTCOMES, *service.loads))
+def _by_word(words: Iterable[str], counts: Mapping[str, Mapping[str, int]]) -> list[Sample]:
+    """The known ones from the beginning, so that the first of its kind is an increase.
+
+    :param counts: by service, then by word.
+    """
+    samples: list[Sample] = []
+    for service, counted in counts.items():
+        told = {**dict.fromkeys(map(str, words), 0), **counted}
+        samples += [([service, word], float(count)) for word, count in told.items()]
+    return samples
 
 
 def _saturation(service: ServiceStatus, report: Report) -> float:

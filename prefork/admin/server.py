@@ -28,8 +28,8 @@ logger = logging.getLogger("prefork.admin")
 
 LIMIT = 5.0  # seconds, for a request to come, and for an answer, or one event of the feed, to leave
 MOST_BYTES = 16384  # of a request
+MOST_REQUESTS = 32  # at once, feeds among them
 MOST_FEEDS = 16
-MOST_REQUESTS = 16  # beside them
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -37,11 +37,29 @@ class Handler(BaseHTTPRequestHandler):
 
     server: "Server"
     default_request_version = "HTTP/1.0"  # of what cannot be read: its answer has headers all the same
+    command = requestline = ""  # of a request whose first line has no end
+    request_version = default_request_version
 
     def setup(self) -> None:
         super().setup()
         self.rfile.close()
         self.rfile = io.BufferedReader(_Bounded(self.connection, time.monotonic() + LIMIT))
+
+    def handle_one_request(self) -> None:
+        try:
+            super().handle_one_request()
+        except _TooLongError as error:
+            self.send_error(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, str(error))
+
+    def parse_request(self) -> bool:
+        try:
+            return super().parse_request()
+        except (_TooLongError, OSError):
+            raise
+        except Exception as error:  # headers are taken for a mail's, where a strange charset or number raises anything
+            self.log_error("headers that cannot be read: %r", error)
+            self.send_error(HTTPStatus.BAD_REQUEST, "the headers cannot be read")
+            return False
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
@@ -97,8 +115,12 @@ class Handler(BaseHTTPRequestHandler):
         )
 
 
+class _TooLongError(Exception):
+    """A request that does not end within ``MOST_BYTES``."""
+
+
 class _Bounded(io.RawIOBase):
-    """What a client sends, until a moment, and up to an amount, after which it is over."""
+    """What a client sends, until a moment, and up to an amount. Whoever reads on has a ``_TooLongError``."""
 
     def __init__(self, connection: socket.socket, until: float) -> None:
         self._connection = connection
@@ -112,6 +134,8 @@ class _Bounded(io.RawIOBase):
         seconds = self._until - time.monotonic()
         if seconds <= 0:
             raise TimeoutError(f"the request has not come within {LIMIT:g} s")
+        if not self._left:
+            raise _TooLongError(f"a request may have {MOST_BYTES} bytes")
         self._connection.settimeout(seconds)
         count = self._connection.recv_into(buffer, min(len(buffer), self._left))
         self._left -= count
@@ -122,7 +146,7 @@ class Server(ThreadingMixIn, StreamServer):
     """:param listener: bound, listening and non-blocking, TCP or Unix."""
 
     daemon_threads = True
-    max_threads = MOST_REQUESTS + MOST_FEEDS
+    max_threads = MOST_REQUESTS
 
     def __init__(self, listener: socket.socket, watcher: Watcher) -> None:
         super().__init__(listener, Handler)

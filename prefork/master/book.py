@@ -97,6 +97,13 @@ class PidFileHeld(msgspec.Struct, frozen=True):
     fd: int
 
 
+class RunPid(msgspec.Struct, frozen=True):
+    """A command that runs, as far as it must be known to be ended."""
+
+    pid: int
+    pidfd: int
+
+
 class AdminHeld(msgspec.Struct, frozen=True):
     """The admin process, which the next image replaces by its own.
 
@@ -140,6 +147,19 @@ class Header(msgspec.Struct, frozen=True):
     services: dict[str, ServiceHeld]
     pid_file: PidFileHeld | None = None
     admin: AdminHeld | None = None
+    runs: list[RunPid] = []
+
+    @property
+    def named(self) -> set[int]:
+        """The descriptors that it names itself."""
+        held = {self.holder, *self.lifeline, self.log, self.signals, *(client.fd for client in self.clients)}
+        held |= {run.pidfd for run in self.runs} | ({self.pid_file.fd} if self.pid_file else set())
+        held |= {self.control.fd} if self.control else set()
+        held |= {self.admin.listening.fd, self.admin.pidfd} if self.admin else set()
+        for service in self.services.values():
+            held |= {service.kick, *(listener.fd for listener in service.listeners)}
+            held |= {worker.pidfd for worker in service.workers} | {mold.pidfd for mold in service.molds}
+        return held
 
     @property
     def is_of_this_version(self) -> bool:
@@ -169,6 +189,7 @@ class ServiceKnown(msgspec.Struct, frozen=True):
 
     :param settings: of the next generation, ``loads`` those each generation was loaded with; see ``plain``.
     :param needed: what its load needed lately, where the pool sizes itself.
+    :param foreign: orders of workers of another version, which have a scoreboard of their own.
     """
 
     pool: Pool
@@ -181,6 +202,7 @@ class ServiceKnown(msgspec.Struct, frozen=True):
     needed: Window
     pipes: list[PipeHeld]
     pairs: list[PairHeld]
+    foreign: list[int] = []
 
 
 class OrderKnown(msgspec.Struct, frozen=True):
@@ -234,7 +256,23 @@ class UnreadableError(ValueError):
 
 
 def write(header: Header, body: Body) -> bytes:
-    return msgspec.json.encode(header) + b"\n" + msgspec.msgpack.encode(body, enc_hook=_plainer)
+    try:
+        text = msgspec.msgpack.encode(body, enc_hook=_plainer)
+    except UnicodeEncodeError:  # odd bytes, of a file name in a traceback: no reason not to go on
+        text = msgspec.msgpack.encode(_encodable(msgspec.to_builtins(body, builtin_types=(bytes,), enc_hook=_plainer)))
+    return msgspec.json.encode(header) + b"\n" + text
+
+
+def _encodable(value: Any) -> Any:
+    """The same with an escape for whatever UTF-8 cannot say."""
+    match value:
+        case str():
+            return value.encode(errors="backslashreplace").decode()
+        case dict():
+            return {_encodable(key): _encodable(part) for key, part in value.items()}
+        case list() | tuple():
+            return [_encodable(part) for part in value]
+    return value
 
 
 def read(text: bytes) -> tuple[Header, Body | None]:

@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Protocol
+from weakref import WeakSet
 
 from msgspec.structs import replace
 
 from prefork.config.service import MOST_SURGE, MOST_WORKERS, Service
 from prefork.control.messages import QueueStatus
+from prefork.master.lines import Lines
 from prefork.master.logs import LogFiles
 from prefork.master.meter import LOOK, Meter
 from prefork.master.scale import Scale
@@ -116,6 +118,7 @@ class Hands:
     summons: Summons = field(default_factory=Summons)
     call: Call | None = None  # that is not answered yet
     past: Past = field(default_factory=Past)  # of all workers that are gone
+    looks: WeakSet[Lines] = field(default_factory=WeakSet)  # of snapshots under way; who gives one up says nothing
 
     @property
     def serving(self) -> Service:
@@ -267,12 +270,16 @@ class Hands:
         line = self.line(slot)
         if line.totals[slots.ORDER] == order:
             self.past = self.past.plus(line.timings, time.monotonic_ns())
+            for look in self.looks:
+                look.bury(slot, order, line)
 
     def view(self, pool: Pool) -> View:
         """What a snapshot is made from."""
         binds = tuple(str(listener.address) for listener in self.listeners)
         molds = tuple((mold.generation, mold.pid) for mold in self.molds.values() if not mold.how)
-        return View(pool, self.serving, binds, self.line, self.past, self._weight, molds, self._tell_queues)
+        look = Lines(pool, self.line)
+        self.looks.add(look)
+        return View(pool, self.serving, binds, look, self.past, self._weight, molds, self._tell_queues)
 
     def _tell_queues(self) -> list[QueueStatus]:
         found = []

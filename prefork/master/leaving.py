@@ -117,6 +117,7 @@ class _Kept:
                 book.PairHeld(m.generation, self.keep(m.pair.fileno()), m.is_loaded, m.how, m.is_closed)
                 for m in hands.molds.values()
             ],
+            foreign=[child.order for child in hands.children.values() if not child.reads_orders],
         )
 
     def hold_client(self, client: Client, waiting: Mapping[Client, bool]) -> book.ClientHeld:
@@ -184,6 +185,7 @@ def compose(opened: Opened, wakeup: Wakeup, known: Known, mask: Iterable[int]) -
         descriptors=[],
         pid_file=None if pid_file is None else book.PidFileHeld(pid_file.path, kept.keep(pid_file.fileno())),
         admin=None if opened.admin is None else kept.hold_admin(known.settings.admin, opened.admin),
+        runs=[book.RunPid(held.pid, held.pidfd) for held in body.runs],
     )
     return book.write(replace(header, descriptors=sorted(kept.fds)), body), kept.fds
 

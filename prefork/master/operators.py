@@ -300,6 +300,10 @@ class Operators:
         child = children.get(request.who) or next((c for c in children.values() if c.pid == request.who), None)
         if child is None:
             return Refused(why=f"{name} has no worker {request.who}, by slot or by pid; status tells which it has")
+        if not child.reads_orders:
+            return Refused(
+                why=f"{name}: worker {child.slot} is of another version, and is not asked; reload replaces it"
+            )
         self._dumping.begin(client, master.hands[name], child)
         self._server.wait(client)
         return None
@@ -355,9 +359,9 @@ class Operators:
         self._tell_all(self._reforks.tell_savings(name, text))
 
     def hurry(self) -> None:
-        """Another image is about to go on, which would not know who waits for stacks, or for what a refork saves."""
-        for client, reply in self._dumping.give_up("an upgrade came meanwhile; ask again"):
-            self._answer(client, reply)
+        """Another image is about to go on, which would not know who waits for what."""
+        self._tell_all(self._dumping.give_up("an upgrade came meanwhile; ask again"))
+        self._tell_all(self._reloads.hurry())
         self._tell_all(self._reforks.hurry())
         self._tell_all(self._recycles.hurry())
 

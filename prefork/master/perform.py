@@ -208,7 +208,7 @@ def _ask_for_stacks(
 
 def _dump_worker(order: orders.DumpWorker, hands: Hands, machine: Machine) -> Events:
     child = _child(order, hands)
-    if child is not None:
+    if child is not None and child.reads_orders:  # another version might die of that signal
         dumping.signal_to_dump(child, hands)
     return [events.WorkerDumped(at=now(), slot=order.slot, order=order.order)]
 

@@ -85,7 +85,7 @@ class Recycles:
     def hurry(self) -> Iterator[tuple[Client, Reply]]:
         """Another image is about to go on, which would not know who waits."""
         for name in {one.service for one in self._under_way}:
-            yield from self._end(name, f"{name}: an upgrade came meanwhile, which replaces all workers")
+            yield from self._end(name, f"{name}: an upgrade came meanwhile; ask again")
 
     def forget(self) -> None:
         self._under_way = []

@@ -15,6 +15,7 @@ from prefork.pool.records import Pool
 
 STOPPING = "the instance is stopping"
 GIVEN_UP = "it was given up; restart for it"
+UPGRADED = "an upgrade came before the probation was over; ask again"
 
 
 @dataclass(eq=False)
@@ -84,6 +85,12 @@ class Reloads:
                 under_way, self._under_way = self._under_way, []
                 for one in under_way:
                     yield one.client, Failed(why="\n".join([*one.bad, STOPPING]))
+
+    def hurry(self) -> Iterator[tuple[Client, Reply]]:
+        """Another image is about to go on, which would not know who waits: for a probation that it begins anew."""
+        under_way, self._under_way = self._under_way, []
+        for one in under_way:
+            yield one.client, Failed(why="\n".join([*one.bad, *one.good, UPGRADED]))
 
     def forget(self) -> None:
         self._under_way = []

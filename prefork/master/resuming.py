@@ -23,7 +23,7 @@ from prefork.config.instance import Instance
 from prefork.config.service import Service
 from prefork.control.messages import Told
 from prefork.control.server import Client, Server
-from prefork.errors import Exit, UsageError
+from prefork.errors import BindError, Exit, UsageError
 from prefork.master import book, opening
 from prefork.master.admin import Admin
 from prefork.master.book import Body, Header, OrderKnown, RunHeld, ServiceHeld, ServiceKnown
@@ -118,6 +118,9 @@ def try_out(left: Left, reread: Callable[[], Instance]) -> Exit:
         opening.refuse_restarts(_settings(left.body), settings)
     else:
         _refuse_other_binds(left.header, settings)
+        if left.header.admin is None:
+            with opening.open_admin(settings):
+                """It is free."""
     for name, service in settings.service.items():
         hands = Hands(name, service, [], opening.create_board(service), scale=scale_for(service))
         if left.body is not None:
@@ -134,6 +137,9 @@ def _refuse_other_binds(header: Header, settings: Instance) -> None:
     configured = {name: list(service.bind) for name, service in settings.service.items()}
     if held != configured:
         raise UsageError(f"services or binds are {configured} now, and the master has {held}; restart for it")
+    admin = header.admin.listening.bind if header.admin is not None else ""
+    if header.admin is not None and admin != settings.admin:
+        raise UsageError(f"admin changes from {admin!r} to {settings.admin!r}; restart for it")
 
 
 # the next image
@@ -148,6 +154,8 @@ def resume(left: Left, reread: Callable[[], Instance]) -> Iterator[tuple[Opened,
     header, body = left.header, left.body
     handover.take_back([left.note, *header.descriptors])
     os.close(left.note)
+    if body is None:
+        _drop_unknown(header)
     settings = reread() if body is None else _settings(body)
     with contextlib.ExitStack() as at_last, socket.socket(fileno=header.holder) as holder:
         pid_file = None if header.pid_file is None else PidFile(header.pid_file.path, header.pid_file.fd)
@@ -171,7 +179,7 @@ def resume(left: Left, reread: Callable[[], Instance]) -> Iterator[tuple[Opened,
             control, waiting, following = _take_control(header, settings, machine)
             if control is not None:
                 at_last.callback(control.close)
-            admin = _take_admin(header, machine, undo)
+            admin = _take_admin(header, settings, machine, undo)
             pools = {name: _pool(left, name, service) for name, service in settings.service.items()}
             text = f"version {__version__} goes on from version {header.package}"
             history = [] if body is None else body.history
@@ -186,6 +194,15 @@ def resume(left: Left, reread: Callable[[], Instance]) -> Iterator[tuple[Opened,
             )
             runs = [] if body is None else [_run(held) for held in body.runs]
             yield opened, Resumed(pools, header.started_at, heard, waiting, following, history, upgraded, runs, text)
+
+
+def _drop_unknown(header: Header) -> None:
+    """Close what only the body would explain, and end the commands that nobody would wait for any more."""
+    for run in header.runs:
+        processes.kill_group(run.pidfd, run.pid)  # it is reaped like a stranger
+        os.close(run.pidfd)
+    for fd in set(header.descriptors) - header.named:
+        os.close(fd)
 
 
 def _take_logs(left: Left, settings: Instance) -> LogFiles:
@@ -222,7 +239,8 @@ def _take(left: Left, name: str, service: Service, machine: Machine) -> Hands:
     board = opening.create_board(service) if known is None else Scoreboard(known.board, known.lanes)
     hands = Hands(name, service, listeners, board, scale=scale_for(service), kick=held.kick)
     for one in held.workers:
-        child = Child(one.slot, one.order, one.pid, one.pidfd, reads_orders=known is not None)
+        reads_orders = known is not None and one.order not in known.foreign
+        child = Child(one.slot, one.order, one.pid, one.pidfd, reads_orders)
         hands.children[one.slot] = child
         machine.poller.add(one.pidfd, child)
     if known is None:
@@ -308,10 +326,10 @@ def _take_control(
     return server, waiting, following
 
 
-def _take_admin(header: Header, machine: Machine, undo: contextlib.ExitStack) -> Admin | None:
-    """Its listener, and the process of the image before us, which is to go."""
+def _take_admin(header: Header, settings: Instance, machine: Machine, undo: contextlib.ExitStack) -> Admin | None:
+    """Its listener, and the process of the image before us, which is to go; from nothing, where that knew of none."""
     if header.admin is None:
-        return None
+        return _open_admin(settings, machine, undo)
     held = header.admin.listening
     listener = Listener(parse(held.address), _socket(held.fd), held.inode)
     undo.callback(remove_path, listener)
@@ -320,6 +338,16 @@ def _take_admin(header: Header, machine: Machine, undo: contextlib.ExitStack) ->
     if header.admin.pidfd != -1:
         admin.send_away(header.admin.pid, header.admin.pidfd)
     return admin
+
+
+def _open_admin(settings: Instance, machine: Machine, undo: contextlib.ExitStack) -> Admin | None:
+    """Where the image before us knew of none. It was free when it was tried; the services are worth more than it."""
+    try:
+        listener = undo.enter_context(opening.open_admin(settings))
+    except BindError as error:
+        logger.warning("%s; nobody can look at this instance over HTTP; restart for it", error)
+        return None
+    return None if listener is None else Admin(listener, machine)
 
 
 # the books

@@ -214,6 +214,9 @@ class Upgrading:
 
     def _become(self, trial: Trial, passed: Verdict, master: Upgradable) -> str:
         """:returns: why it could not be."""
+        paused = [name for name, pool in master.pools.items() if pool.wanted.is_paused]
+        if paused and not passed.reads_body:
+            return f"version {passed.package} cannot read that {', '.join(paused)} is paused; resume it, and ask again"
         how = "" if passed.reads_body else ", but cannot read our book: it starts anew on our listeners"
         text = f"version {passed.package} has passed its trial{how}"
         self._operators.say(logging.INFO, "upgrade-tried", f"upgrade: {text}")

@@ -53,8 +53,11 @@ def _reload_asked(pool: Pool, event: events.ReloadAsked) -> Pool:
 
 def _scale_asked(pool: Pool, event: events.ScaleAsked) -> Pool:
     """Both bounds move. The sum of the moves is kept, so that what one takes away its opposite brings back."""
-    wanted = pool.wanted
-    wanted = replace(wanted, scaled=max(-wanted.configured.most, wanted.scaled + event.by))
+    return _scale(pool, max(-pool.wanted.configured.most, pool.wanted.scaled + event.by))
+
+
+def _scale(pool: Pool, scaled: int) -> Pool:
+    wanted = replace(pool.wanted, scaled=scaled)
     return _want(pool, replace(wanted, count=wanted.bounds.clip(wanted.count)))
 
 
@@ -68,7 +71,7 @@ def _pool_sized(pool: Pool, event: events.PoolSized) -> Pool:
 
 def _count_asked(pool: Pool, event: events.CountAsked) -> Pool:
     """A fixed pool has that many; of one that sizes itself they are the least."""
-    return _scale_asked(pool, events.ScaleAsked(at=event.at, by=event.count - pool.wanted.bounds.least))
+    return _scale(pool, event.count - pool.wanted.configured.least)
 
 
 def _reload_refused(pool: Pool, event: events.ReloadRefused) -> Pool:

@@ -2,7 +2,8 @@
 
 It must not decide anything, nor wait for anybody: workers are not asked, so the stuck ones are told of like all others.
 It comes in parts, the workers first, a few at a time, so that its reader decides how long the master spends at once.
-Invariant: the sums of a service are those of the workers that were told of, and of those that are gone.
+Invariant: the sums of a service are those of the workers that were told of, and of those that were gone before; each
+counts once, also who goes meanwhile.
 Read next: ``prefork/control/messages.py``, the records; ``docs/control.md``, the same for users.
 """
 
@@ -56,8 +57,8 @@ class Weighed(NamedTuple):
 class View(NamedTuple):
     """What there is to tell of one service.
 
-    :param line: the scoreboard's, of a slot.
-    :param past: what workers that are gone have served.
+    :param line: the scoreboard's, of a slot; as its worker left it, once that is gone.
+    :param past: what workers have served that were gone before; nobody of ``pool`` is among them.
     :param weight: of a worker; ``None`` where it was not weighed.
     :param molds: generation and pid of each.
     :param queues: who waits at each bind, when it is asked.

@@ -5,6 +5,8 @@ Invariant: nothing that is written here steers a terminal, and a figure has thre
 larger unit.
 """
 
+_THOUSAND = 999.5  # is written so, without a digit behind the point
+_HUNDRED = 99.95  # likewise, with one
 _AGES = (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1))
 
 
@@ -21,27 +23,31 @@ def age(seconds: float) -> str:
 
 
 def latency(seconds: float | None) -> str:
-    """What a request takes, in three digits: ``63µs``, ``1.25ms``, ``2.5s``; what is not known is a dash."""
+    """What a request takes, in three digits: ``63µs``, ``1.25ms``, ``2.5s``; what is not known is a dash.
+
+    From a thousand seconds on it is an age: ``25m``.
+    """
     if seconds is None:
         return "-"
-    for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= size:
-            return f"{seconds / size:.3g}{unit}"
-    return f"{seconds * 1e6:.3g}µs"
+    for unit, size in (("µs", 1e-6), ("ms", 1e-3), ("s", 1.0)):
+        value = seconds / size
+        if value < _THOUSAND:
+            return f"{value:.3g}{unit}"
+    return age(seconds)
 
 
 def size(amount: int) -> str:
     """Bytes: ``512K``, ``1.5M``, ``2.0G``."""
     value, unit = amount / 1024, "K"
-    for larger in "MG":
-        if value >= 1000:
+    for larger in "MGTPE":
+        if value >= _THOUSAND:
             value, unit = value / 1024, larger
-    return f"{value:.0f}{unit}" if unit == "K" or value >= 100 else f"{value:.1f}{unit}"
+    return f"{value:.0f}{unit}" if unit == "K" or value >= _HUNDRED else f"{value:.1f}{unit}"
 
 
 def rate(a_second: float) -> str:
     """So many a second: ``0.5/s``, ``1234/s``."""
-    return f"{a_second:.1f}/s" if a_second < 100 else f"{a_second:.0f}/s"
+    return f"{a_second:.1f}/s" if a_second < _HUNDRED else f"{a_second:.0f}/s"
 
 
 def share(part: float) -> str:

@@ -134,6 +134,7 @@ class Slot:
         self.orders = memory[:LINE].cast("Q")
         self.totals = memory[LINE : LINE + TOTALS].cast("Q")
         self.timings = Timings(memory[LINE + TOTALS : _HEAD], self.totals[REQUESTS : BUSY_NS + 1])
+        self._whole = memory
         self._memory = memory[_HEAD:]
         self._cells = self._memory.cast("Q")  # of all lanes
         self._made: list[Lane] = []
@@ -166,6 +167,10 @@ class Slot:
         self.totals[PID] = pid
         self.totals[STATE] = state
         self.totals[ORDER] = order
+
+    def copy(self) -> "Slot":
+        """As it is now, with the lanes that are used: nobody writes there any more."""
+        return Slot(memoryview(self._whole[: _HEAD + LANE * self.totals[LANES]].tobytes()))
 
     def requests_under_way(self) -> list[Request]:
         used = min(self.totals[LANES], len(self._memory) // LANE)

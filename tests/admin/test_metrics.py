@@ -1,9 +1,11 @@
 """Metrics of reports whose every figure is known."""
 
 import math
+import re
 import shutil
 import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from prefork.admin.metrics import STATES, expose
 from prefork.control.messages import ProcessStatus, QueueStatus, ServiceStatus, WorkerStatus
 from prefork.control.report import Report
 from prefork.histogram import BOUNDS_NS, BUCKETS, bucket
+from prefork.pool.reasons import LoadEnd, Reason
 from prefork.system.usage import Usage
 from tests.admin.reports import service, snapshot, worker
 
@@ -70,6 +73,30 @@ def test_every_figure_of_a_service_is_told() -> None:
     }  # fmt: skip
     assert {name: found.get(name) for name in expected} == expected
     assert 'prefork_accept_queue_limit{bind="udp://[::1]:9",service="echo"}' not in found
+
+
+def test_what_has_not_happened_is_a_0_from_the_beginning() -> None:
+    """So that the first death, and the first load that fails, is an increase; a word from elsewhere stands beside."""
+    found = told(report(service(ended={"signal": 1, "whim": 2}, loads={"serves": 1})))
+    ended = {f'prefork_workers_ended_total{{reason="{reason}",service="echo"}}': 0.0 for reason in Reason}
+    loads = {f'prefork_reloads_total{{outcome="{end}",service="echo"}}': 0.0 for end in LoadEnd}
+    expected = {
+        **ended,
+        'prefork_workers_ended_total{reason="signal",service="echo"}': 1.0,
+        'prefork_workers_ended_total{reason="whim",service="echo"}': 2.0,
+        **loads,
+        'prefork_reloads_total{outcome="serves",service="echo"}': 1.0,
+    }  # fmt: skip
+    assert {
+        name: value for name, value in found.items() if "ended_total" in name or "reloads_total" in name
+    } == expected
+
+
+def test_every_word_of_a_label_is_documented() -> None:
+    """In docs/metrics.md, each with a row."""
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    for words in (Reason, LoadEnd):
+        assert set(words) <= set(re.findall(r"^\| `([\w-]+)` \|", page, re.MULTILINE))
 
 
 @pytest.mark.parametrize(

@@ -41,16 +41,17 @@ def table(name: str, rows: list[Row]) -> Iterator[str]:
 
 
 def write(page: Path, tables: dict[str, list[Row]]) -> None:
-    """Put all tables where the page has its place for them."""
+    """Put the tables where the page has its place for them; those that were not measured stay."""
     before, begin, rest = page.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
+    old, end, after = rest.partition(END)
     if not begin or not end:
         sys.exit(f"{page} has no place for the tables: write the lines {BEGIN.strip()!r} and {END.strip()!r}")
-    kernel = platform.release().partition("-")[0]
-    lines = [f"Linux {kernel}, {platform.python_implementation()} {platform.python_version()}.", ""]
+    written = {part.split("`")[1]: f"### {part}" for part in old.split("### ")[1:]}
     for name, rows in tables.items():
-        lines += table(name, rows)
-    page.write_text(before + begin + "\n" + "\n".join(lines) + end + after)
+        written[name] = "\n".join(table(name, rows)) + "\n"
+    kernel = platform.release().partition("-")[0]
+    head = f"Linux {kernel}, {platform.python_implementation()} {platform.python_version()}.\n\n"
+    page.write_text(before + begin + "\n" + head + "".join(written[n] for n in FIGURES if n in written) + end + after)
 
 
 if __name__ == "__main__":

@@ -35,8 +35,13 @@ class Options(NamedTuple):
     requests: int
 
 
-def compare(contenders: Sequence[Contender], send: Callable[[int, int], None], options: Options) -> list[Row]:
-    """The same requests to each in turn, round after round; each is compared with the first within the round."""
+def compare(
+    contenders: Sequence[Contender], send: Callable[[int, int], None], options: Options, share: float = 0.9
+) -> list[Row]:
+    """The same requests to each in turn, round after round; each is compared with the first within the round.
+
+    :param share: see ``interval``.
+    """
     costs: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {CLIENT_CORE})
@@ -52,7 +57,7 @@ def compare(contenders: Sequence[Contender], send: Callable[[int, int], None], o
     rows = []
     for name, _, limit in contenders:
         ratios = [mine / theirs for mine, theirs in zip(costs[name], floor, strict=True)]
-        low, high = interval(ratios)
+        low, high = interval(ratios, share)
         value = f"{statistics.median(costs[name]):.1f} µs"
         if costs[name] is not floor:
             value += f", {statistics.median(ratios):.2f} times ({low:.2f} to {high:.2f})"
@@ -61,10 +66,11 @@ def compare(contenders: Sequence[Contender], send: Callable[[int, int], None], o
     return rows
 
 
-def interval(samples: Sequence[float]) -> tuple[float, float]:
-    """What 90 % of the medians of resampled samples lie between."""
+def interval(samples: Sequence[float], share: float = 0.9) -> tuple[float, float]:
+    """What that share of the medians of resampled samples lie between."""
     medians = sorted(statistics.median(random.choices(samples, k=len(samples))) for _ in range(2000))
-    return medians[100], medians[-100]
+    beyond = round(len(medians) * (1 - share) / 2)
+    return medians[beyond], medians[-beyond]
 
 
 def judge(what: str, samples: Sequence[float], unit: str, limit: float | None = None) -> Row:

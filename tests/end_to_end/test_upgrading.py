@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,19 @@ from typing import Any
 import pytest
 
 from prefork.control.client import ask_status, connect, find
-from prefork.control.messages import Done, Failed, Reload, Reply, Request, Scale, Upgrade
+from prefork.control.messages import (
+    Done,
+    Dump,
+    Failed,
+    Pause,
+    Reload,
+    Reply,
+    Request,
+    Resume,
+    Scale,
+    Upgrade,
+)
+from prefork.errors import CommandError
 from prefork.system.pidfile import PidFile
 from tests.end_to_end.clients import LIMIT, Question, ask
 from tests.end_to_end.harness import (
@@ -405,6 +418,80 @@ def test_where_new_code_fails_the_workers_of_a_book_nobody_reads_serve_on(
             assert isinstance(say(Reload()), Done)
             old.wait_all()
         assert ask(master.bind(), "version") == "3"
+
+
+def test_workers_of_a_book_nobody_reads_are_told_by_signals_for_ever(
+    installation: Installation, application: Application
+) -> None:
+    """Also by an image after that: they have a scoreboard that nobody else knows, and must not be killed for it."""
+    arguments = [*application.arguments[1:], *NAMED, "-b", TCP, "-w", "2"]
+    with installation.serving(*arguments, target=application.arguments[0]) as master:
+        workers = master.workers()
+        installation.become("0.2.0").change("master/book.py", "BODY = 2", "BODY = 3")
+        application.write("2", "raise RuntimeError('half a deploy')")
+        assert "half a deploy" in why_not()
+        with pytest.raises(CommandError, match="worker 1 is of another version"):
+            say(Dump(who=1))
+        application.write("3")
+        with Watched(workers.values()) as old:
+            assert isinstance(say(Upgrade()), Done)
+            old.wait_all()
+        assert ask(master.bind(), "version") == "3"
+        assert not master.lines("is killed")
+
+
+def test_a_pause_that_the_next_image_could_not_read_is_no_time_to_upgrade(installation: Installation) -> None:
+    """It would end silently, or for ever."""
+    with installation.serving(*NAMED, "-b", TCP, "-w", "1") as master:
+        installation.become("0.2.0").change("master/book.py", "BODY = 2", "BODY = 3")
+        say(Pause(service="apps"))
+        assert "version 0.2.0 cannot read that apps is paused; resume it, and ask again" in why_not()
+        say(Resume(service="apps"))
+        assert isinstance(say(Upgrade()), Done)
+        assert ask(master.bind(), "hello") == "HELLO"
+
+
+def test_what_only_a_book_nobody_reads_would_explain_is_closed(
+    installation: Installation, gate: Gate, short_path: Path
+) -> None:
+    """Descriptors are, and a command that runs ends: nobody would wait for it, nor end it at its limit."""
+    waiting = short_path / "waiting"
+    waiting.write_text(f"#!/bin/sh\n{at_gate(gate)}\n")
+    waiting.chmod(0o755)
+    with installation.serving(*NAMED, "-b", TCP, "-w", "1", "--on-ready", str(waiting)) as master:
+        visitor = gate.visitor()
+        with Watched([visitor.pid]) as command:
+            installation.become("0.2.0").change("master/book.py", "BODY = 2", "BODY = 3")
+            assert isinstance(say(Upgrade()), Done)
+            command.wait_all()
+        look_until(lambda: len(master.processes("mold")) == 1, "the generation before is gone")
+        before = open_files(master)
+        installation.become("0.3.0").change("master/book.py", "BODY = 2", "BODY = 4")
+        assert isinstance(say(Upgrade()), Done)
+        look_until(lambda: open_files(master) <= before, "it has no more descriptors than before")
+
+
+@pytest.mark.parametrize("is_free", [True, False])
+def test_an_admin_process_may_come_with_an_upgrade(is_free: bool, installation: Installation, tmp_path: Path) -> None:
+    """Where the image before knew of none; where its address is taken, everything serves on as it was."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        admin = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        if is_free:
+            taken.close()
+        table = f'[service.apps]\ntarget = "{STREAM}"\nbind = ["{TCP}"]\nworkers = 1\n'
+        path = tmp_path / "prefork.toml"
+        path.write_text(f'name = "{NAME}"\n{table}')
+        with Master("-c", str(path), cwd=installation.directory) as master:
+            master.wait_serving()
+            # as a version that had no such process
+            installation.become("0.2.0").change("master/book.py", "BODY = 2", "BODY = 3")
+            path.write_text(f'name = "{NAME}"\nadmin = "{admin}"\n{table}')
+            if is_free:
+                assert isinstance(say(Upgrade()), Done)
+                look_until(lambda: bool(master.processes("admin")), "it is there")
+            else:
+                assert f"admin: cannot listen on {admin}: address already in use" in why_not()
+            assert ask(master.bind(service="apps"), "hello") == "HELLO"
 
 
 @pytest.mark.parametrize("kinds", [(TCP, "unix:", "unix:@", "fd:"), (UDP, "unixgram:")])

@@ -204,6 +204,14 @@ def test_a_header_of_this_version_can_be_read_for_ever() -> None:
     assert book.read(line)[0] == header(body=1, protocol=1)
 
 
+def test_odd_bytes_in_a_reason_do_not_keep_anybody_from_going_on() -> None:
+    """Of a file name in a traceback, say: they are escaped."""
+    pool = Pool("echo", Wanted(1, fixed(1)), last_load=Outcome(1.0, 2, "cannot read caf\udce9"))
+    _, read = book.read(book.write(header(), body(pool)))
+    assert read is not None
+    assert read.services["echo"].pool == replace(pool, last_load=Outcome(1.0, 2, "cannot read caf\\udce9"))
+
+
 # A body as each version writes it. Where it does not mean the same any more: raise BODY, and add another.
 BODIES = {
     2: (

@@ -380,12 +380,23 @@ def test_a_recycle_in_trouble_is_refused_and_a_stop_ends_one(books: Books) -> No
     assert books.ask(Recycle(service="a")).answer() == Refused(why="a: the instance is stopping")
 
 
+def test_an_upgrade_answers_who_waits_for_a_probation(books: Books) -> None:
+    """The next image begins with a generation of its own."""
+    asked = books.ask(Reload())
+    for name in books.pools:
+        books.learn(name, events.MoldStarted(at=1, generation=2, pid=2))
+        books.learn(name, events.MoldLoaded(at=1, generation=2))
+        books.learn(name, events.GenerationSettled(at=1, generation=2, probation=30))
+    books.operators.hurry()
+    assert asked.answer() == Failed(why="an upgrade came before the probation was over; ask again")
+
+
 def test_an_upgrade_answers_who_waits_for_a_recycle(books: Books) -> None:
     """The next image knows nothing of them, and replaces everybody."""
     with_workers(books, 1)
     asked = books.ask(Recycle(service="a"))
     books.operators.hurry()
-    why = "a: an upgrade came meanwhile, which replaces all workers; 0 of 1 workers were replaced"
+    why = "a: an upgrade came meanwhile; ask again; 0 of 1 workers were replaced"
     assert asked.answer() == Failed(why=why)
 
 

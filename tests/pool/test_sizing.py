@@ -6,6 +6,7 @@ Read next: ``tests/sizing``, the same rule under load, beside those of other ser
 from collections.abc import Callable
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -279,6 +280,15 @@ def test_ttin_and_ttou_move_both_bounds_and_back() -> None:
     assert (pool.wanted.bounds, pool.wanted.count) == (Bounds(0, 0), 0)
     pool = after(pool, *[ScaleAsked(at=6, by=1)] * 2)
     assert (pool.wanted.bounds, pool.wanted.count) == (Bounds(0, 2), 0)
+
+
+@pytest.mark.parametrize("moves", [[], [-1] * 3, [-1] * 20, [5], [-20, 7]])
+def test_a_number_of_workers_asked_for_is_the_least_wherever_the_bounds_were(moves: list[int]) -> None:
+    """The most moves along, and stays as far from it as configured."""
+    pool = after(sized(4, least=2, most=10), *[ScaleAsked(at=5, by=by) for by in moves], CountAsked(at=6, count=4))
+    assert pool.wanted.bounds == Bounds(4, 12)
+    assert 4 <= pool.wanted.count <= 12
+    assert after(pool, CountAsked(at=7, count=0)).wanted.bounds == Bounds(0, 8)
 
 
 def test_moved_bounds_survive_a_reload_until_they_are_configured_anew() -> None:

@@ -152,7 +152,19 @@ def test_an_age_has_two_units_at_most(seconds: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(None, "-"), (1e-5, "10µs"), (0.00125, "1.25ms"), (0.999, "999ms"), (2.5, "2.5s"), (100, "100s")],
+    [
+        (None, "-"),
+        (0, "0µs"),
+        (1e-5, "10µs"),
+        (0.0009997, "1ms"),
+        (0.00125, "1.25ms"),
+        (0.999, "999ms"),
+        (0.9997, "1s"),
+        (2.5, "2.5s"),
+        (100, "100s"),
+        (999.4, "999s"),
+        (1500, "25m"),
+    ],
 )
 def test_a_latency_has_three_digits(seconds: float | None, text: str) -> None:
     """And a unit that suits it."""
@@ -165,11 +177,21 @@ def test_a_latency_has_three_digits(seconds: float | None, text: str) -> None:
         (0, "0K"),
         (512 * 2**10, "512K"),
         (1000 * 2**10, "1.0M"),
+        (2**20 - 2**9, "1.0M"),
+        (100 * 2**20 - 2**10, "100M"),
         (300 * 2**20, "300M"),
         (2**31, "2.0G"),
-        (2**41, "2048G"),
+        (1500 * 2**30, "1.5T"),
+        (2**41, "2.0T"),
+        (2**64 - 1, "16.0E"),
     ],
 )
 def test_a_size_has_a_letter(amount: int, text: str) -> None:
     """Of 1024 each."""
     assert units.size(amount) == text
+
+
+@pytest.mark.parametrize(("a_second", "text"), [(0.5, "0.5/s"), (99.96, "100/s"), (1234, "1234/s")])
+def test_a_rate_is_by_the_second(a_second: float, text: str) -> None:
+    """There is no larger unit of it."""
+    assert units.rate(a_second) == text

@@ -175,6 +175,47 @@ def scale(stage: Stage) -> list[Price]:
     return []
 
 
+def recycle(stage: Stage) -> list[Price]:
+    """`prefork recycle` of a service"""
+    kind = stage.chance.choice(KINDS)
+    stage.steer("recycle", kind.name, codes=frozenset({0, 1, 3}))  # 1: it is degraded; 3: an upgrade came
+    return []
+
+
+def pause(stage: Stage) -> list[Price]:
+    """`prefork pause`, and `resume` a moment later"""
+    if not stage.is_paused:
+        kind = stage.chance.choice(KINDS)
+        seconds = stage.chance.uniform(0.05, 1.5)
+        stage.is_paused = True
+        stage.steer("pause", kind.name, then=lambda: stage.later(seconds, lambda: _resume(stage, kind)))
+    return []
+
+
+def _resume(stage: Stage, kind: Kind) -> None:
+    def forget() -> None:
+        stage.is_paused = False
+
+    stage.steer("resume", kind.name, then=forget)
+
+
+def dump(stage: Stage) -> list[Price]:
+    """`prefork dump` of a worker"""
+    kind = stage.chance.choice(KINDS)
+    workers = stage.workers(kind)
+    if workers:
+        # 1: it is gone; 3: it ends, or hears nothing, meanwhile
+        stage.steer("dump", kind.name, str(stage.chance.choice(workers)), codes=frozenset({0, 1, 3}))
+    return []
+
+
+def kill_admin(stage: Stage) -> list[Price]:
+    """SIGKILL of the admin process"""
+    for process in stage.master.processes("admin"):
+        stage.master.kill(process.pid)
+    return []
+
+
 def reopen_logs(stage: Stage) -> list[Price]:
     """SIGUSR1: reopen logs"""
     stage.master.signal(signal.SIGUSR1)
@@ -254,6 +295,10 @@ FAULTS: dict[Fault, int] = {
     stall: 4,
     reset: 5,
     scale: 3,
+    recycle: 2,
+    pause: 2,
+    dump: 3,
+    kill_admin: 1,
     reopen_logs: 2,
     signals_in_a_storm: 2,
     deploy: 3,

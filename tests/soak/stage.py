@@ -100,7 +100,8 @@ class Stage:
         self.deploy()
         tables = [self._table(kind, directory) for kind in KINDS]
         configuration = directory / "prefork.toml"
-        configuration.write_text("\n".join([f'name = "{self.name}"', *tables]))
+        instance = [f'name = "{self.name}"', f'admin = "unix:{directory}/admin"']
+        configuration.write_text("\n".join([*instance, *tables]))
         self._exits = contextlib.ExitStack()
         self._master = Master("-c", str(configuration))
         self._gate = Gate(directory / "gate")
@@ -108,6 +109,7 @@ class Stage:
         self._undo_number = itertools.count()
         self._commands: list[Command] = []
         self.stopped: set[int] = set()
+        self.is_paused = False  # a service is
         self.trouble: list[str] = []
 
     def _table(self, kind: Kind, directory: Path) -> str:
@@ -197,7 +199,7 @@ class Stage:
         while self._undo:
             heapq.heappop(self._undo)[2]()
         deadline = time.monotonic() + WELL_WITHIN
-        while self._commands or not self._is_well():
+        while self._commands or self._undo or not self._is_well():
             if time.monotonic() > deadline:
                 raise AssertionError(f"not well after {WELL_WITHIN:g} s: {self.status()}")
             self.play_on(0.1)
