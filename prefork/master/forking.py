@@ -6,8 +6,10 @@ Invariant: a child never returns into the master's stack, nor keeps what belongs
 Read next: ``plain.py``, the master that uses it; ``molding.py``, the other way.
 """
 
+import _thread
 import contextlib
 import gc
+import logging
 import os
 import signal
 import sys
@@ -23,8 +25,8 @@ from prefork.master.molding import brief_for
 from prefork.master.translate import born
 from prefork.pool import events
 from prefork.system import stdio
-from prefork.system.logfile import LogFile
-from prefork.system.logline import Who
+from prefork.system.logfile import Log, LogFile
+from prefork.system.logline import Who, tell_stack
 from prefork.worker import worker
 from prefork.worker.protocol import Brief, Fork
 
@@ -162,5 +164,11 @@ class _ProgramLog(LogFile):
     def sign(self, who: Who) -> None:
         pass
 
-    def reopen(self) -> None:
+    def warn(self, name: str, text: str, *args: object, stack: str = "", **extra: object) -> None:
+        """By the program's handlers, in a thread, which may wait for their locks; without one nobody hears it."""
+        told = (logging.getLogger(name), stack, text, *args)
+        with contextlib.suppress(RuntimeError):
+            _thread.start_new_thread(tell_stack, told, extra)
+
+    def reopen(self, teller: Log | None = None) -> None:
         pass

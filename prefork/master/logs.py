@@ -26,8 +26,8 @@ class Held:
         self.log = log
         self.feed = feed or Feed(log.fileno())
 
-    def reopen(self) -> None:
-        self.log.reopen()
+    def reopen(self, teller: Log) -> None:
+        self.log.reopen(teller)
         self.feed.replace(self.log.fileno())
 
 
@@ -65,7 +65,7 @@ class LogFiles:
 
     def reopen(self) -> None:
         for held in self._all():
-            held.reopen()
+            held.reopen(self.log.log)
         self._is_suspect = False
         if any(held.log.has_moved for held in self._all()):
             self._again_at = now() + RETRY

@@ -2,7 +2,8 @@
 
 Each record is one write(2) on a descriptor with O_APPEND, so lines of different processes never mix. Whoever writes
 notices when the file was moved away, and tells; opening it anew is not his decision, for others write there too.
-It must not know what is logged. Invariant: after ``reopen`` nothing is written to a file that was moved away.
+It must not know what is logged. Invariant: after ``reopen`` nothing is written to a file that was moved away; what is
+said in a signal handler waits for nobody's lock.
 Read next: ``logsockets.py``, other places; ``logs.py``, which of them it is.
 """
 
@@ -48,8 +49,24 @@ class Log(logging.Handler):
         """Whether it should be opened anew, for somebody has moved it away."""
         return False
 
-    def reopen(self) -> None:
-        """Open it anew, where that means anything."""
+    def warn(self, name: str, text: str, *args: object, stack: str = "", **extra: object) -> None:
+        """Say it here and nowhere else.
+
+        For signal handlers: what they interrupted may hold a lock of one of the application's handlers.
+
+        :param name: of the logger, by whose level it goes.
+        :param stack: lines that follow it.
+        """
+        if logging.getLogger(name).isEnabledFor(logging.WARNING):
+            record = logging.LogRecord(name, logging.WARNING, "", 0, text, args, None, sinfo=stack.rstrip() or None)
+            record.__dict__.update(extra)
+            self.handle(record)
+
+    def reopen(self, teller: "Log | None" = None) -> None:
+        """Open it anew, where that means anything.
+
+        :param teller: says so if that fails; itself, where none is given.
+        """
 
 
 class LogFile(Log):
@@ -94,16 +111,14 @@ class LogFile(Log):
         for fd in fds:
             os.dup2(self._fd, fd)
 
-    def reopen(self) -> None:
+    def reopen(self, teller: Log | None = None) -> None:
         """Open the path anew; if that fails, say so and go on with what is open."""
         if not self._path:
             return
         try:
             fresh = self._open()
         except OSError as error:
-            logging.getLogger("prefork").warning(
-                "cannot reopen %s: %s; still writing to the old file", self._path, error
-            )
+            (teller or self).warn("prefork", "cannot reopen %s: %s; still writing to the old file", self._path, error)
             return
         os.dup2(fresh, self._fd, inheritable=False)
         for fd in self.mirrors:

@@ -2,7 +2,8 @@
 
 It must not know where lines go. Whatever a record was given as ``extra`` is part of its JSON; the console shows the
 text, and behind it what has several lines: a traceback, stacks.
-Invariant: a line of JSON holds no line break and parses, whatever the application logs.
+Invariant: a line of JSON holds no line break and parses, whatever the application logs; who writes it, and when, is
+nobody's ``extra``.
 Read next: ``logfile.py``, where lines go; ``docs/logs.md``, the keys for their users.
 """
 
@@ -10,6 +11,7 @@ import json
 import logging
 import math
 import time
+from collections.abc import Container
 from typing import Any, Literal, NamedTuple
 
 Process = Literal["master", "mold", "worker", "child", "admin"]
@@ -44,15 +46,19 @@ class Who(NamedTuple):
         return {key: known[key] for key in ("instance", "service", "process", "slot", "generation") if key in known}
 
 
-def extras(record: logging.LogRecord) -> dict[str, Any]:
-    """What the record was given besides its text."""
-    return {key: value for key, value in record.__dict__.items() if key not in _STANDARD and value is not None}
+def extras(record: logging.LogRecord, signed: Container[str] = ()) -> dict[str, Any]:
+    """What the record was given besides its text.
+
+    :param signed: keys, in lower case, that are taken; what would be ``service`` as well is ``service_extra``.
+    """
+    given = {key: value for key, value in record.__dict__.items() if key not in _STANDARD and value is not None}
+    return {f"{key}_extra" if str(key).lower() in signed else key: value for key, value in given.items()}
 
 
 def tell_stack(logger: logging.Logger, stack: str, message: str, *args: object, **extra: object) -> None:
     """Log a stack with a text, as a warning; where the standard library keeps one, so that every formatter shows it."""
     if logger.isEnabledFor(logging.WARNING):
-        told = stack.rstrip()
+        told = stack.rstrip() or None
         record = logger.makeRecord(logger.name, logging.WARNING, "", 0, message, args, None, extra=extra, sinfo=told)
         logger.handle(record)
 
@@ -85,14 +91,13 @@ class JSONLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {"time": _time(record), "level": record.levelname.lower(), **self._who}
         line |= {"pid": record.process, "logger": record.name, "message": record.getMessage().rstrip("\n")}
-        line |= {key: value for key, value in extras(record).items() if key not in ("time", "level", "pid", "message")}
         if record.exc_info and not record.exc_text:
             record.exc_text = self.formatException(record.exc_info)  # kept there for other handlers, as by the original
         if record.exc_text:
             line["exception"] = record.exc_text
         if record.stack_info:
             line["stack"] = record.stack_info
-        return _dump(line)
+        return _dump(line | extras(record, signed=line))
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -165,7 +165,8 @@ class Journal(_Collector):
             "SYSLOG_IDENTIFIER": self._who.instance,
             "LOGGER": record.name,
         }
-        known = {**self._who.fields(), **extras(record)}
+        known = self._who.fields()
+        known |= extras(record, signed=known)
         fields |= {f"PREFORK_{key.upper()}": value for key, value in known.items() if _is_field(key)}
         return b"".join(_field(name, value) for name, value in fields.items())
 

@@ -8,6 +8,7 @@ child writes it, or if it could not, the worker.
 Read next: ``ledger.py``; ``docs/logs.md``, the fields.
 """
 
+import errno
 import logging
 import socket
 import struct
@@ -21,8 +22,11 @@ from prefork.system.logfile import Log
 from prefork.system.slots import Lane, Request
 from prefork.worker.ledger import Ledger
 
-_CLOSE_WAIT = 8  # the client's end of the stream has come, which the kernel counts as a byte
-_STATE, _RECEIVED, _NOT_SENT, _SENT = 0, 128, 144, 200  # where they stand in struct tcp_info, linux/tcp.h
+# of the kernel's states, net/tcp_states.h
+_FIN_WAIT1, _TIME_WAIT, _CLOSE, _CLOSE_WAIT, _LAST_ACK, _CLOSING = 4, 6, 7, 8, 9, 11
+_HAS_ENDED = (_TIME_WAIT, _CLOSE_WAIT, _LAST_ACK, _CLOSING)  # the end of the client's stream has come
+_IS_ENDING = (_FIN_WAIT1, _LAST_ACK, _CLOSING)  # the end of ours may not have left yet, and then is a byte as well
+_STATE, _ACKED, _NOT_SENT, _SENT = 0, 120, 144, 200  # where they stand in struct tcp_info, linux/tcp.h
 _INFO_SIZE = 216
 
 
@@ -106,7 +110,23 @@ def _count(request: Any) -> tuple[int | None, int | None]:
         return None, None
     if len(info) < _INFO_SIZE:
         return None, None
-    (received,) = struct.unpack_from("Q", info, _RECEIVED)
+    acked, received = struct.unpack_from("QQ", info, _ACKED)
     (not_sent,) = struct.unpack_from("I", info, _NOT_SENT)
     sent, again = struct.unpack_from("QQ", info, _SENT)
-    return received - (info[_STATE] == _CLOSE_WAIT), sent - again + not_sent
+    is_answered = acked > sent - again  # the client has the end of our stream, which is acknowledged as a byte
+    has_ended = info[_STATE] in _HAS_ENDED or (info[_STATE] == _CLOSE and _has_closed(request, is_answered))
+    if not_sent and info[_STATE] in _IS_ENDING:
+        not_sent -= 1
+    return received - has_ended, sent - again + not_sent
+
+
+def _has_closed(request: socket.socket, is_answered: bool) -> bool:
+    """Whether the end of the client's stream, which the kernel counts as a byte, came before the connection was closed.
+
+    A reset closes it as well: it is EPIPE where that end had come, and else ECONNRESET. Where the handler has met the
+    error already, it is taken for the latter: without a reset, closed is what both ends have ended.
+
+    :param is_answered: whether our end has.
+    """
+    error = request.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    return error == errno.EPIPE or (error == 0 and is_answered)

@@ -40,14 +40,15 @@ class _Printed(io.RawIOBase):
     def write(self, data: Any) -> int:
         thread = threading.get_ident()
         written = bytes(data)
-        *lines, rest = (self._begun.pop(thread, b"") + written).split(b"\n")
-        while len(rest) > LONGEST:
-            lines.append(rest[:LONGEST])
-            rest = rest[LONGEST:]
+        *lines, begun = (self._begun.pop(thread, b"") + written).split(b"\n")
+        *parts, rest = _parts(begun)
         if rest:
             self._begun[thread] = rest
         for line in lines:
-            self._tell(line)
+            for part in _parts(line):
+                self._tell(part)
+        for part in parts:
+            self._tell(part)
         return len(written)
 
     def forget_lines(self) -> None:
@@ -68,6 +69,16 @@ class _Printed(io.RawIOBase):
         self._log.handle(logging.makeLogRecord({**fields, "stream": self._stream}))
 
 
+def _parts(line: bytes) -> list[bytes]:
+    """Of at most ``LONGEST`` bytes each, at least one; no character of UTF-8 is in two of them."""
+    parts = []
+    while len(line) > LONGEST:
+        end = next((end for end in range(LONGEST, LONGEST - 4, -1) if line[end] & 0xC0 != 0x80), LONGEST)
+        parts.append(line[:end])
+        line = line[end:]
+    return [*parts, line]
+
+
 _printed: list[_Printed] = []
 
 
@@ -85,12 +96,12 @@ def begin(log: Log) -> None:
 
 
 def forget() -> None:
-    """In a child: what its parent has begun to print is the parent's."""
+    """In a newborn: what its parent has begun to print is the parent's."""
     for printed in _printed:
         printed.forget_lines()
 
 
 def end() -> None:
-    """Tell also what was printed without a line break; the process is about to end."""
+    """Tell also what was printed without a line break; the process is about to end, or to fork somebody."""
     for printed in _printed:
         printed.end_lines()

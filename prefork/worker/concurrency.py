@@ -34,7 +34,7 @@ from prefork.system.sparing import Sparing
 from prefork.worker import capture
 from prefork.worker.deadlines import Deadlines
 from prefork.worker.ledger import Ledger, SharedLedger
-from prefork.worker.protocol import DUMP_STACKS, READ_YOUR_ORDERS
+from prefork.worker.protocol import READ_YOUR_ORDERS
 
 Server = Any  # of ours, the standard library's or anybody's: only its documented methods are called
 Finish = Callable[[Any, Any, Deadline], BaseException | None]  # as finish_one without the server
@@ -66,8 +66,11 @@ class Concurrency(Protocol):
         """What the worker's loop should wait for besides clients."""
         ...
 
-    def dump_children(self, number: int) -> None:
-        """Let children that handle requests up to this number write their stacks into the log."""
+    def tell_children(self, signum: int, number: int) -> None:
+        """Signal the children that handle requests up to this number, if there are any.
+
+        Called in a signal handler: it may meet a child that has just been collected, or not been watched yet.
+        """
         ...
 
     def wait_for_room(self) -> None: ...
@@ -102,7 +105,7 @@ class Sync:
     def news(self) -> News:
         return {}
 
-    def dump_children(self, number: int) -> None:
+    def tell_children(self, signum: int, number: int) -> None:
         """There are none."""
 
     def wait_for_room(self) -> None:
@@ -142,7 +145,7 @@ class _Shared:
     def wait_for_room(self) -> None:
         raise NotImplementedError
 
-    def dump_children(self, number: int) -> None:
+    def tell_children(self, signum: int, number: int) -> None:
         """There are none."""
 
     def _deadline_of(self, lane: Lane | None, request: Any) -> Deadline:
@@ -298,16 +301,9 @@ class Children(_Shared):
         self.ledger.end(lane, raised)
 
     def _interrupt(self, overdue: int) -> None:
-        self._signal(READ_YOUR_ORDERS, overdue)
+        self.tell_children(READ_YOUR_ORDERS, overdue)
 
-    def dump_children(self, number: int) -> None:
-        self._signal(DUMP_STACKS, number)
-
-    def _signal(self, signum: int, number: int) -> None:
-        """Signal the children of requests up to ``number``.
-
-        Called in a signal handler: it may meet a child that has just been collected, or not been watched yet.
-        """
+    def tell_children(self, signum: int, number: int) -> None:
         for pidfd, lane in list(self._lanes.items()):
             if lane.cells[slots.NUMBER] <= number:
                 with contextlib.suppress(OSError):

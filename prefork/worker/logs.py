@@ -58,7 +58,7 @@ class WorkerLogs:
 
     def reopen(self) -> None:
         for log in self._all:
-            log.reopen()
+            log.reopen(self._log)
 
     def belong_to_child(self) -> None:
         """In a child that handles one request."""
@@ -70,8 +70,8 @@ class WorkerLogs:
         if isinstance(self._log, LogFile):
             self._log.when_moved = None
         if self._access is not None:
-            os.close(self._access.fileno())
-            self._access = None
+            access, self._access = self._access, None  # before its number may be another's: SIGUSR1 opens it anew
+            os.close(access.fileno())
 
     @property
     def _all(self) -> list[Log]:

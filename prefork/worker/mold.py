@@ -230,6 +230,7 @@ class _Mold:
         :returns: whether we are the worker.
         """
         stdio.flush()
+        capture.end()
         signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
         try:
             between = os.fork()

@@ -11,8 +11,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
-from types import FrameType
+from collections.abc import Sequence
 from typing import Any
 
 from prefork.servers.inherited import InheritedSocket
@@ -22,14 +21,11 @@ from prefork.worker.stopping import Stopping
 
 
 class OwnLoop:
-    """:param servers: one runs in the main thread, each other in one of its own.
-    :param reopen_log: on SIGUSR1, for nobody reads the wakeup pipe meanwhile.
-    """
+    """:param servers: one runs in the main thread, each other in one of its own."""
 
-    def __init__(self, servers: Sequence[Any], stopping: Stopping, reopen_log: Callable[[], None]) -> None:
+    def __init__(self, servers: Sequence[Any], stopping: Stopping) -> None:
         self._servers = servers
         self._stopping = stopping
-        self._reopen_log = reopen_log
         self._bell = Bell()
         self._listeners: dict[int, int] = {}  # the descriptors that name the bell, and where the listener is meanwhile
         self._others: list[threading.Thread] = []
@@ -41,7 +37,6 @@ class OwnLoop:
         :raises RuntimeError: one returned although nobody told it to.
         """
         InheritedSocket.bell = self._bell
-        signal.signal(signal.SIGUSR1, self._reopen)
         self._stopping.when_begun(self._wake)
         self._others = [threading.Thread(target=_serve, args=(server,), daemon=True) for server in self._servers[1:]]
         for thread in self._others:
@@ -77,9 +72,6 @@ class OwnLoop:
             if fd in still_open:
                 os.dup2(listener, fd, inheritable=False)
             os.close(listener)
-
-    def _reopen(self, signum: int, frame: FrameType | None) -> None:
-        self._reopen_log()
 
 
 def _serve(server: Any) -> None:

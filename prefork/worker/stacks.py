@@ -11,22 +11,20 @@ Read next: ``prefork/master/dumping.py``, the reader.
 
 import faulthandler
 import fcntl
-import logging
 import os
 import signal
 
 from prefork.system import slots
-from prefork.system.logline import tell_stack
+from prefork.system.logfile import Log
 from prefork.worker.protocol import DUMP_STACKS
 
 MOST = 100_000  # bytes of stacks that are told
-logger = logging.getLogger("prefork.worker")
 
 
 class Stacks:
-    """:param log: the descriptor of the log, for children; the same as long as the process lives."""
+    """:param log: gets what is told; its descriptor, the same as long as the process lives, what children write."""
 
-    def __init__(self, log: int) -> None:
+    def __init__(self, log: Log) -> None:
         self._log = log
         self._asked = 0
         self.scratch = os.memfd_create("prefork-stacks", os.MFD_CLOEXEC)
@@ -51,13 +49,14 @@ class Stacks:
         faulthandler.dump_traceback(self.scratch, all_threads=True)
 
     def tell(self) -> None:
-        """Tell in the log what was written."""
+        """Tell in the log what was written; past the application's handlers, for we are in a signal handler."""
         text = os.pread(self.scratch, MOST, 0).decode(errors="replace")
-        tell_stack(logger, text, "the stacks of this worker, for the master asked", event="stacks")
+        what = "the stacks of this worker, for the master asked"
+        self._log.warn("prefork.worker", what, stack=text, event="stacks")
 
     def belong_to_child(self) -> None:
         """In a child that handles one request: the scratch is its parent's."""
-        faulthandler.register(DUMP_STACKS, file=self._log, all_threads=True, chain=False)
+        faulthandler.register(DUMP_STACKS, file=self._log.fileno(), all_threads=True, chain=False)
 
     def close(self) -> None:
         """The process is no worker any more."""

@@ -10,16 +10,20 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from prefork.servers.traits import overrides, runs_its_own_loop
+from prefork.system.logfile import Log
 
 logger = logging.getLogger("prefork.worker")
 
 
 class Stopping:
-    """:param servers: only those are told that have a ``shutdown`` or a loop of their own."""
+    """:param servers: only those are told that have a ``shutdown`` or a loop of their own.
+    :param log: hears of what could not be told, past the application's handlers, which may hold locks.
+    """
 
-    def __init__(self, servers: Iterable[Any]) -> None:
+    def __init__(self, servers: Iterable[Any], log: Log) -> None:
         told = [s for s in servers if overrides(s, "shutdown") or runs_its_own_loop(s)]
         self._calls: list[Callable[[], None]] = [server.shutdown for server in told if hasattr(server, "shutdown")]
+        self._log = log
         self._wake: Callable[[], None] | None = None
         self.has_begun = False
 
@@ -39,7 +43,8 @@ class Stopping:
             try:
                 _thread.start_new_thread(_call, (call,))  # threading would take its lock, which we may have interrupted
             except RuntimeError as error:  # no more threads; it must not hit the handler that we interrupted
-                logger.warning("shutdown was not called: %s; the worker leaves without it", error)
+                text = "shutdown was not called: %s; the worker leaves without it"
+                self._log.warn("prefork.worker", text, error)
         if self._wake is not None:
             self._wake()
 

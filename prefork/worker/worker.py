@@ -7,7 +7,6 @@ Read next: ``wait.py``, where it waits; ``concurrency.py``, how a request is han
 better.
 """
 
-import _thread
 import logging
 import os
 import select
@@ -37,6 +36,7 @@ from prefork.worker.notices import Notices
 from prefork.worker.own_loop import OwnLoop
 from prefork.worker.promotion import Promotion
 from prefork.worker.protocol import (
+    DUMP_STACKS,
     READ_YOUR_ORDERS,
     Brief,
     Broken,
@@ -54,7 +54,7 @@ from prefork.worker.wait import PAUSE, Wait
 _POLL_INTERVAL = 0.5  # seconds, as the default of socketserver's serve_forever
 FAILED = 70  # exit code
 ORPHAN_GRACE = 1.0  # seconds a mold leaves its workers beyond their own alarm
-_HEARD = (signal.SIGTERM, signal.SIGUSR1, READ_YOUR_ORDERS)
+_HEARD = (signal.SIGTERM, READ_YOUR_ORDERS)
 
 logger = logging.getLogger("prefork.worker")
 now = time.monotonic
@@ -77,6 +77,7 @@ def live(brief: Brief, order: Fork, app: Application | None, log: Log) -> Promot
     :returns: what it takes along, where it is to become a mold; else it never returns.
     """
     forget_inherited_handlers()
+    capture.forget()
     wakeup = Wakeup(_HEARD)
     for signum in (signal.SIGINT, signal.SIGHUP):  # a terminal's
         signal.signal(signum, signal.SIG_IGN)
@@ -87,10 +88,11 @@ def live(brief: Brief, order: Fork, app: Application | None, log: Log) -> Promot
         _die_within(brief.drain)
     limits.limit_descriptors(brief.descriptors)
     privileges.pin(brief.privileges, order.slot)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
     log.sign(brief.who("worker", order.slot))
+    worker = Worker(brief, order, app, log, wakeup)
     log.reopen()  # it may have been moved since the mold opened it
-    return Worker(brief, order, app, log, wakeup).live()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
+    return worker.live()
 
 
 def _let_pass(signum: int, frame: FrameType | None) -> None:
@@ -110,14 +112,16 @@ class Worker:
         self._brief = brief
         self._order = order
         self._app = app
+        self._log = log
         self._wakeup = wakeup
         self._notices = Notices(brief.notices)
         self._logs = WorkerLogs(log, brief, order.slot, self._notices)
-        self._stacks = Stacks(log.fileno())
+        self._stacks = Stacks(log)
         self._ledger = Ledger(brief, order, self._notices, self._stacks.scratch)
         self._shortage, self._trouble = Sparing(), Sparing()
         self._deadlines: Deadlines | None = None  # known once the ledger is chosen
         self._has_declined_pause = False
+        signal.signal(signal.SIGUSR1, lambda signum, frame: self._logs.reopen())
 
     def live(self) -> Promotion:
         self._boot()
@@ -187,14 +191,15 @@ class Worker:
             is_even=self._brief.balance == "even",
         )
         self._wait.watch(self._concurrency.news())
-        self._stopping = Stopping(self._servers)
+        self._stopping = Stopping(self._servers, self._log)
         self._own_loop = None
         if any(runs_its_own_loop(server) for server in self._servers):
-            self._own_loop = OwnLoop(self._servers, self._stopping, self._logs.reopen)
+            self._own_loop = OwnLoop(self._servers, self._stopping)
         signal.signal(signal.SIGIO, self._outlive_master)
         # an order to leave that comes from here on is read between requests
         signal.signal(READ_YOUR_ORDERS, self._heed_order)
         signal.signal(signal.SIGTERM, self._heed_order)
+        signal.signal(signal.SIGUSR1, self._reopen_logs)
         heed_level(self._ledger.log_level)
         self._ledger.enter(StateCell.READY)
         self._notices.send(Ready(self._order.slot, self._order.order))
@@ -240,6 +245,7 @@ class Worker:
         forget_inherited_handlers()
         for signum in _HEARD:  # whoever stops the service may tell all of its processes, and not the worker alone
             signal.signal(signum, _let_pass)  # no SIG_IGN, which a program that the handler starts would inherit
+        signal.signal(signal.SIGUSR1, lambda signum, frame: self._logs.reopen())
         self._logs.belong_to_child()
         self._stacks.belong_to_child()
         capture.forget()
@@ -252,7 +258,11 @@ class Worker:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
 
     def _leave_unless_wanted(self, signum: int = 0, frame: FrameType | None = None) -> None:
-        """While booting: leave if told so; on the final stop only if no client waits, for nobody else may be there."""
+        """While booting: leave if told so; on the final stop only if no client waits, for nobody else may be there.
+
+        Whoever asks where a worker that does not become ready is gets its stacks.
+        """
+        self._tell_stacks()
         phase = self._ledger.phase
         if phase == OrderCell.RETIRE or (phase == OrderCell.DRAIN and not self._has_waiting_clients()):
             self._exit(0)
@@ -270,13 +280,15 @@ class Worker:
 
     # signals
 
+    def _reopen_logs(self, signum: int, frame: FrameType | None) -> None:
+        """At once, whatever is under way: the descriptor stays, so an interrupted write ends in the new file."""
+        self._logs.reopen()
+        self._concurrency.tell_children(signum, self._ledger.begun)
+
     def _heed_order(self, signum: int, frame: FrameType | None) -> None:
         """For whoever is in a handler, or in a loop of its own: ours reads the signal from the wakeup pipe."""
-        if self._stacks.is_asked(self._ledger.stacks_asked):
-            self._stacks.write()
-            self._ledger.tell_stacks()
-            self._stacks.tell()  # before children do, or their lines would mix
-            self._concurrency.dump_children(self._ledger.stacks_asked_of)
+        if self._tell_stacks():  # before children do, or their lines would mix
+            self._concurrency.tell_children(DUMP_STACKS, self._ledger.stacks_asked_of)
         heed_level(self._ledger.log_level)
         if signum == signal.SIGTERM or self._ledger.is_dismissed:
             self._stopping.begin()
@@ -289,12 +301,21 @@ class Worker:
         if self._deadlines is not None:
             self._deadlines.strike(frame)  # last, for it may raise
 
+    def _tell_stacks(self) -> bool:
+        """Tell the stacks, if the master has asked for them. Whether it had."""
+        if not self._stacks.is_asked(self._ledger.stacks_asked):
+            return False
+        self._stacks.write()
+        self._ledger.tell_stacks()
+        self._stacks.tell()
+        return True
+
     def _decline_pause(self) -> None:
         """Its server takes clients by itself, whoever says what."""
         is_paused = self._ledger.is_paused
         if is_paused and not self._has_declined_pause:
             text = "pause: this worker goes on, for its server has a loop of its own"
-            _thread.start_new_thread(logger.warning, (text,))  # we may have interrupted whoever holds the log's lock
+            self._log.warn("prefork.worker", text)
         self._has_declined_pause = is_paused
 
     def _outlive_master(self, signum: int, frame: FrameType | None) -> None:
@@ -356,8 +377,6 @@ class Worker:
     def _hear(self) -> None:
         """What the signals ask for; READ_YOUR_ORDERS asks to look at the order cells, which the loop does."""
         heard, self._wait.heard = self._wait.heard, set()
-        if signal.SIGUSR1 in heard:
-            self._logs.reopen()
         if READ_YOUR_ORDERS in heard:
             self._ledger.reconsider()
             self._wait.hold(self._ledger.is_paused)

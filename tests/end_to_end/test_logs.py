@@ -128,6 +128,27 @@ def test_files_are_opened_anew_on_demand(tmp_path: Path) -> None:
         look_until(lambda: " error " in access.read_text(), "and into the new access log")
 
 
+@pytest.mark.parametrize("mode", ["sync", "fork"])
+def test_a_long_request_writes_on_into_the_new_file(mode: str, tmp_path: Path, gate: Gate) -> None:
+    """Nobody waits for its end: worker and child open the log anew in the midst of it."""
+    log, bind = tmp_path / "log", free_port()
+    with Master(STREAM, "-b", bind, *MODES[mode], *NAMED, "--log-file", str(log)) as master:
+        look_until(lambda: log.exists() and "generation 1 serves" in log.read_text(), "it serves")
+        held = Question(bind, f"hold {gate.path}")
+        visitor = gate.visitor()
+        moved = log.rename(log.with_suffix(".1"))
+
+        def is_open(path: Path, pid: int) -> bool:
+            return any(os.path.realpath(entry) == str(path) for entry in Path(f"/proc/{pid}/fd").iterdir())
+
+        assert is_open(moved, visitor.pid)
+        assert steer("reopen-logs").code == 0
+        pids = {visitor.pid, master.workers()[1]}
+        look_until(lambda: all(is_open(log, pid) and not is_open(moved, pid) for pid in pids), "they write there alone")
+        visitor.let_pass()
+        assert held.answer() == str(visitor.pid)
+
+
 # the access log
 
 
@@ -225,6 +246,42 @@ def test_a_worker_is_dumped_wherever_it_is(gate: Gate) -> None:
         master.expect_exit(5)
 
 
+def test_a_worker_that_does_not_become_ready_is_dumped(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By Python code of its own, which says where it waits."""
+    monkeypatch.setenv("GATE", gate.path)
+    with Master(STREAM, "-b", TCP, "-w", "1", *NAMED, "--worker-start", "tests.end_to_end.hooks:wait") as master:
+        visitor = gate.visitor()
+        dumped = steer("dump", "1")
+        assert dumped.out.splitlines()[0] == f"worker 1 [{visitor.pid}]"
+        assert " in wait" in dumped.out
+        visitor.let_pass()
+        master.wait_serving()
+
+
+def test_a_worker_is_dumped_that_holds_a_lock_of_the_applications_log(application: Application, gate: Gate) -> None:
+    """Which ours has interrupted: stacks are told past the application's handlers, and the request goes on."""
+    application.write(
+        "1",
+        "import logging, threading",
+        "class Locked(logging.Handler):",
+        "    mutex = threading.Lock()",
+        "    def emit(self, record):",
+        "        with self.mutex:",
+        "            if record.msg == '%s':",
+        "                apps.pass_gate(*record.args)",
+        "logger = logging.getLogger()",
+        "logger.addHandler(Locked())",
+        "apps.COMMANDS['complain'] = lambda path: logger.error('%s', path) or 'said'",
+    )
+    with serving(*application.arguments, "-b", TCP, "-w", "1", *NAMED) as master:
+        question = Question(master.bind(), f"complain {gate.path}")
+        visitor = gate.visitor()
+        assert " in pass_gate" in steer("dump", "1").out
+        master.wait_for("the stacks of this worker")
+        visitor.let_pass()
+        assert question.answer() == "said"
+
+
 def test_a_worker_that_is_stopped_or_hears_nothing_is_said_to_be(gate: Gate) -> None:
     """In one line, and nobody waits for it."""
     with serving(STREAM, "-b", TCP, "-w", "1", *NAMED) as master:
@@ -288,6 +345,17 @@ def test_what_workers_print_is_in_the_log_with_their_slot(application: Applicati
     assert " INFO shop/shop worker 1 g1 [" in line
     assert "a program\n" in path.read_text()
     assert not master.lines("heard this")
+
+
+def test_what_was_printed_at_import_without_an_end_is_told_once(application: Application) -> None:
+    """By the mold, and no worker's line begins with it."""
+    greet = "apps.COMMANDS['greet'] = lambda rest: print('hello') or 'said'"
+    application.write("1", "print('importing', end=' ')", greet)
+    with serving(*application.arguments, *NAMED, "-b", TCP, "-w", "2", "--capture-output") as master:
+        assert ask(master.bind(), "greet") == "said"
+        assert master.wait_for("hello").endswith("] hello")
+        (line,) = master.lines("importing")
+        assert "/shop mold g1 [" in line
 
 
 # collectors

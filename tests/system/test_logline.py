@@ -76,6 +76,16 @@ def test_a_line_of_the_master_names_whom_it_tells_of() -> None:
     assert (found["process"], found["pid"]) == ("master", os.getpid())
 
 
+def test_what_the_application_adds_never_says_who_writes() -> None:
+    """It stands beside what the line says of itself, whatever it is called; what is not taken keeps its name."""
+    added: dict[str, Any] = {"service": "billing", "slot": 9, "pid": 1, "logger": "x", "time": "noon", "Level": "high"}
+    plain, found = parsed(record("x")), parsed(record("x", **added, customer=7))
+    assert {key: found.pop(f"{key}_extra") for key in added} == added
+    assert found.pop("customer") == 7
+    assert found.keys() == plain.keys()
+    assert all(found[key] == plain[key] for key in plain.keys() - {"time"})
+
+
 def test_a_traceback_is_one_line_of_json_and_several_of_the_console() -> None:
     """It is a field, or follows the text."""
     try:

@@ -70,6 +70,20 @@ def test_journald_gets_what_is_known_as_fields(address: str, collector: socket.s
     }
 
 
+def test_what_the_application_adds_never_says_who_writes(address: str, collector: socket.socket) -> None:
+    """Also in capitals, for journald's names have nothing else; the master's own extras keep their names."""
+    log = Journal(path=address)
+    log.sign(WORKER)
+    tell(log, "text", service="billing", SLOT=9)
+    fields = read_fields(collector.recv(1 << 16))
+    assert (fields["PREFORK_SERVICE"], fields["PREFORK_SERVICE_EXTRA"]) == (b"echo", b"billing")
+    assert (fields["PREFORK_SLOT"], fields["PREFORK_SLOT_EXTRA"]) == (b"2", b"9")
+    log.sign(Who("master", "shop"))
+    tell(log, "text", service="echo", slot=2)
+    fields = read_fields(collector.recv(1 << 16))
+    assert (fields["PREFORK_SERVICE"], fields["PREFORK_SLOT"]) == (b"echo", b"2")
+
+
 def test_what_is_too_long_for_a_datagram_goes_in_a_sealed_file(address: str, collector: socket.socket) -> None:
     """Its descriptor is all that is sent; nobody can change what it holds."""
     log = Journal(path=address)

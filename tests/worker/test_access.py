@@ -1,9 +1,11 @@
 """What a line of the access log says of a request; one promise a test."""
 
 import logging
+import select
 import socket
+import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from prefork.system.logfile import Log
 from prefork.system.processes import Ending
 from prefork.system.slots import Lane
 from prefork.worker.access import Access
+
+End = Callable[[socket.socket, socket.socket], int | None]  # the bytes we have sent, if any
 
 
 class Kept(Log):
@@ -127,18 +131,71 @@ def test_bytes_are_the_kernels(log: Kept, lane: Lane, pair: tuple[socket.socket,
     assert (log.last["bytes_in"], log.last["bytes_out"]) == (12, sent)
 
 
-def test_the_end_of_the_clients_stream_is_no_byte(
-    log: Kept, lane: Lane, pair: tuple[socket.socket, socket.socket]
+def client_ends(client: socket.socket, accepted: socket.socket) -> None:
+    client.shutdown(socket.SHUT_WR)
+    assert accepted.recv(1) == b""
+
+
+def we_end(client: socket.socket, accepted: socket.socket) -> None:
+    accepted.shutdown(socket.SHUT_WR)
+
+
+def we_end_and_are_heard(client: socket.socket, accepted: socket.socket) -> None:
+    we_end(client, accepted)
+    assert client.recv(1) == b""
+
+
+def we_end_behind_much(client: socket.socket, accepted: socket.socket) -> int:
+    """The client does not read it, so neither our end nor its acknowledgement is on its way."""
+    accepted.setblocking(False)
+    sent = accepted.send(b"x" * 3_000_000)
+    accepted.setblocking(True)
+    we_end(client, accepted)
+    return sent
+
+
+def client_resets(client: socket.socket, accepted: socket.socket) -> None:
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    poll = select.poll()
+    poll.register(accepted, 0)
+    assert poll.poll(30_000)
+
+
+def we_meet_the_reset(client: socket.socket, accepted: socket.socket) -> None:
+    with pytest.raises(ConnectionResetError):
+        accepted.recv(1)
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        (client_ends,),
+        (client_ends, we_end),
+        (client_ends, we_end_and_are_heard),
+        (client_ends, we_end_behind_much),
+        (we_end,),
+        (we_end_and_are_heard, client_ends),
+        (we_end_behind_much, client_ends),
+        (client_resets,),
+        (client_resets, we_meet_the_reset),
+        (client_ends, client_resets),
+        (we_end_and_are_heard, client_resets),
+    ],
+    ids=lambda ends: ", ".join(end.__name__ for end in ends),
+)
+def test_the_end_of_a_stream_is_no_byte(
+    log: Kept, lane: Lane, pair: tuple[socket.socket, socket.socket], ends: tuple[End, ...]
 ) -> None:
-    """Although the kernel counts it."""
+    """Although the kernel counts it, whoever ends first; a connection that was reset has none."""
     client, accepted = pair
     books, server = begin(log)
     client.sendall(b"four")
-    client.shutdown(socket.SHUT_WR)
-    assert accepted.recv(5, socket.MSG_WAITALL) == b"four"
+    assert accepted.recv(4, socket.MSG_WAITALL) == b"four"
+    sent = sum(end(client, accepted) or 0 for end in ends)
     server.shutdown_request(accepted)
     books.end(lane, None)
-    assert (log.last["bytes_in"], log.last["bytes_out"]) == (4, 0)
+    assert (log.last["bytes_in"], log.last["bytes_out"]) == (4, sent)
 
 
 @pytest.mark.parametrize("is_closed", [True, False])

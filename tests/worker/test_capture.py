@@ -66,6 +66,21 @@ def test_a_line_that_never_ends_is_told_at_the_end(path: Path) -> None:
     assert printed(path, act) == [("info", "stdout", "x" * capture.LONGEST), ("info", "stdout", "x" * 5)]
 
 
+def test_a_line_that_is_too_long_is_several_records(path: Path) -> None:
+    """Also where it came with its end, at once or bit by bit; no character is cut in two."""
+
+    def act() -> None:
+        print("x" * (capture.LONGEST * 2 + 5))
+        print("y" * 10, end="")
+        print("y" * capture.LONGEST)
+        print("z" + "\N{SNOWMAN}" * capture.LONGEST)
+
+    texts = [text for _, _, text in printed(path, act)]
+    assert [len(text) for text in texts[:5]] == [capture.LONGEST, capture.LONGEST, 5, capture.LONGEST, 10]
+    assert "".join(texts[5:]) == "z" + "\N{SNOWMAN}" * capture.LONGEST
+    assert all(len(text.encode()) <= capture.LONGEST for text in texts)
+
+
 def test_a_child_does_not_tell_what_its_parent_has_begun(path: Path) -> None:
     """Nor the parent what the child has printed."""
 
