@@ -6,6 +6,7 @@ Read next: ``prefork/system/logs.py``, what is made of it.
 """
 
 import os
+import socket
 
 from prefork.address import parse
 from prefork.system.logs import INTO_LOG, NO_ACCESS_LOG, Logs
@@ -62,6 +63,17 @@ def _refuse_odd_syslog(text: str) -> None:
         is_one = False
     if not is_one:
         raise ValueError(f"log_syslog_to: {text!r} is no syslog; write it as unix:/dev/log or udp://10.0.0.7:514")
+    if not address.is_unix and not _is_numeric(address.host):
+        why = "is a name, and nobody waits for a resolver to log a line"
+        raise ValueError(f"log_syslog_to: {address.host!r} {why}; give an address, as udp://10.0.0.7:514")
+
+
+def _is_numeric(host: str) -> bool:
+    try:
+        socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
+    except OSError:
+        return False
+    return True
 
 
 def _refuse_odd_access(access_log: str, log_file: str) -> None:

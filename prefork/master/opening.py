@@ -25,8 +25,9 @@ from prefork.master.logs import Held, LogFiles
 from prefork.master.molding import FreshInterpreters
 from prefork.master.scale import scale_for
 from prefork.system import lifeline, limits, processes, sockets, titles
+from prefork.system.logfile import LogFile
 from prefork.system.logline import Who
-from prefork.system.logs import Logs, open_access_file, set_up
+from prefork.system.logs import INTO_LOG, Logs, open_access_file, set_up
 from prefork.system.pidfile import PidFile
 from prefork.system.slots import Scoreboard
 from prefork.system.wakeup import Poller
@@ -101,15 +102,12 @@ def raise_descriptors(settings: Instance) -> int:
 
 
 def make_machine(settings: Instance, name: str, reader: int, descriptors: int, log_files: LogFiles) -> Machine:
-    access_feed = -1 if log_files.access is None else log_files.access.feed.fileno()
-    return Machine(
-        name,
-        reader,
-        descriptors,
-        FreshInterpreters(),
-        logs=settings.logs._replace(feed=log_files.log.feed.fileno(), access_feed=access_feed),
-        log_files=log_files,
-    )
+    logs = settings.logs._replace(feed=log_files.log.feed.fileno())
+    if log_files.access is not None:
+        logs = logs._replace(access_feed=log_files.access.feed.fileno())
+    elif logs.has_access_file:  # an upgrade could not open it
+        logs = logs._replace(access=INTO_LOG)
+    return Machine(name, reader, descriptors, FreshInterpreters(), logs=logs, log_files=log_files)
 
 
 def hold_name(settings: Instance) -> tuple[str, socket.socket]:
@@ -136,6 +134,7 @@ def open_log(logs: Logs, name: str) -> LogFiles:
     """
     try:
         log = set_up(logs, Who("master", name))
+        log.reach()
     except OSError as error:
         why = error.strerror or str(error)
         if logs.to != "stderr":
@@ -144,8 +143,17 @@ def open_log(logs: Logs, name: str) -> LogFiles:
             raise UsageError(f"log_to: there is no {logs.to} {where}: {why}; {remedy}") from None
         remedy = "give a path that this user may write, or none for standard error"
         raise UsageError(f"log_file: cannot open {logs.file}: {why}; {remedy}") from None
+    access = open_access(logs)
+    return LogFiles(Held(log), None if access is None else Held(access))
+
+
+def open_access(logs: Logs) -> LogFile | None:
+    """The access log, where it has a file of its own.
+
+    :raises UsageError: that cannot be opened.
+    """
     try:
-        return LogFiles(Held(log), Held(open_access_file(logs)) if logs.has_access_file else None)
+        return open_access_file(logs) if logs.has_access_file else None
     except OSError as error:
         remedy = "give a path that this user may write, or log"
         raise UsageError(f"access_log: cannot open {logs.access}: {error.strerror}; {remedy}") from None

@@ -42,7 +42,7 @@ from prefork.system import handover, processes, titles
 from prefork.system.logfeed import Feed
 from prefork.system.logfile import LogFile
 from prefork.system.logline import Who
-from prefork.system.logs import open_access_file, set_up
+from prefork.system.logs import set_up
 from prefork.system.pidfile import PidFile
 from prefork.system.slots import Scoreboard
 from prefork.system.sockets import Listener, remove_path
@@ -108,7 +108,7 @@ def find_left(environ: MutableMapping[str, str]) -> Left | None:
 
 
 def try_out(left: Left, reread: Callable[[], Instance]) -> Exit:
-    """Do all of it that changes nothing, and print the verdict.
+    """Do all of it that changes nothing, and print the verdict. An access log that is new to the master is made, empty.
 
     :raises PreforkError: what we find does not fit together.
     """
@@ -126,6 +126,8 @@ def try_out(left: Left, reread: Callable[[], Instance]) -> Exit:
         if left.body is not None:
             _remember(hands, left.body.services[name])
         decide(_pool(left, name, service), Readings({}), hands.policy, now())
+    if left.body is None:
+        opening.open_access(settings.logs)
     verdict = Verdict(package=__version__, reads_body=left.body is not None)
     print(msgspec.json.encode(verdict).decode(), flush=True)
     return Exit.STOPPED
@@ -206,15 +208,19 @@ def _drop_unknown(header: Header) -> None:
 
 
 def _take_logs(left: Left, settings: Instance) -> LogFiles:
+    """The log that is open. An access log that is not is opened; where it cannot be any more, it goes into the log."""
     header, body, logs = left.header, left.body, settings.logs
     log = set_up(logs, Who("master", header.name), fd=header.log)
-    if body is None:
-        return LogFiles(Held(log), Held(open_access_file(logs)) if logs.has_access_file else None)
-    held = Held(log, Feed.resumed(*body.feed))
-    if body.access is None:
-        return LogFiles(held, None)
-    file = LogFile(logs.access, body.access.fd, logs.form)
-    return LogFiles(held, Held(file, Feed.resumed(*body.access.feed)))
+    held = Held(log, None if body is None else Feed.resumed(*body.feed))
+    if body is not None and body.access is not None:
+        file = LogFile(logs.access, body.access.fd, logs.form)
+        return LogFiles(held, Held(file, Feed.resumed(*body.access.feed)))
+    try:
+        access = opening.open_access(logs)
+    except UsageError as error:
+        logger.warning("%s; until the next start or upgrade its lines go into the log", error)
+        access = None
+    return LogFiles(held, None if access is None else Held(access))
 
 
 def _settings(body: Body) -> Instance:

@@ -33,6 +33,12 @@ class Log(logging.Handler):
         """Where what cannot be a record is written, the same for ever."""
         return 2
 
+    def reach(self) -> None:
+        """Find who collects the records, where somebody does.
+
+        :raises OSError: nobody is there; whoever comes later is found all the same.
+        """
+
     @property
     def sockets(self) -> list[int]:
         """Descriptors of those it sends by, which many processes may share."""

@@ -51,7 +51,7 @@ class Logs(NamedTuple):
 
 def open_log(logs: Logs, fd: int | None = None) -> Log:
     """:param fd: of the file, where it is open already.
-    :raises OSError: it cannot be opened, had, or reached.
+    :raises OSError: it cannot be opened, or had. A collector that is not there is no error.
     """
     if logs.to == "stderr":
         return FedLogFile(logs.file, logs.feed, logs.form) if logs.file and logs.feed != -1 else _file(logs, fd)
@@ -78,7 +78,7 @@ def set_up(logs: Logs, who: Who, fd: int | None = None) -> Log:
     """Send this process' log records where ``logs`` says, each line signed by ``who``.
 
     :param fd: of the file, where it is open already.
-    :raises OSError: it cannot be opened, had, or reached.
+    :raises OSError: it cannot be opened, or had. A collector that is not there is no error.
     """
     handler = open_log(logs, fd)
     handler.sign(who)

@@ -1,12 +1,13 @@
 """Log lines to whoever collects them on this machine or elsewhere: syslog, and journald by its own protocol.
 
 Each record is one datagram on a socket that never waits: what its reader does not take is dropped and counted, and the
-count is told with the first record that is taken again. A reader that was started anew is found by its address.
+count is told with the first record that is taken again. A reader that comes, or comes back, is found by its address.
 It must not know what is logged.
-Invariant: a collector that is stopped, slow or gone holds nobody up.
+Invariant: a collector that is stopped, slow, gone or not there yet holds nobody up, and is no error.
 Sources: syslog(3) of glibc, RFC 3164; systemd's "native journal protocol".
 """
 
+import contextlib
 import errno
 import fcntl
 import logging
@@ -24,6 +25,7 @@ _FACILITIES = "kern user mail daemon auth syslog lpr news uucp cron authpriv ftp
 FACILITIES = (*_FACILITIES.split(" "), *(f"local{number}" for number in range(8)))
 _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec"
 _CRITICAL, _ERROR, _WARNING, _INFO, _DEBUG = 2, 3, 4, 6, 7
+_CUT = " …".encode()
 _LOST = "%d records before this one were lost: nobody took them"
 
 
@@ -34,16 +36,22 @@ def priority(level: int) -> int:
 
 
 class _Collector(Log):
-    """A socket that takes a record a datagram.
+    """A socket that takes a record a datagram. It stays the same, whoever reads, so that forks may share it.
 
-    :raises OSError: nobody is there.
+    :param where: the address, of ``family``; nothing is resolved, for that could take its time.
     """
 
-    def __init__(self, form: str) -> None:
+    def __init__(self, form: str, family: int, where: str | tuple[str, int]) -> None:
         super().__init__(form)
         self._who = Who("master", "prefork")
         self._lost = 0
-        self._socket = self._connect()
+        self._where = where
+        self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        with contextlib.suppress(OSError):  # each record looks again
+            self.reach()
+
+    def reach(self) -> None:
+        self._socket.connect(self._where)
 
     def sign(self, who: Who) -> None:
         self._who = who
@@ -68,21 +76,17 @@ class _Collector(Log):
         for is_again in (False, True):
             try:
                 if is_again:
-                    self._socket.close()
-                    self._socket = self._connect()
+                    self.reach()
                 self._send(datagram)
             except BlockingIOError:
                 return False
-            except OSError:  # ECONNREFUSED, ENOTCONN: it was started anew, or is gone
+            except OSError:  # ECONNREFUSED, ENOTCONN: it was started anew, is gone, or was not there yet
                 continue
             return True
         return False
 
     def _send(self, datagram: bytes) -> None:
         self._socket.send(datagram)
-
-    def _connect(self) -> socket.socket:
-        raise NotImplementedError
 
     def _encode(self, record: logging.LogRecord) -> bytes:
         raise NotImplementedError
@@ -97,29 +101,34 @@ def _lost(count: int) -> logging.LogRecord:
 class Syslog(_Collector):
     """syslog(3): ``<14>Nov 21 12:03:00 shop[4711]: echo worker 2 g3: text``.
 
-    :param address: ``unix:/dev/log`` or ``udp://host:514``.
+    :param address: ``unix:/dev/log`` or ``udp://10.0.0.7:514``.
     :param facility: one of ``FACILITIES``.
     """
 
     def __init__(self, address: str, facility: str, form: str = "console") -> None:
         self._address = parse(address)
         self._facility = FACILITIES.index(facility)
-        super().__init__(form)
+        if self._address.is_unix:
+            super().__init__(form, socket.AF_UNIX, self._address.path)
+        else:
+            family = socket.AF_INET6 if ":" in self._address.host else socket.AF_INET
+            super().__init__(form, family, (self._address.host, self._address.port))
 
     def sign(self, who: Who) -> None:
         super().sign(who)
         if self.form == "console":  # time, level, instance and pid stand in front of it
             self.setFormatter(Line(who, has_head=False))
 
-    def _connect(self) -> socket.socket:
-        where: str | tuple[str, int]
-        if self._address.is_unix:
-            family, where = socket.AF_UNIX, self._address.path
-        else:
-            found = socket.getaddrinfo(self._address.host, self._address.port, type=socket.SOCK_DGRAM)
-            family, _, _, _, (host, port, *_) = found[0]
-            where = str(host), int(port)
-        return _connected(family, where)
+    def _send(self, datagram: bytes) -> None:
+        """What is too long for one, as the stacks of many threads, is cut."""
+        while True:
+            try:
+                super()._send(datagram)
+                return
+            except OSError as error:
+                if error.errno != errno.EMSGSIZE:
+                    raise
+            datagram = datagram[: len(datagram) // 2] + _CUT
 
     def _encode(self, record: logging.LogRecord) -> bytes:
         number = self._facility << 3 | priority(record.levelno)
@@ -142,16 +151,12 @@ class Journal(_Collector):
     """journald, with what is known as fields of its own: ``PREFORK_SERVICE``, ``PREFORK_SLOT`` and so on."""
 
     def __init__(self, form: str = "console", path: str = JOURNAL) -> None:
-        self._path = path
-        super().__init__(form)
+        super().__init__(form, socket.AF_UNIX, path)
 
     def sign(self, who: Who) -> None:
         super().sign(who)
         if self.form == "console":
             self.setFormatter(Line(who, has_head=False))
-
-    def _connect(self) -> socket.socket:
-        return _connected(socket.AF_UNIX, self._path)
 
     def _encode(self, record: logging.LogRecord) -> bytes:
         fields: dict[str, object] = {
@@ -195,13 +200,3 @@ def _field(name: str, value: object) -> bytes:
     if b"\n" in data:
         return b"%b\n%b%b\n" % (name.encode(), len(data).to_bytes(8, "little"), data)
     return b"%b=%b\n" % (name.encode(), data)
-
-
-def _connected(family: int, where: str | tuple[str, int]) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    try:
-        sock.connect(where)
-    except OSError:
-        sock.close()
-        raise
-    return sock

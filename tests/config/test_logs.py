@@ -47,6 +47,11 @@ def test_paths_are_where_the_master_was_started() -> None:
         ),
         ({"log_to": "syslog", "log_syslog_to": "tcp://a:1"}, "log_syslog_to: 'tcp://a:1' is no syslog; write it as"),
         ({"log_to": "syslog", "log_syslog_to": "/dev/log"}, "log_syslog_to: '/dev/log' is no syslog; write it as"),
+        (
+            {"log_to": "syslog", "log_syslog_to": "udp://logs.example.com:514"},
+            "log_syslog_to: 'logs.example.com' is a name, and nobody waits for a resolver to log a line; give",
+        ),
+        ({"log_to": "syslog", "log_syslog_to": "udp://localhost:514"}, "log_syslog_to: 'localhost' is a name, and"),
         ({"log_file": "a/b", "access_log": "a/../a/b"}, "access_log: a/../a/b is log_file too; write log"),
         ({"access_log": "true"}, "access_log: 'true' is neither none nor log nor a path; write a path as"),
     ],

@@ -8,15 +8,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
 from prefork.system.logsockets import JOURNAL
 from tests.end_to_end.clients import Question, ask
 from tests.end_to_end.harness import DATAGRAM, ROOT, STREAM, TCP, UDP, Application, Gate, Master, look_until, serving
+from tests.end_to_end.http import fetch
 from tests.end_to_end.load import Load
 from tests.end_to_end.test_control import NAMED, status, steer
 from tests.end_to_end.test_modes import MODES
@@ -438,3 +440,71 @@ def test_a_collector_that_is_not_there_is_one_line(short_path: Path) -> None:
     with Master(STREAM, "-b", TCP, *flags) as master:
         assert master.exit_code() == 2
         assert master.lines("log_to: there is no syslog at unix:")
+
+
+class Collector:
+    """Somebody who takes records at ``path`` while the block lasts; then nobody is there."""
+
+    def __init__(self, path: Path) -> None:
+        self.lines: list[str] = []
+        self._path = path
+
+    def __enter__(self) -> Self:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(self._path))
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._path.unlink()
+        self._socket.shutdown(socket.SHUT_RD)
+        self._reader.join()
+        self._socket.close()
+
+    def _read(self) -> None:
+        while datagram := self._socket.recv(1 << 16):
+            self.lines.append(datagram.decode())
+
+    def wait_for(self, *texts: str) -> str:
+        """The first line with all of them."""
+        look_until(lambda: any(self._found(texts)), f"{texts} in a line")
+        return next(line for line in list(self.lines) if all(text in line for text in texts))
+
+    def _found(self, texts: tuple[str, ...]) -> Iterator[bool]:
+        return (all(text in line for text in texts) for line in list(self.lines))
+
+
+def test_a_service_lives_on_without_its_collector(short_path: Path) -> None:
+    """It reloads, replaces a mold and its admin process, and upgrades; who comes back is told how much was lost."""
+    device, bind, admin = short_path / "dev", free_port(), free_port()
+    flags = ["--log-to", "syslog", f"--log-syslog-to=unix:{device}", "--admin", admin]
+    with contextlib.ExitStack() as until_gone:
+        collector = until_gone.enter_context(Collector(device))
+        with Master(STREAM, "-b", bind, "-w", "1", *NAMED, *flags) as master:
+            collector.wait_for("generation 1 serves")
+            until_gone.close()
+
+            assert steer("reload").code == 0
+            lost = master.mold()
+            master.kill(lost)
+            look_until(lambda: lost not in _pids(master, "mold") != set(), "the mold is replaced")
+            assert ask(bind, "hello") == "HELLO"
+            (process,) = _pids(master, "admin")
+            master.kill(process)
+            look_until(lambda: process not in _pids(master, "admin") != set(), "the admin process is replaced")
+            assert fetch(admin, "/healthz").status == 200
+            assert steer("upgrade").code == 0
+            assert fetch(admin, "/healthz").status == 200
+            assert status()["admin_restarts"] == 1
+
+            with Collector(device) as collector:
+                assert Question(bind, "raise it").is_lost()
+                collector.wait_for(": the handler failed")
+                master.stop()
+        collector.wait_for(f"[{master.pid}]: ", " records before this one were lost: nobody took them")
+        collector.wait_for("stopped, exit 0")
+
+
+def _pids(master: Master, kind: str) -> set[int]:
+    return {process.pid for process in master.processes(kind) if not process.is_zombie}

@@ -420,6 +420,38 @@ def test_where_new_code_fails_the_workers_of_a_book_nobody_reads_serve_on(
         assert ask(master.bind(), "version") == "3"
 
 
+def test_an_access_log_that_cannot_be_opened_takes_nothing_down(installation: Installation, gate: Gate) -> None:
+    """Where it is new with the version, the upgrade is refused; lost between trial and exec, it is in the log."""
+    directory, path = installation.directory / "logs", installation.directory / "prefork.toml"
+    text = f"[service.apps]\ntarget = '{STREAM}'\nbind = ['{TCP}']\n"
+    path.write_text(text)
+    with Master("-c", str(path), *NAMED, cwd=installation.directory) as master:
+        master.wait_serving()
+        path.write_text(f"access_log = '{directory}/access'\n{text}")
+        installation.become("0.2.0").change("master/book.py", "BODY = 2", "BODY = 3")
+        assert f"access_log: cannot open {directory}/access: No such file or directory" in why_not()
+        assert status()["package"] == "0.1.0"
+        directory.mkdir()
+        installation.become("0.2.0", wait_at(gate, GOING_ON))
+        operator = start("upgrade", *NAMED)
+        image = gate.visitor()
+        directory.rename(installation.directory / "elsewhere")
+        image.let_pass()
+        assert Outcome(operator).code == 0
+        told = master.wait_for(f"access_log: cannot open {directory}/access: ", count=2)
+        assert told.endswith("; until the next start or upgrade its lines go into the log")
+        look_until(
+            lambda: ask(master.bind(), "hello") == "HELLO" and bool(master.lines(" ok ")), "a line is in the log"
+        )
+        directory.mkdir()
+        installation.become("0.3.0")
+        upgrade()
+        access = directory / "access"
+        look_until(
+            lambda: ask(master.bind(), "hello") == "HELLO" and " ok " in access.read_text(), "one is in its file"
+        )
+
+
 def test_workers_of_a_book_nobody_reads_are_told_by_signals_for_ever(
     installation: Installation, application: Application
 ) -> None:

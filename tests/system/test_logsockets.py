@@ -132,10 +132,23 @@ def test_a_collector_that_was_started_anew_is_found(address: str) -> None:
         assert read_fields(next_one.recv(1 << 16))["MESSAGE"] == b"here"
 
 
-def test_a_collector_that_is_not_there_is_an_error(address: str) -> None:
-    """At the start it is told to who asked."""
+def test_a_collector_that_is_not_there_yet_is_found_when_it_is(address: str) -> None:
+    """It is an error only to who asks for it; records are counted until it is there. The socket stays the same."""
+    log = Journal(path=address)
+    log.sign(WORKER)
     with pytest.raises(FileNotFoundError):
-        Journal(path=address)
+        log.reach()
+    tell(log, "to nobody")
+    before = [os.fstat(fd).st_ino for fd in log.sockets]
+    with open_collector(address) as collector:
+        tell(log, "here")
+        assert read_fields(collector.recv(1 << 16))["PREFORK_LOST"] == b"1"
+        assert read_fields(collector.recv(1 << 16))["MESSAGE"] == b"here"
+    os.unlink(address)
+    with open_collector(address) as next_one:
+        tell(log, "there")
+        assert read_fields(next_one.recv(1 << 16))["MESSAGE"] == b"there"
+    assert [os.fstat(fd).st_ino for fd in log.sockets] == before
 
 
 def test_syslog_gets_a_line_with_facility_and_severity(address: str, collector: socket.socket) -> None:
@@ -160,6 +173,20 @@ def test_syslog_elsewhere_is_told_the_host() -> None:
         tell(log, "text")
         line = collector.recv(1 << 16).decode()
     assert re.match(rf"<14>.{{15}} {re.escape(socket.gethostname())} shop\[\d+\]: {{", line)
+
+
+def test_syslog_gets_as_much_as_goes_into_a_datagram() -> None:
+    """Stacks of many threads are long; what is cut says so, and nothing is lost for it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as collector:
+        collector.bind(("127.0.0.1", 0))
+        collector.settimeout(30)
+        log = Syslog(f"udp://127.0.0.1:{collector.getsockname()[1]}", "user")
+        tell(log, "x" * 100_000)
+        tell(log, "short")
+        long = collector.recv(1 << 17).decode()
+        assert 40_000 < len(long) < 65_536
+        assert long.endswith("x …")
+        assert collector.recv(1 << 17).decode().endswith("short")
 
 
 def test_levels_have_severities() -> None:
