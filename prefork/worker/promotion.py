@@ -97,6 +97,7 @@ def go_through(
         if isinstance(sock := getattr(server, "socket", None), socket.socket):
             sock.close()  # else whoever is forked from us would hold the listener twice
     wakeup.close()
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # as of a mold that loads; by default it would end us
     forget_inherited_handlers()
     signal.setitimer(signal.ITIMER_REAL, 0)  # an alarm that nobody handles any more would end us
     return Promotion(brief._replace(generation=called.generation, binds=binds), called.pair, app)

@@ -1,16 +1,20 @@
 """A call reaches the worker that it names, and is declined where the process cannot be forked from."""
 
 import os
+import signal
 import socket
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from prefork.system.privileges import Privileges
 from prefork.system.summons import Summons
+from prefork.system.wakeup import Wakeup
 from prefork.worker import adopting, promotion
+from prefork.worker.badge import Badge
 from prefork.worker.concurrency import AsItsServerSays, Children, Sync, Threads
 from prefork.worker.protocol import PROTOCOL, Brief, Call, Declined, Fork, decode, encode
 from tests.children import Link, said_by
@@ -113,3 +117,20 @@ def test_an_answer_to_a_master_that_is_gone_is_no_error(giver: Summons) -> None:
     promotion.decline(called, "not now")
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(called.pair.fileno())
+
+
+def test_a_reopening_of_logs_ends_nobody_between_two_lives(giver: Summons) -> None:
+    """No worker any more, and no mold yet: whatever is sent meanwhile is for somebody else."""
+    master = call(giver, slot=1, order=7)
+
+    def live(parent: Link) -> str:
+        called = promotion.take(giver.takers, US)
+        assert called is not None
+        badge = Badge("shop", "echo", 1, 1, lambda text: None)
+        app: Any = SimpleNamespace(on_stop=None)
+        promotion.go_through(called, BRIEF, app, [], badge, Wakeup({signal.SIGUSR1}))
+        signal.raise_signal(signal.SIGUSR1)
+        return "alive"
+
+    assert said_by(live) == "alive"
+    master.close()
