@@ -4,32 +4,12 @@ from typing import Any
 
 from prefork.control.messages import RequestStatus, ServiceStatus, Snapshot, WorkerStatus
 from prefork.histogram import BUCKETS
-
-COMMON: dict[str, Any] = {
-    "name": "echo",
-    "target": "shop.echo:Handler",
-    "binds": ["tcp://127.0.0.1:9000"],
-    "mode": "",
-    "concurrency": "",
-    "phase": "healthy",
-    "generation": 1,
-    "coming": None,
-    "configured": (2, 2),
-    "wanted": 2,
-    "starting": 0,
-    "ready": 2,
-    "retiring": 0,
-    "orphaned": 0,
-    "busy": 0,
-    "idle": 2,
-    "requests": 0,
-    "errors": 0,
-    "service_times": [0] * BUCKETS,
-}
+from tests import snapshots
 
 
 def service(**state: Any) -> ServiceStatus:
-    return ServiceStatus(**{**COMMON, **state})
+    """One that has served nobody yet."""
+    return snapshots.service(**{"requests": 0, "service_times": [0] * BUCKETS, **state})
 
 
 def snapshot(*services: ServiceStatus, **state: Any) -> Snapshot:
