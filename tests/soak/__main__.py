@@ -71,7 +71,9 @@ def _tell_progress(stage: Stage, account: Account, passed: float, seconds: float
 
 
 def _close(stage: Stage, account: Account) -> None:
-    """All is undone; then the master is stopped under load, as its last trial."""
+    """All is undone and loaded anew; then the master is stopped under load, as its last trial."""
+    stage.settle()
+    stage.steer("reload")  # workers whose mold was killed keep the master's end of its notice pipe as long as they live
     stage.settle()
     if gained := stage.gained():
         account.trouble.append(f"the master has gained descriptors: {dict(gained)}")
