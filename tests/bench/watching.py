@@ -24,11 +24,13 @@ def watched(options: Options) -> list[Row]:
     with ExitStack() as stack:
         enter = stack.enter_context
         off = enter(supervised("applications:Echo", "--titles", "none"))
+        titled = enter(supervised("applications:Echo"))
         on, admin = enter(_watched())
         before, begin = admin.cpu_ns(), time.monotonic()
         rows = compare(
             [
                 Contender("nobody looks, `titles = none`", off),
+                Contender("nobody looks, titles in full", titled),
                 Contender("scraped each second, the live page open, titles in full", on, LIMIT),
             ],
             clients.one_by_one,
