@@ -210,9 +210,14 @@ class Stage:
         return all(s["phase"] == "healthy" and s["ready"] >= s["wanted"] for s in services) and not any(leaving)
 
     def status(self) -> dict[str, Any]:
-        out, _ = self._begin("status", "--json").communicate(timeout=LIMIT)
-        found: dict[str, Any] = json.loads(out)
-        return found
+        """Asked for once more where an upgrade came in between."""
+        for _ in range(SAMPLES):
+            asked = self._begin("status", "--json")
+            out, _ = asked.communicate(timeout=LIMIT)
+            if asked.returncode == 0:
+                found: dict[str, Any] = json.loads(out)
+                return found
+        raise AssertionError(f"prefork status: exit {asked.returncode}: {out}")
 
     # its operators
 
