@@ -280,6 +280,7 @@ def test_term_refuses_nobody_on_a_socket_from_elsewhere(gate: Gate, short_path: 
         f"pass_gate({gate.path!r})",
         "server.serve_forever()",
     ) as program:
+        program.wait_for("generation 1 serves")  # its worker may serve before that
         held = Question(program.bind(), f"hold {gate.path}")
         visitor = gate.visitor()
         queued = Question(program.bind(), "hello")
