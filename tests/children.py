@@ -8,6 +8,7 @@ Invariants: nothing here waits longer than LIMIT; no child survives its ``with``
 test that hears it.
 """
 
+import gc
 import os
 import pickle
 import select
@@ -156,7 +157,12 @@ def wait_until(is_true: Callable[[], bool]) -> None:
 
 
 def descriptors() -> set[str]:
-    """What this process holds open, as ``number target``."""
+    """What this process holds open, as ``number target``.
+
+    What nobody can reach any more is closed first: a bell of an earlier test goes with its last reference, whenever
+    garbage is collected, and would be missed in the midst of a later one.
+    """
+    gc.collect()
     found = set()
     for number in os.listdir("/proc/self/fd"):
         try:
