@@ -143,10 +143,9 @@ class Watched:
         return {pid for pid, pidfd in self.pidfds.items() if pidfd not in ended}
 
     def kill(self, pid: int) -> None:
-        """Kill exactly this process, also if its pid has gone to somebody else since; nobody, if it is gone."""
-        if pid in self.pidfds:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self.pidfds[pid], signal.SIGKILL)
+        """Kill exactly this process, also if its pid has gone to somebody else since."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfds[pid], signal.SIGKILL)
 
     def __enter__(self) -> Self:
         return self

@@ -13,6 +13,7 @@ import socket
 import struct
 from collections.abc import Callable
 
+from tests.end_to_end.harness import Watched
 from tests.soak.account import Price
 from tests.soak.stage import KINDS, Kind, Stage
 
@@ -30,7 +31,7 @@ def kill_worker(stage: Stage) -> list[Price]:
     workers = stage.workers(kind)
     if not workers:
         return []
-    stage.master.kill(stage.chance.choice(workers))
+    _kill(stage.chance.choice(workers))
     return [Price(kind.name, kind.at_once, "killed")]
 
 
@@ -38,8 +39,16 @@ def kill_mold(stage: Stage) -> list[Price]:
     """SIGKILL of a mold"""
     molds = [process.pid for process in stage.master.processes("mold") if process.parent == stage.master.pid]
     if molds:
-        stage.master.kill(stage.chance.choice(sorted(molds)))
+        _kill(stage.chance.choice(sorted(molds)))
     return []
+
+
+def _kill(pid: int) -> None:
+    """Unless it has gone by itself since it was seen: another fault may have sent it away."""
+    with Watched([pid]) as seen:
+        for living in seen.living():
+            seen.kill(living)
+        seen.wait_all()
 
 
 # stops
@@ -212,7 +221,7 @@ def dump(stage: Stage) -> list[Price]:
 def kill_admin(stage: Stage) -> list[Price]:
     """SIGKILL of the admin process"""
     for process in stage.master.processes("admin"):
-        stage.master.kill(process.pid)
+        _kill(process.pid)
     return []
 
 
