@@ -103,6 +103,7 @@ def test_a_log_that_takes_nothing_costs_nothing(short_path: Path) -> None:
     url = f"unix:{short_path}/socket"
     with under_load(STREAM, "-b", url, "-w", "2", "--log-file", "/dev/full", url=url) as scene:
         scene.goes_on()
+        look_until(lambda: sorted(scene.master.workers()) == [1, 2], "both are there, which no log tells")
         scene.may_lose += 1
         scene.master.kill(scene.master.workers()[1])
         scene.goes_on()
