@@ -157,10 +157,11 @@ def wait_until(is_true: Callable[[], bool]) -> None:
 
 
 def descriptors() -> set[str]:
-    """What this process holds open, as ``number target``.
+    """What this process holds open, as ``number target``. What is there later and not before has been gained.
 
-    What nobody can reach any more is closed first: a bell of an earlier test goes with its last reference, whenever
-    garbage is collected, and would be missed in the midst of a later one.
+    A target has the inode in it, so a gain is seen although its number was another's before. What is gone meanwhile
+    says nothing: a thread that an earlier test left may only now close its own. What nobody can reach any more is
+    closed first, for it goes whenever garbage is collected.
     """
     gc.collect()
     found = set()

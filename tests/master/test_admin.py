@@ -87,7 +87,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     stage.machine.poller.close()
     for end in stage.ends:
         os.close(end)
-    assert descriptors() == before
+    assert not descriptors() - before
 
 
 def test_the_sleeper_stands_where_the_interpreter_would(stage: Stage) -> None:
@@ -138,7 +138,7 @@ def test_what_cannot_be_started_is_tried_again(stage: Stage, monkeypatch: pytest
         held = descriptors()
         stage.turn()
         stage.turn()
-        assert descriptors() == held
+        assert not descriptors() - held
         assert stage.admin.process == NOBODY
     assert stage.admin.until == pytest.approx(stage.now + 0.1)
     assert stage.admin.restarts == 0
