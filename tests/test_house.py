@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "prefork"
 FLOORS = (
     {"__main__"},
     {"cli"},
-    {"admin", "top"},
+    {"admin", "lab", "top"},
     {"socketserver"},
     {"preforking"},
     {"control/client"},
