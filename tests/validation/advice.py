@@ -68,8 +68,8 @@ def section(rounds: int = 3, names: Sequence[str] = tuple(TARGETS)) -> str:
     """A line a service."""
     lines = [
         f"The sweep: 1 to {MOST} workers, {rounds} rounds of a second each in turn, a closed loop of twice as many "
-        f"clients. Its own answer: the fewest workers with {NEAR:.0%} of the best rate. What counts is how much of the best "
-        "the advice gives, and how many workers it spends for it.",
+        f"clients. Its own answer: the fewest workers with {NEAR:.0%} of the best rate. What counts is how much of that "
+        "rate the advice gives, and how many workers it spends for it.",
         "",
         "| service | best of the sweep | its answer | advice | rate at the advice, of the best |",
         "|---|---|---|---|---|",
