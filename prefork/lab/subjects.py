@@ -19,7 +19,7 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Self
+from typing import NamedTuple, Self
 
 from prefork.address import Address, parse
 from prefork.config.service import MODES
@@ -51,6 +51,23 @@ _numbers = itertools.count(1)
 
 class UnfitError(CommandError):
     """This line cannot run this target; others may."""
+
+
+class Home(NamedTuple):
+    """Where a target lives, and what handles its requests; as the settings of these names."""
+
+    handler: str
+    chdir: str
+    pythonpath: tuple[str, ...]
+
+
+class Program(NamedTuple):
+    """:param argv: after ``python -m``.
+    :param keep: descriptors that it gets under their numbers, and that are closed here.
+    """
+
+    argv: list[str]
+    keep: tuple[int, ...] = ()
 
 
 class Subject(ABC):
@@ -94,7 +111,8 @@ class Subject(ABC):
         :param workers: processes; of lines in ``ONE_PROCESS`` 1.
         :param bind: ``unix:`` and ``unixgram:`` alone mean a path in a directory that is gone with the subject.
         :param threads: at a time in a worker of ``thread`` and ``hybrid``; ``children`` likewise of ``fork``.
-        :param extra: more arguments of ``prefork run``; references heed none of them.
+        :param extra: more arguments of ``prefork run``; references heed none of them,
+            and neither the threads: the standard library's have no bound.
         :raises TargetError: the target cannot be loaded, or does not go with its bind.
         :raises UsageError: an argument is wrong.
         :raises BindError: the address cannot be had.
@@ -103,25 +121,25 @@ class Subject(ABC):
         """
         kind: type[Subject] = _Ours if line in OURS else _Reference
         subject = kind(line, target, workers)
-        paths = [f"--pythonpath={','.join(pythonpath)}"] if pythonpath else []
-        home = [f"--chdir={chdir}"] if chdir else []
-        flags = [*home, *paths, *([f"--handler={handler}"] if handler else [])]
-        if bind in ("unix:", "unixgram:"):
-            bind = f"{bind}{subject._path('socket')}"
+        place = f"{bind}{subject._path('socket')}" if bind in ("unix:", "unixgram:") else bind
+        home = Home(handler, chdir, tuple(pythonpath))
         try:
-            subject._begin(bind, [*flags, *subject._at_once(threads, children)], extra)
+            subject._begin(subject._program(place, home, threads, children, extra))
         except BaseException:
             subject.stop()
             raise
         return subject
 
-    def _begin(self, bind: str, flags: Sequence[str], extra: Sequence[str]) -> None:
+    def _begin(self, program: Program) -> None:
         begun = time.monotonic()
         environ = {name: value for name, value in os.environ.items() if not name.startswith("PREFORK_")}
-        argv, keep = self._program(bind, flags, extra)
-        leashed = [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), sys.executable, "-m", *argv]
-        with open(self._path("output"), "wb") as output:
-            self.pid = processes.spawn(leashed, environ, keep, output.fileno())
+        argv = [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), sys.executable, "-m", *program.argv]
+        try:
+            with open(self._path("output"), "wb") as output:
+                self.pid = processes.spawn(argv, environ, program.keep, output.fileno())
+        finally:
+            for fd in program.keep:
+                os.close(fd)
         self._pidfd = os.pidfd_open(self.pid)
         self._wait_ready(begun + _START_LIMIT)
         self.boot_seconds = time.monotonic() - begun
@@ -134,12 +152,9 @@ class Subject(ABC):
         return bool(select.select([self._pidfd], [], [], max(0.0, seconds))[0])
 
     @abstractmethod
-    def _program(self, bind: str, flags: Sequence[str], extra: Sequence[str]) -> tuple[list[str], list[int]]:
-        """Arguments after ``python -m``, and descriptors to keep."""
-
-    @abstractmethod
-    def _at_once(self, threads: int | None, children: int | None) -> list[str]:
-        """The flags that say how many requests a worker handles at a time."""
+    def _program(
+        self, bind: str, home: Home, threads: int | None, children: int | None, extra: Sequence[str]
+    ) -> Program: ...
 
     @abstractmethod
     def _wait_ready(self, deadline: float) -> None:
@@ -221,17 +236,25 @@ def _reachable(bind: str) -> str:
 class _Ours(Subject):
     """Under our master."""
 
-    def _program(self, bind: str, flags: Sequence[str], extra: Sequence[str]) -> tuple[list[str], list[int]]:
+    def _program(
+        self, bind: str, home: Home, threads: int | None, children: int | None, extra: Sequence[str]
+    ) -> Program:
         self.name = f"lab-{os.getpid()}-{next(_numbers)}-{secrets.token_hex(3)}"
-        workers = [] if self.line in ONE_PROCESS else [f"--workers={self.workers}"]
-        log = [f"--log-file={self._path('log')}", "--log-format=json"]
-        ours = [f"--bind={bind}", f"--mode={self.line}", *workers, f"--name={self.name}", *log]
-        return ["prefork", "run", self.target, *flags, *extra, *ours], []
-
-    def _at_once(self, threads: int | None, children: int | None) -> list[str]:
-        if self.line in ("thread", "hybrid") and threads is not None:
-            return [f"--threads={threads}"]
-        return [f"--children={children}"] if self.line == "fork" and children is not None else []
+        flags = {
+            "handler": home.handler,
+            "chdir": home.chdir,
+            "pythonpath": ",".join(home.pythonpath),
+            "threads": threads if self.line in ("thread", "hybrid") else None,
+            "children": children if self.line == "fork" else None,
+            "workers": None if self.line in ONE_PROCESS else self.workers,
+            "bind": bind,
+            "mode": self.line,
+            "name": self.name,
+            "log-file": self._path("log"),
+            "log-format": "json",
+        }
+        given = [f"--{flag}={value}" for flag, value in flags.items() if value not in (None, "")]
+        return Program(["prefork", "run", self.target, *extra, *given])
 
     def _wait_ready(self, deadline: float) -> None:
         while time.monotonic() < deadline:
@@ -287,21 +310,28 @@ class _Ours(Subject):
 class _Reference(Subject):
     """Beside our master; see ``reference.py``."""
 
-    def _program(self, bind: str, flags: Sequence[str], extra: Sequence[str]) -> tuple[list[str], list[int]]:
-        self._news, told = os.pipe()
+    def _program(
+        self, bind: str, home: Home, threads: int | None, children: int | None, extra: Sequence[str]
+    ) -> Program:
+        self._news, news = os.pipe()
         counters = os.memfd_create("counters")
         os.ftruncate(counters, self.workers * 8)
         self._counters = memoryview(mmap.mmap(counters, self.workers * 8)).cast("Q")
-        self._ours_to_close = (told, counters)
-        argv = ["prefork.lab.reference", self.line, self.target, bind, str(self.workers), str(told), str(counters)]
-        return [*argv, *flags], [told, counters]
-
-    def _at_once(self, threads: int | None, children: int | None) -> list[str]:
-        return [f"--children={children}"] if self.line == "stdlib-fork" and children is not None else []
+        wanted = {
+            "line": self.line,
+            "target": self.target,
+            "bind": bind,
+            "workers": self.workers,
+            "handler": home.handler,
+            "children": children,
+            "chdir": home.chdir,
+            "pythonpath": home.pythonpath,
+            "news": news,
+            "counters": counters,
+        }
+        return Program(["prefork.lab.reference", json.dumps(wanted)], (news, counters))
 
     def _wait_ready(self, deadline: float) -> None:
-        for fd in self._ours_to_close:
-            os.close(fd)
         with open(self._news, "rb") as news:
             select.select([news], [], [], max(0.0, deadline - time.monotonic()))
             os.set_blocking(news.fileno(), False)
