@@ -17,8 +17,8 @@ def this_machine() -> Machine:
         cpus=cpus.usable().amount,
         model=_model() or f"unknown {uname.machine}",
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        kernel=f"{uname.sysname} {uname.release}",
-        python=f"{platform.python_implementation()} {platform.python_version()}",
+        kernel=uname.release,
+        python=platform.python_version(),
         prefork=__version__,
     )
 

@@ -69,30 +69,30 @@ def mixed(number: int) -> Generator[bytes, bytes, None]:
 
 _KINDS = {
     "echo": _Kind(
-        "a request that costs nothing shows what a mode itself costs: to accept, to hand over, to close;"
-        " bare is the least there can be, and what separates prefork from it is the price of supervision",
+        "A request that costs nothing shows what a mode itself costs: to accept, to hand over, to close."
+        " Bare is the least there can be, and what separates prefork from it is the price of supervision.",
         lambda _: _line(b"echo\n"),
     ),
     "cpu": _Kind(
-        "a request that computes holds the interpreter: threads share one, processes have one each;"
-        " more workers help up to the number of CPUs, and no further",
+        "A request that computes holds the interpreter: threads share one, processes have one each."
+        " More workers help up to the number of CPUs, and no further.",
         lambda seconds: _line(b"cpu %g\n" % seconds),
         "2ms",
     ),
     "wait": _Kind(
-        "a request that waits, as for a database, needs a place to wait in and no CPU: the rate is the number of places"
-        " divided by the wait; threads are cheap places, processes dear ones",
+        "A request that waits, as for a database, needs a place to wait in and no CPU: the rate is the number of places"
+        " divided by the wait. Threads are cheap places, processes dear ones.",
         lambda seconds: _line(b"wait %g\n" % seconds),
         "20ms",
     ),
     "mixed": _Kind(
-        "of ten requests nine compute for 1 ms and one waits for 50 ms: where places are few the short ones queue"
-        " behind the long one, and p99 shows it long before the rate does",
+        "Of ten requests nine compute for 1 ms and one waits for 50 ms. Where places are few the short ones queue"
+        " behind the long one, and p99 shows it long before the rate does.",
         lambda _: Load(url="", script=f"{__name__}:mixed", reply="line"),
     ),
     "slow-client": _Kind(
-        "a client that sends slowly holds its place as long, though nothing is computed: processes are soon all taken,"
-        " threads bear it; before processes put a proxy that reads requests first",
+        "A client that sends slowly holds its place as long, though nothing is computed: processes are soon all taken,"
+        " threads bear it. Before processes put a proxy that reads requests first.",
         _slowly,
         "100ms",
     ),
