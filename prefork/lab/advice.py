@@ -133,6 +133,10 @@ def bottleneck(tuning: Tuning, workers: int) -> str:
         if cpus >= 2 * generator:
             return f"the CPUs: {used}; give it more of them, or requests less to do"
         return f"the CPUs, and what sends the requests shares them: {used}; the service alone could do more"
+    if at * tuning.at_once * tuning.cpu_share >= _FULL * limits.cpus:
+        return (
+            f"the CPUs, of which something else on this machine has a part: {used}; quiet it, or give it more of them"
+        )
     if tuning.weight is not None and workers >= fitting(tuning.weight, limits.memory):
         return f"memory: no more workers of {size(tuning.weight.worker)} fit into {size(limits.memory)}"
     if failed:
@@ -204,7 +208,7 @@ def toml(tuning: Tuning, threads: int | None) -> list[str]:
 
     :param threads: of a worker, where they were given.
     """
-    if tuning.choice is None:
+    if tuning.choice is None or tuning.title != tuning.target:  # a workload is nobody's service
         return []
     lines = [f"[service.{service_name(tuning.target)}]", f'target = "{tuning.target}"']
     lines += [f'mode = "{tuning.mode}"'] if tuning.mode != "prefork" else []

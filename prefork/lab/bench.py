@@ -13,7 +13,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from prefork.lab import generators
-from prefork.lab.load import Load, Result
+from prefork.lab.load import GeneratorUse, Load
 from prefork.lab.meter import Meter
 from prefork.lab.samples import Samples
 from prefork.lab.subjects import Subject
@@ -22,6 +22,7 @@ from prefork.lab.tuning import Trial
 
 QUANTILES = 200  # of a service time
 _WARM_UP = 0.25  # of the measured time
+_OF_A_SHORT_RUN = ("too-short",)  # percentiles are taken over rounds
 _MOST_CONNECTIONS = 4000  # of an open loop: more is a service that is lost anyway
 
 
@@ -36,6 +37,9 @@ class Service(NamedTuple):
     bind: str
     at_once: int
     threads: int | None
+    handler: str
+    chdir: str
+    pythonpath: tuple[str, ...]
     extra: tuple[str, ...]
 
 
@@ -50,6 +54,7 @@ class RealBench:
         self._service = service
         self._load_of = load_of
         self._stop = stop
+        self._runs = 0
 
     def now(self) -> float:
         return time.monotonic()
@@ -73,15 +78,27 @@ class RealBench:
             raise Stopped
         service = self._service
         with Subject.start(
-            service.mode, service.target, workers, bind=service.bind, threads=service.threads, extra=service.extra
+            service.mode,
+            service.target,
+            workers,
+            bind=service.bind,
+            handler=service.handler,
+            threads=service.threads,
+            chdir=service.chdir,
+            pythonpath=service.pythonpath,
+            extra=service.extra,
         ) as subject:
+            load = self._load_of(subject.url)
+            seed = load.seed + self._runs  # or all rounds would have the same arrivals
+            self._runs += 1
             load = replace(
-                self._load_of(subject.url),
+                load,
                 rate=rate,
                 clients=clients,
                 duration=seconds,
                 warm_up=_WARM_UP * seconds,
                 requests=None,
+                seed=seed,
             )
             meter = Meter(subject.pid)
             before = meter.reading()
@@ -105,10 +122,10 @@ class RealBench:
             generator_share=max(map(_share, result.generators), default=0.0),
             pss_bytes=after.pss_bytes,
             boot_seconds=subject.boot_seconds,
-            doubts=[*_of_interest(result), *ended],
+            doubts=[*(doubt for doubt in result.doubts if doubt.kind not in _OF_A_SHORT_RUN), *ended],
         )
         return trial, samples
 
 
-def _share(use: "generators.GeneratorUse") -> float:
+def _share(use: GeneratorUse) -> float:
     return use.cpu_seconds / use.seconds if use.seconds else 0.0

@@ -42,6 +42,12 @@ class LiveAdvice(msgspec.Struct, frozen=True, kw_only=True):
     toml: list[str]
     window: Window
 
+    @property
+    def lines(self) -> list[str]:
+        """For the terminal; the first says all."""
+        toml = ["for prefork.toml:", *(f"  {line}" for line in self.toml)] if self.toml else []
+        return [f"{self.window.service}: {self.headline}", *(f"  {line}" for line in [*self.reasons, *toml])]
+
 
 def advise(window: Window, goals: Sequence[Goal], cpus: float, memory: int) -> LiveAdvice:
     """:param goals: of the response: what a client waits for a worker, and its service; empty is none.

@@ -155,7 +155,7 @@ class Tuner:
             self._closed(known)
 
     def _repeat(self) -> None:
-        """More rounds of all counts, each round in an order of its own; without time for all, of those near the knee."""
+        """More rounds of all counts, each in an order of its own; without time for all, of those near the knee."""
         while counts := self._counts_to_repeat():
             if not self._has_time(len(counts) + _KEPT_FOR_LAST):
                 knee = sweep.knee(rates(self._sweep))

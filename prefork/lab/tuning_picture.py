@@ -16,7 +16,7 @@ from prefork.report.units import rate, size
 
 def draw(tuning: Tuning) -> Figure:
     figure, above = ink.sheet(f"{tuning.title}: how many workers?", "", "requests a second", height=6.4)
-    above.set_position([0.1, 0.45, 0.86, 0.48])
+    above.set_position((0.1, 0.45, 0.86, 0.48))
     figure.set_layout_engine("none")
     below = figure.add_axes((0.1, 0.09, 0.86, 0.28), sharex=above, xlabel="workers", ylabel="latency, ms", yscale="log")
     below.grid(alpha=0.25)

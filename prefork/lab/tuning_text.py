@@ -116,7 +116,7 @@ _HEAD = ("", "workers", "load", "rate", "±", "p50", "p99", "failed", "CPUs", "m
 def table(tuning: Tuning) -> Iterator[str]:
     """A row a count, medians of its rounds; the chosen one is marked."""
     chosen = None if tuning.choice is None else tuning.choice.workers
-    rows = [_HEAD]
+    rows: list[tuple[str, ...]] = [_HEAD]
     rows += [_row(n, rounds, "full", chosen) for n, rounds in by_workers(tuning.sweep).items()]
     for trials, name in ((tuning.goal_runs, ""), (tuning.last_runs, "last")):
         for n, rounds in by_workers(trials).items():

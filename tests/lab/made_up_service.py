@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from prefork.control.messages import ProcessStatus, QueueStatus, ServiceStatus, Snapshot
+from prefork.control.messages import ProcessStatus, QueueStatus, RequestStatus, ServiceStatus, Snapshot
 from prefork.control.report import Report
 from prefork.histogram import BUCKETS, bucket
 from prefork.lab.live import Look
@@ -47,7 +47,7 @@ def _report(workers: int, requests: list[tuple[float, float, float]], at: float,
     times = [0] * BUCKETS
     for _, begun, ended in done:
         times[bucket(round((ended - begun) * 1e9))] += 1
-    current = {slot: [] for slot in range(workers)}
+    current: dict[int, list[RequestStatus]] = {slot: [] for slot in range(workers)}
     for slot, (_, begun, _) in enumerate(under_way):
         current[slot] = [snapshots.request(age=at - begun)]
     status = snapshots.service(
