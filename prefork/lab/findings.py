@@ -1,0 +1,64 @@
+"""What a comparison says, in sentences: who answers most at each number of clients, and what supervision costs.
+
+It must not know how a verdict is reached (``winning.py``) or where it is shown.
+Invariant: a sentence names its figure, and claims no lead that is within the noise.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from prefork.lab.comparison import CellResult, Comparison
+from prefork.lab.winning import Standing, called, contenders, cpu, listed, many, prices, rate, standing
+from prefork.report import units
+
+
+def findings(comparison: Comparison) -> list[str]:
+    """Lowercase, without a full stop; the most important first."""
+    cells = [cell for cell in comparison.cells if cell.rounds]
+    return [*_winners(cells), *_thrift(cells), *_memory(cells)]
+
+
+def price_lines(comparison: Comparison) -> list[str]:
+    """What a request costs beside the reference lines, one line each."""
+    found = prices(comparison.cells)
+    return [f"{p.line}/{p.reference}: {p.ratio} CPU a request at {many(p.clients)}" for p in found]
+
+
+def _winners(cells: Sequence[CellResult]) -> Iterator[str]:
+    for clients in sorted({cell.cell.clients for cell in cells}):
+        found = standing(contenders(cells, clients))
+        if found is not None:
+            yield f"at {many(clients)} {_verdict(found)}"
+
+
+def _verdict(found: Standing) -> str:
+    most = units.rate(found.best.middle(rate) or 0)
+    if found.is_draw:
+        lines = list(dict.fromkeys(one.cell.line for one in (found.best, *found.level)))
+        return f"{listed(lines)} answer as much within the noise, {most}"
+    best = f"{called(found.best.cell)} answers most, {most}"
+    if found.next is None or found.lead is None:
+        return best
+    return f"{best}, {found.lead} times as much as {called(found.next.cell)}"
+
+
+def _thrift(cells: Sequence[CellResult]) -> Iterator[str]:
+    """Who needs the least CPU a request, and who the most, at the most clients."""
+    last = max((cell.cell.clients for cell in cells), default=0)
+    costs = [(cost, cell) for cell in contenders(cells, last) if (cost := cell.middle(cpu))]
+    if len(costs) > 1:
+        (least, thrifty), (most, dear) = min(costs, key=lambda c: c[0]), max(costs, key=lambda c: c[0])
+        yield (
+            f"{called(thrifty.cell)} needs the least CPU a request at {many(last)}, {units.latency(least)}, and "
+            f"{called(dear.cell)} the most, {units.latency(most)}"
+        )
+
+
+def _memory(cells: Sequence[CellResult]) -> Iterator[str]:
+    last = max((cell.cell.clients for cell in cells), default=0)
+    weights = [(cell.middle(lambda one: one.pss_bytes) or 0, cell) for cell in contenders(cells, last)]
+    if len(weights) > 1:
+        (least, light), (most, heavy) = min(weights, key=lambda w: w[0]), max(weights, key=lambda w: w[0])
+        yield (
+            f"{called(light.cell)} needs the least memory at {many(last)}, {units.size(round(least))}, and "
+            f"{called(heavy.cell)} the most, {units.size(round(most))}"
+        )

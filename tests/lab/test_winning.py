@@ -1,0 +1,90 @@
+"""Who is better, and when that may be said."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prefork.lab.winning import Ratio, contenders, cpu, prices, ratio, standing
+from tests.lab.comparisons import result, usual
+from tests.long import histories
+
+ROUGH = (900.0, 1100.0, 1000.0, 950.0, 1050.0)
+
+
+def test_a_ratio_is_taken_within_rounds() -> None:
+    """What disturbs both in a round does not disturb it: rounds differ by half, the ratio by nothing."""
+    rates = [1000.0, 500.0, 800.0, 1000.0, 600.0]
+    found = ratio(result("prefork", 4, rates=[1.2 * rate for rate in rates]), result("thread", rates=rates))
+    assert found is not None
+    assert [round(value, 9) for value in found] == [1.2, 1.2, 1.2, 5]
+
+
+def test_the_interval_holds_the_ratio() -> None:
+    """With noise it is as wide as the rounds differ, and the same each time."""
+    one, other = result("prefork", 4, rates=ROUGH), result("thread", rates=ROUGH[::-1])
+    found = ratio(one, other)
+    assert found == ratio(one, other)
+    assert found is not None
+    assert min(a / b for a, b in zip(ROUGH, ROUGH[::-1], strict=True)) <= found.low <= found.median <= found.high
+    assert found.is_draw
+
+
+def test_a_round_without_an_answer_is_no_pair() -> None:
+    """And where no round has both there is no ratio."""
+    assert ratio(result("sync", rates=[0, 0, 0]), result("thread")) is None
+    found = ratio(result("sync", rates=[0, 1000, 1000]), result("thread", rates=[900, 1000, 0]))
+    assert found is not None
+    assert found.pairs == 1
+
+
+@histories(100)
+@given(st.lists(st.floats(1, 1e6), min_size=1, max_size=9), st.lists(st.floats(1, 1e6), min_size=1, max_size=9))
+def test_an_interval_is_in_order_and_within_what_was_seen(ones: list[float], others: list[float]) -> None:
+    """Whatever the rounds were."""
+    found = ratio(result("prefork", 4, rates=ones), result("thread", rates=others))
+    seen = [a / b for a, b in zip(ones, others, strict=False)]
+    assert found is not None
+    assert min(seen) <= found.low <= found.median <= found.high <= max(seen)
+
+
+def test_who_leads_by_less_than_the_margin_does_not_lead() -> None:
+    """The best of many leads by a little, by chance alone."""
+    assert Ratio(1.02, 1.01, 1.03, 5).is_draw
+    assert not Ratio(1.04, 1.03, 1.05, 5).is_draw
+    assert not Ratio(0.9, 0.85, 0.97, 5).is_draw
+
+
+def test_the_best_leads_over_the_best_of_another_line() -> None:
+    """Its own line with other workers is not the next, but may be level."""
+    cells = [result("prefork", 4, rates=[3000.0] * 5), result("prefork", 8, rates=[2990.0] * 5)]
+    cells += [result("thread", rates=[1500.0] * 5), result("sync", rates=[900.0] * 5)]
+    found = standing(cells)
+    assert found is not None
+    assert (found.best.cell.workers, found.next) == (4, cells[2])
+    assert [one.cell.workers for one in found.level] == [8]
+    assert found.lead is not None
+    assert found.lead.median == 2
+    assert not found.is_draw
+
+
+def test_where_nothing_was_answered_nobody_is_best() -> None:
+    assert standing([]) is None
+    assert standing([result("sync", rates=[0.0] * 5)]) is None
+
+
+def test_references_do_not_win() -> None:
+    """A bare loop is no way to run a service. Modes of one process stand beside pools of each size."""
+    cells = usual()
+    assert {one.cell.line for one in contenders(cells, 8)} == {"sync", "thread", "fork", "prefork"}
+    found = [(one.cell.line, one.cell.workers) for one in contenders(cells, 8, workers=4)]
+    assert found == [("sync", 1), ("thread", 1), ("fork", 1), ("prefork", 4)]
+
+
+def test_the_price_of_supervision_is_cpu_a_request_beside_the_reference() -> None:
+    """Over pools of all sizes: twice as many pairs as rounds."""
+    found = [(p.line, p.reference, p.clients, round(p.ratio.median, 2), p.ratio.pairs) for p in prices(usual(noise=0))]
+    each = [("prefork", "bare", 1.25, 10), ("sync", "stdlib-sync", 1.02, 5)]
+    assert found == [(line, other, n, times, pairs) for n in (1, 8, 64) for line, other, times, pairs in each]
+
+
+def test_what_nobody_was_answered_cost_nothing_that_is_known() -> None:
+    assert cpu(result("sync", rates=[0.0]).rounds[0]) is None
