@@ -151,7 +151,7 @@ def station(workers: int, rate: float, service_seconds: Sequence[float], arrival
     return Station(workers, rate, mean, scv, arrival_scv, third)
 
 
-def sum_percentile(wait: Wait, service_seconds: Sequence[float], q: float) -> float:
+def sum_percentile(wait: Wait, service_seconds: Sequence[float] | np.ndarray, q: float) -> float:
     """Seconds that a share of ``q`` does not exceed, of the wait and the service together, taken as independent.
 
     :param service_seconds: evenly spaced quantiles, each as likely as the others.
