@@ -75,12 +75,12 @@ def tune(target: str | None, live: bool, **flags: Any) -> None:
     needs_lab("tune")
     goals = read_goals({name: flags.pop(name) for name in MEASURED}, flags.pop("goals"))
     if live:
-        _refuse(flags, _ONLY_MEASURED, "is for measuring a target; --live only watches, leave it out")
+        _refuse(flags, _ONLY_MEASURED, "this is for measuring a target; --live only watches, leave it out")
         from prefork.cli.tune_live import tune_live
 
         tune_live(target, goals, flags)
         return
-    _refuse(flags, _ONLY_LIVE, "is for watching what runs; give it with --live")
+    _refuse(flags, _ONLY_LIVE, "this is for watching what runs; give it with --live")
     if target is None:
         raise UsageError("TARGET: nothing was named to measure; give MODULE:NAME, a workload as cpu=2ms, or --live")
     _measure(target, goals, flags)

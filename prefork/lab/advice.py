@@ -121,6 +121,8 @@ def _names(goals: Sequence[Goal]) -> str:
 def bottleneck(tuning: Tuning, workers: int) -> str:
     """What would be in the way of more, by what the sweep saw at this count."""
     limits, found = tuning.limits, by_workers(tuning.sweep)
+    if tuning.rate is not None and (beyond := _beyond(tuning, workers)):
+        return beyond
     at = min(found, key=lambda n: abs(n - workers))
     rounds = found[at]
     cpus, generator = fmean(one.cpus for one in rounds), fmean(one.generator_cpus for one in rounds)
@@ -144,6 +146,19 @@ def bottleneck(tuning: Tuning, workers: int) -> str:
     if _still_grows(tuning):
         return f"the number of workers: {max(found)} still gave more than fewer did; raise --max-workers"
     return f"something that workers share, a lock, a database or a disk: {used}, yet more workers add nothing"
+
+
+def _beyond(tuning: Tuning, workers: int) -> str:
+    """Where the workers themselves are the first limit, as is meant with a goal; empty where they are not."""
+    found = {n: median(rounds) for n, rounds in rates(tuning.sweep).items()}
+    best = max(found, key=lambda n: found[n])
+    if tuning.law is not None:
+        carried = tuning.law.scalability.throughput(workers)
+    else:
+        carried = found[min(found, key=lambda n: abs(n - workers))]
+    if best <= workers or found[best] < 1.1 * carried:
+        return ""
+    return f"the workers themselves, at about {rate(carried)}; more of them do more, {best} {rate(found[best])}"
 
 
 def _still_grows(tuning: Tuning) -> bool:

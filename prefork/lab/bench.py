@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from prefork.lab import generators
 from prefork.lab.load import GeneratorUse, Load
 from prefork.lab.meter import Meter
-from prefork.lab.samples import Samples
+from prefork.lab.samples import ANSWERED, Samples
 from prefork.lab.subjects import Subject
 from prefork.lab.tuner import Stopped
 from prefork.lab.tuning import Trial
@@ -110,14 +110,20 @@ class RealBench:
             raise Stopped
         served = sum(one.requests for one in report.snapshot.services) if report is not None else 0
         cpu_each = (after.cpu_seconds - before.cpu_seconds) / served if served else 0.0  # warm-up and all
+        due = len(samples.rows)
+        late = int(((samples.rows["kind"] != ANSWERED) | (samples.rows["ended"] > seconds)).sum())
+        answered = result.rate if rate is None else (due - late) / seconds
         trial = Trial(
             workers=workers,
             asked=rate,
             clients=clients,
-            rate=result.rate,
+            rate=answered,
+            due=due,
+            late=late,
+            room=workers * service.at_once,
             latency=result.latency,
             errors=result.errors,
-            cpus=cpu_each * result.rate,
+            cpus=cpu_each * answered,
             generator_cpus=sum(map(_share, result.generators)) if result.generators else 0.0,
             generator_share=max(map(_share, result.generators), default=0.0),
             pss_bytes=after.pss_bytes,
