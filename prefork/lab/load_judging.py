@@ -100,18 +100,19 @@ def _bound(result: Result, samples: Samples, around: Surroundings) -> Doubt | No
 def _late(result: Result, samples: Samples, around: Surroundings) -> Doubt | None:
     if result.load.rate is None or result.latency is None:
         return None
-    for name, late, of in (
-        ("the median", max(one.late_p50 for one in result.generators), LATE * result.latency.p50),
-        ("p99", max(one.late_p99 for one in result.generators), LATE_AT_WORST * result.latency.p99),
-    ):
-        if late > of:
-            whole = result.latency.p50 if name == "the median" else result.latency.p99
-            return Doubt(
-                "late",
-                f"the generator itself sent late, by {latency(late)} of the {latency(whole)} at {name}: so much of it is "
-                "not the service's; the row of service times is free of it, and more --processes make it less",
-            )
-    return None
+    p50, p99 = result.latency.p50, result.latency.p99
+    usual, worst = max(one.late_p50 for one in result.generators), max(one.late_p99 for one in result.generators)
+    if usual > LATE * p50:
+        part = f"{latency(usual)} of the {latency(p50)} at the median"
+    elif worst > LATE_AT_WORST * p99:
+        part = f"{latency(worst)} of the {latency(p99)} at p99"
+    else:
+        return None
+    return Doubt(
+        "late",
+        f"the generator itself sent late, {part}: so much is not the service's; the row of service times is free of it, "
+        "and more --processes make it less",
+    )
 
 
 def _shared(result: Result, samples: Samples, around: Surroundings) -> Doubt | None:
