@@ -21,6 +21,7 @@ from prefork.lab.ink import COLOURS, INK, MARKS, MUTED, Picture
 from prefork.lab.winning import Figure, Standing, contenders, cpu, is_pool, listed, many, order, rate, standing
 from prefork.report import units
 
+NAMES = ("throughput", "latency", "cpu", "memory", "winners")
 _DASHES = ("-", "--", "-.", ":")  # by the number of workers
 _PERCENTILES = (("p50", "p50"), ("p90", "p90"), ("p99", "p99"), ("p99.9", "p999"), ("max", "maximum"))
 _MANY_TIMES = 10  # what differs so much is read on a logarithmic scale
@@ -28,13 +29,17 @@ _MANY_TIMES = 10  # what differs so much is read on a logarithmic scale
 Curve = tuple[str, int]  # line, workers
 
 
-def pictures(comparison: Comparison) -> list[Picture]:
-    """All for which there is something to show."""
+def pictures(comparison: Comparison, names: Iterable[str] = NAMES) -> list[Picture]:
+    """Those for which there is something to show.
+
+    :param names: of ``NAMES``, in the order in which they are wanted.
+    """
     cells = sorted((cell for cell in comparison.cells if any(one.requests for one in cell.rounds)), key=_order)
     if not cells:
         return []
-    drawn = [throughput(cells), latencies(cells), cpu_cost(cells), memory(cells)]
-    return [*drawn, *([winners(cells)] if any(not cell.cell.is_reference for cell in cells) else [])]
+    has_modes = any(not cell.cell.is_reference for cell in cells)
+    draw = {"throughput": throughput, "latency": latencies, "cpu": cpu_cost, "memory": memory, "winners": winners}
+    return [draw[name](cells) for name in names if name != "winners" or has_modes]
 
 
 def throughput(cells: Sequence[CellResult]) -> Picture:
