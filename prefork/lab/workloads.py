@@ -38,7 +38,7 @@ class Workload(NamedTuple):
         is_stream = bind.startswith(("tcp:", "unix:"))
         if not is_stream and self.load.pace is not None:
             raise UsageError(f"workload {self.title}: a datagram is not sent slowly; give --bind tcp:// or unix:")
-        load = self.load if is_stream else replace(self.load, reply="datagram")
+        load = self.load if is_stream else replace(self.load, reply="datagram", per_connection=None)
         return f"prefork.lab.handlers:{'Stream' if is_stream else 'Datagram'}", load
 
 
@@ -120,4 +120,4 @@ def workload(text: str) -> Workload:
         raise UsageError(f"workload {text!r}: {error}") from None
     if not seconds:
         raise UsageError(f"workload {text!r}: a request of no time is echo; write {name}={kind.default}")
-    return Workload(f"{name}={parameter or kind.default}", kind.teaches, kind.load(seconds))
+    return Workload(f"{name}={parameter or kind.default}", kind.teaches, kind.load(float(seconds)))
