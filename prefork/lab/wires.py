@@ -11,7 +11,7 @@ from select import EPOLLIN, EPOLLOUT
 
 from prefork.errors import UsageError
 from prefork.lab.aim import Aim
-from prefork.lab.connection import CHUNK, OPENING, RECEIVING, SENDING, Connection, Owner, Talk
+from prefork.lab.connection import OPENING, RECEIVING, ROOM, SENDING, Connection, Owner, Talk
 from prefork.lab.load import Load
 
 
@@ -32,14 +32,14 @@ class Datagrams(Connection):
     def _receive(self) -> None:
         assert self._socket is not None
         try:
-            data = self._socket.recv(CHUNK)
+            size = self._socket.recv_into(ROOM)
         except BlockingIOError:
             return
         except OSError as error:
             self._fail_with(error)
             return
-        self.received += len(data)
-        self._reader.feed(data)
+        self.received += size
+        self._reader.feed(bytes(ROOM[:size]))
         self._whole()
 
 
