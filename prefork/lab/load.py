@@ -39,6 +39,9 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
         to send and is given the reply; what it raises is an error of kind ``wrong``.
     :param pace: bytes a second at which a request is sent, for clients that are slow; ``None`` sends it at once.
     :param seed: of what is random.
+    :param insecure: believe any certificate of a TLS server.
+    :param authorities: path of the certificates to believe instead of the system's.
+    :param server_name: that a certificate has to be for, if it is not the URL's host.
     """
 
     url: str
@@ -60,6 +63,9 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     script: str = ""
     pace: float | None = None
     seed: int = 1
+    insecure: bool = False
+    authorities: str = ""
+    server_name: str = ""
 
 
 class Latencies(msgspec.Struct, frozen=True):
@@ -87,6 +93,11 @@ class GeneratorUse(msgspec.Struct, frozen=True):
     requests: int
     late_p50: float = 0.0
     late_p99: float = 0.0
+
+    @property
+    def share(self) -> float:
+        """Of one CPU; 1 is all of it, and more than one generator can have."""
+        return self.cpu_seconds / self.seconds if self.seconds else 0.0
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):

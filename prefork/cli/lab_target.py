@@ -1,0 +1,60 @@
+"""What commands of the lab share that start a target: the arguments after ``--``, which are those of ``prefork run``.
+
+They are checked as ``prefork run`` would, before anything starts. It must not know what is measured.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import click
+
+from prefork.config.sources import read
+from prefork.errors import UsageError
+
+_EXTRA = "prefork.lab.extra"  # in the context of click
+_MEASURED = ("bind", "workers", "mode", "concurrency", "min_workers", "max_workers", "min_spare", "max_spare")
+_LAB = ("config", "name", "control", "log_file", "log_format", "log_to")
+
+
+class Running(NamedTuple):
+    """What is said after ``--``; as of ``Subject.start``.
+
+    :param extra: all of it, as it was written.
+    """
+
+    handler: str = ""
+    children: int | None = None
+    chdir: str = ""
+    pythonpath: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+
+
+class RunsTarget(click.Command):
+    """A command whose arguments after ``--`` are for ``prefork run``."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        before, after = (args[: args.index("--")], args[args.index("--") + 1 :]) if "--" in args else (args, [])
+        context.meta[_EXTRA] = tuple(after)
+        return super().parse_args(context, before)
+
+
+def running(target: str, bind: str) -> Running:
+    """What was said after ``--`` of this command, checked together with its target.
+
+    :raises UsageError: it is wrong, or is said before ``--``.
+    """
+    extra: Sequence[str] = click.get_current_context().meta[_EXTRA]
+    from prefork.cli.run import run
+
+    given: dict[str, Any] = run.make_context("run", [target, *extra]).params
+    given = {name: value for name, value in given.items() if value not in (None, ()) and name != "target"}
+    for name in given:
+        flag = "--" + name.replace("_", "-")
+        if name in _MEASURED:
+            raise UsageError(f"after --: {flag} is what is measured; give it before --, where it has another form")
+        if name in _LAB:
+            raise UsageError(f"after --: {flag} is chosen for each start; leave it out")
+    place = [f"{bind}lab" if bind in ("unix:", "unixgram:") else bind]
+    service = next(iter(read(None, target, {**given, "bind": place}, {}).instance.service.values()))
+    children = service.children if "children" in given else None
+    return Running(service.handler, children, service.chdir, service.pythonpath, tuple(extra))

@@ -1,0 +1,75 @@
+"""What is wrong with a load, said before anything is started. Pure.
+
+Invariant: a load that passes can be carried out, or fails by what it meets and not by what it says.
+"""
+
+import math
+
+from prefork.errors import UsageError
+from prefork.lab.aim import SCHEMES, is_datagram
+from prefork.lab.exchange import reader_of
+from prefork.lab.load import Load
+
+MOST_PROCESSES = 256
+_DATAGRAM_REPLIES = ("datagram", "none")
+
+
+def check(load: Load) -> None:
+    """:raises UsageError: with one line that says what is wrong and what would be right."""
+    _check_numbers(load)
+    if load.path:
+        _check_http(load)
+    else:
+        reader_of(load.reply)
+        _check_reply(load)
+    if load.expect is not None and load.reply == "none":
+        raise UsageError("--expect: with --reply none nothing is waited for; leave one of the two out")
+
+
+def _check_numbers(load: Load) -> None:
+    least = {"--rate": load.rate, "--duration": load.duration, "--timeout": load.timeout, "--pace": load.pace}
+    for flag, value in least.items():
+        if value is not None and not 0 < value < math.inf:
+            raise UsageError(f"{flag}: {value:g} is not more than nothing")
+    if not 0 <= load.warm_up < math.inf:
+        raise UsageError(f"--warm-up: {load.warm_up:g} is no duration")
+    counts = {
+        "--clients": load.clients,
+        "--requests": load.requests,
+        "--per-connection": load.per_connection,
+        "--processes": load.processes,
+    }
+    for flag, number in counts.items():
+        if number is not None and number < 1:
+            raise UsageError(f"{flag}: {number} is too few; 1 is the least")
+    if load.processes > MOST_PROCESSES:
+        raise UsageError(f"--processes: {load.processes} is too many; {MOST_PROCESSES} is the most")
+    if load.processes > load.clients:
+        raise UsageError(
+            f"--processes: {load.processes} share {load.clients} clients, and each needs one; give --clients as many"
+        )
+
+
+def _check_http(load: Load) -> None:
+    if is_datagram(load.url):
+        raise UsageError(f"--http: {load.url} carries datagrams, and HTTP needs a stream; use tcp://, tls:// or unix:")
+    if not load.path.startswith("/") or not load.path.isascii() or any(c.isspace() for c in load.path):
+        raise UsageError(f"--http: {load.path!r} is no path; begin it with / and write spaces as %20")
+    if load.reply not in ("http", "none"):
+        raise UsageError(f"--reply: HTTP says by itself where a reply ends; leave {load.reply} out")
+    if load.script:
+        raise UsageError("--script: makes the bytes of a request, and --http makes them too; leave one of the two out")
+
+
+def _check_reply(load: Load) -> None:
+    if is_datagram(load.url) != (load.reply in _DATAGRAM_REPLIES) and load.reply != "none":
+        fitting = "datagram or none" if is_datagram(load.url) else "eof, line, bytes=N, length=N, until=TEXT or none"
+        raise UsageError(f"--reply: {load.reply} is nothing for {load.url.partition(':')[0]}; use {fitting}")
+    if load.reply == "eof" and load.per_connection != 1:
+        raise UsageError(
+            "--reply: eof ends the connection too; say where a reply ends (line, bytes=N, …) or send one a connection"
+        )
+    if load.headers:
+        raise UsageError(
+            f"--header: belongs to HTTP; use an http:// URL or --http PATH ({SCHEMES} without it have none)"
+        )

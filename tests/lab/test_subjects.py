@@ -1,0 +1,87 @@
+"""Subjects: they serve when they are started, and nothing of them is left, whatever happens."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from prefork.errors import CommandError, TargetError, UsageError
+from prefork.lab import tree
+from prefork.lab.subjects import Subject
+from tests.end_to_end.clients import ask
+from tests.end_to_end.harness import STREAM, Watched, look_until
+
+
+@pytest.mark.parametrize(("line", "workers"), [("sync", 1), ("prefork", 2), ("hybrid", 2)])
+def test_it_serves_and_leaves_nothing(line: str, workers: int) -> None:
+    """Its address answers, its workers count, and its whole tree is gone afterwards."""
+    with Subject.start(line, STREAM, workers) as subject:
+        assert ask(subject.url, "hello") == "HELLO"
+        report = subject.status()
+        assert report is not None
+        assert report.snapshot.services[0].ready == workers
+        if workers > 1:
+            look_until(lambda: sum(subject.served() or ()) == 1, "the request is counted")
+        else:
+            assert subject.served() is None
+        everybody = Watched(tree.pids(subject.pid))
+        assert len(everybody.pidfds) == 2 + workers  # the master, its mold, the workers
+        assert subject.stop() == []
+    with everybody:
+        everybody.wait_all()
+
+
+def test_a_unix_socket_has_a_place_of_its_own() -> None:
+    """Which is gone with the subject."""
+    with Subject.start("sync", STREAM, 1, bind="unix:") as subject:
+        assert ask(subject.url, "hello") == "HELLO"
+        path = subject.url.removeprefix("unix:")
+        assert os.path.exists(path)
+    assert not os.path.exists(os.path.dirname(path))
+
+
+def test_what_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
+    """The reason is the application's own, not that some process ended."""
+    (tmp_path / "broken.py").write_text("raise RuntimeError('no database')\n")
+    with pytest.raises(TargetError, match=r"^RuntimeError: no database; prefork run broken:Handler shows where$"):
+        Subject.start("prefork", "broken:Handler", 2, pythonpath=[str(tmp_path)])
+    with pytest.raises(TargetError, match="no module named 'nowhere'"):
+        Subject.start("prefork", "nowhere:Handler", 2)
+    with pytest.raises(UsageError, match="timeout"):
+        Subject.start("prefork", STREAM, 2, extra=["--timeout=soon"])
+
+
+def test_what_is_killed_says_so() -> None:
+    """A master that died under the load is a doubt, and no crash of ours."""
+    with Subject.start("prefork", STREAM, 2) as subject:
+        everybody = Watched(tree.pids(subject.pid))
+        os.kill(subject.pid, signal.SIGKILL)
+        with pytest.raises(CommandError):
+            while True:  # until its socket is gone with it
+                subject.status()
+        doubts = subject.stop()
+        assert [doubt.kind for doubt in doubts] == ["stop"]
+        assert "was killed by SIGKILL" in str(doubts[0])
+    with everybody:
+        everybody.wait_all()
+
+
+def test_it_ends_with_whoever_measured() -> None:
+    """Also where he was killed, and could clean nothing up."""
+    code = (
+        "import sys\n"
+        "from prefork.lab.subjects import Subject\n"
+        f"subject = Subject.start('prefork', {STREAM!r}, 2)\n"
+        "print(subject.pid, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as measuring:
+        assert measuring.stdout is not None
+        with Watched(tree.pids(int(measuring.stdout.readline()))) as everybody:
+            measuring.kill()
+            everybody.wait_all()
