@@ -183,8 +183,10 @@ def _command(title: str, said: Mapping[str, object], extra: Sequence[str]) -> st
         name, value = parameter.name or "", context.params.get(parameter.name or "")
         is_given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
         if is_given and name not in ("target", "saved", *FLAGS) and name.replace("_", "-") not in said:
-            values = value if isinstance(value, tuple) else (value,)
-            spoken += [parameter.opts[0] if one is True else f"{parameter.opts[0]}={one}" for one in values]
+            flag = next(one for one in parameter.opts if one.startswith("--"))
+            spoken += [
+                flag if one is True else f"{flag}={one}" for one in (value if type(value) is tuple else (value,))
+            ]
     spoken += [f"--{flag}={value}" for flag, value in said.items()]
     return shlex.join([*spoken, *(["--", *extra] if extra else [])])
 

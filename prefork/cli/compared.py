@@ -66,9 +66,9 @@ def show(comparison: Comparison, outputs: Outputs) -> None:
     if STDOUT not in outputs.values():
         from rich.console import Console
 
-        from prefork.lab import tables
+        from prefork.lab.tables import terminal
 
-        Console(width=None if sys.stdout.isatty() else WIDE).print(tables.terminal(comparison))
+        Console(width=None if sys.stdout.isatty() else WIDE).print(terminal(comparison))
 
 
 def read_saved(path: str) -> Comparison:
@@ -100,21 +100,21 @@ def _json(comparison: Comparison) -> str:
 
 
 def _csv(comparison: Comparison) -> str:
-    from prefork.lab import tables
+    from prefork.lab.tables import csv
 
-    return tables.csv(comparison)
+    return csv(comparison)
 
 
 def _markdown(comparison: Comparison) -> str:
-    from prefork.lab import tables
+    from prefork.lab.tables import markdown
 
-    return tables.markdown(comparison)
+    return markdown(comparison)
 
 
 def _html(comparison: Comparison) -> str:
-    from prefork.lab import html
+    from prefork.lab.html import page
 
-    return html.page(comparison)
+    return page(comparison)
 
 
 _PRINTERS: dict[str, Callable[[Comparison], str]] = {

@@ -25,7 +25,7 @@ from prefork.lab.machine import this_machine
 from prefork.lab.meter import Meter, jain
 from prefork.lab.subjects import DEFAULT_BIND, ONE_PROCESS, OURS, Subject, UnfitError
 
-OVERHEAD = 1.2  # seconds a cell takes beside its load: to start and stop it, and the generators
+OVERHEAD = 1.0  # seconds a cell takes beside its load: to start and stop it, and the generators
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +105,7 @@ class Rounds:
 
     def comparison(self) -> Comparison:
         """Of what was measured so far."""
-        cells = [CellResult(cell, rounds) for cell, rounds in self._found.items() if rounds]
+        cells = [CellResult(cell, list(rounds)) for cell, rounds in self._found.items() if rounds]
         return Comparison(
             title=self._plan.title,
             teaches=self._plan.teaches,
@@ -113,7 +113,7 @@ class Rounds:
             command=self._plan.command,
             machine=self._machine,
             cells=cells,
-            left_out=self._left_out,
+            left_out=dict(self._left_out),
             doubts=judging.doubts(cells, self._machine.cpus),
         )
 
