@@ -41,8 +41,6 @@ beside
 at 1 client prefork with 4 workers answers most, 900/s
 at 8 clients prefork with 4 workers answers most, 3000/s, 2.00 (2.00 to 2.00) times as
 much as thread
-thread needs the least CPU a request at 8 clients, 50µs, and thread the most, 50µs
-thread needs the least memory at 8 clients, 20.0M, and thread the most, 20.0M
 prefork/bare: 1.12 (1.12 to 1.12) CPU a request at 1 client
 prefork/bare: 1.00 (1.00 to 1.00) CPU a request at 8 clients
 left out: fork at 8 clients: nothing was answered: connection refused
