@@ -48,11 +48,12 @@ def choose(trials: list[Trial], noise: float, most: int) -> Choice:
     lost = max(sweep.SAME, noise)
     best = max(allowed, key=lambda n: median(allowed[n]))
     workers = min(n for n in allowed if median(allowed[n]) >= (1 - lost) * median(allowed[best]))
-    reached, most_there_is = median(allowed[workers]), median(allowed[best])
-    if workers == best:
-        why = f"{rate(reached)} is the most that any count measured gave"
-    else:
-        why = f"they give {rate(reached)}, and more give no more than {rate(most_there_is)} (with {best})"
+    reached = rate(median(allowed[workers]))
+    larger = [n for n in allowed if n > workers]
+    if not larger:
+        return Choice(workers=workers, why=f"they give {reached}, more than fewer do, and more were not to be tried")
+    then = max(larger, key=lambda n: median(allowed[n]))
+    why = f"they give {reached}, and more give no more than {rate(median(allowed[then]))} (with {then})"
     return Choice(workers=workers, why=why)
 
 

@@ -14,7 +14,6 @@ from prefork.lab.goals import Goal, measured
 from prefork.lab.load import Latencies
 from prefork.lab.profile import Scalability
 
-
 _BEHIND = 0.05  # of the requests: as many more than there is room for are no accident
 
 
