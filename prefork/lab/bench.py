@@ -5,6 +5,8 @@ nothing of it is left.
 Read next: ``tuner.py``, who wants runs; ``subjects.py``, how a service is started; ``generators.py``, how it is loaded.
 """
 
+import os
+import signal
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -47,12 +49,17 @@ class RealBench:
     """See above; a ``tuner.Bench``.
 
     :param load_of: the load for a URL, but for how much of it.
+    :param patience: seconds after which a request of an open loop is given up: what goals call late is no matter of
+        how late.
     :param stop: whether the user has had enough.
     """
 
-    def __init__(self, service: Service, load_of: Callable[[str], Load], stop: Callable[[], bool]) -> None:
+    def __init__(
+        self, service: Service, load_of: Callable[[str], Load], patience: float, stop: Callable[[], bool]
+    ) -> None:
         self._service = service
         self._load_of = load_of
+        self._patience = patience
         self._stop = stop
         self._runs = 0
 
@@ -98,6 +105,7 @@ class RealBench:
                 duration=seconds,
                 warm_up=_WARM_UP * seconds,
                 requests=None,
+                timeout=load.timeout if rate is None else min(load.timeout, self._patience),
                 seed=seed,
             )
             meter = Meter(subject.pid)
@@ -105,13 +113,16 @@ class RealBench:
             result, samples = generators.run(load, stop=self._stop)
             after = meter.reading()
             report = subject.status()
-            ended = subject.stop()
+            due = len(samples.rows)
+            late = int(((samples.rows["kind"] != ANSWERED) | (samples.rows["ended"] > seconds)).sum())
+            is_swamped = rate is not None and late > 2 * workers * service.at_once
+            if is_swamped:
+                os.kill(subject.pid, signal.SIGINT)  # nobody waits any more for whoever is still in its queue
+            ended = [] if is_swamped else subject.stop()
         if self._stop():
             raise Stopped
         served = sum(one.requests for one in report.snapshot.services) if report is not None else 0
         cpu_each = (after.cpu_seconds - before.cpu_seconds) / served if served else 0.0  # warm-up and all
-        due = len(samples.rows)
-        late = int(((samples.rows["kind"] != ANSWERED) | (samples.rows["ended"] > seconds)).sum())
         answered = result.rate if rate is None else (due - late) / seconds
         trial = Trial(
             workers=workers,
