@@ -1,7 +1,7 @@
 """When requests are due: the whole is what its parts make together, whatever their number."""
 
 import heapq
-from itertools import islice, takewhile
+from itertools import islice, pairwise, takewhile
 
 import pytest
 from hypothesis import given
@@ -23,7 +23,7 @@ def test_random_arrivals_have_the_rate_of_the_whole(parts: int) -> None:
     merged = heapq.merge(*(poisson(50.0, part, parts, seed=3) for part in range(parts)))
     times = list(takewhile(lambda at: at < 1000, merged))
     assert len(times) == pytest.approx(50_000, rel=0.02)  # 4.5 standard deviations of a count of 50 000
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
     mean = sum(gaps) / len(gaps)
     variance = sum((gap - mean) ** 2 for gap in gaps) / len(gaps)
     assert variance**0.5 / mean == pytest.approx(1, rel=0.03)

@@ -156,5 +156,5 @@ def test_escapes() -> None:
     """As one types them; a backslash that begins nothing is refused."""
     assert unescaped(r"GET / é\r\n\t\0\x7f\\n", "--send") == "GET / é\r\n\t\0\x7f\\n".encode()
     for wrong in (r"\d", "end\\", r"\x1"):
-        with pytest.raises(UsageError, match="--send: .* is no escape"):
+        with pytest.raises(UsageError, match=r"--send: .* is no escape"):
             unescaped(wrong, "--send")
