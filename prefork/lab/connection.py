@@ -227,8 +227,8 @@ class Connection:
             self._sent_all()
 
     def _sent_all(self) -> None:
+        self._state = RECEIVING
         if self._talk.has_reply:
-            self._state = RECEIVING
             if self._mask != EPOLLIN:
                 self._watch(EPOLLIN)
             if self._dialogue is not None and self._reader.turn():

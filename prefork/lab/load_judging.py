@@ -110,8 +110,8 @@ def _late(result: Result, samples: Samples, around: Surroundings) -> Doubt | Non
         return None
     return Doubt(
         "late",
-        f"the generator itself sent late, {part}: so much is not the service's; the row of service times is free of it, "
-        "and more --processes make it less",
+        f"the generator itself sent late, {part}: so much is not the service's; the row of service times is free of "
+        "it, and more --processes make it less",
     )
 
 
