@@ -342,7 +342,7 @@ class _Reference(Subject):
             self.url = rest
             return
         if word == "unfit":
-            raise UnfitError(f"{self.line}: {rest}")
+            raise UnfitError(rest)
         if word == "unloadable":
             raise TargetError(f"{self.target}: {rest}")
         raise CommandError(f"{self.line} of {self.target} did not start: {self._last_words()}")
