@@ -136,7 +136,8 @@ def bottleneck(tuning: Tuning, workers: int) -> str:
         if cpus >= 2 * generator:
             return f"the CPUs: {used}; give it more of them, or requests less to do"
         return f"the CPUs, and what sends the requests shares them: {used}; the service alone could do more"
-    if at * tuning.at_once * tuning.cpu_share >= _FULL * limits.cpus:
+    wanted = at * tuning.at_once * tuning.cpu_share
+    if wanted >= _FULL * limits.cpus or any(doubt.kind == "shared-cpus" for one in rounds for doubt in one.doubts):
         return (
             f"the CPUs, of which something else on this machine has a part: {used}; quiet it, or give it more of them"
         )

@@ -184,3 +184,9 @@ def test_goals_are_read_from_two_kinds_of_flags() -> None:
     assert found == [Goal(0.99, 0.05), Goal(0.5, 0.005)]
     assert [str(goal) for goal in found] == ["p99 50ms", "p50 5ms"]
     assert Goal(0.999, 1.0).name == "p999"
+
+
+def test_the_page_shows_what_is_said() -> None:
+    """Its example is the answer above."""
+    page = (Path(__file__).parents[2] / "docs/tune.md").read_text()
+    assert all(line.replace("made up", "the machine's") in page for line in GOAL.splitlines())
