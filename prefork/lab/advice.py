@@ -178,7 +178,7 @@ def doubts(tuning: Tuning) -> list[Doubt]:
     if noise > 0.1:
         text = f"rounds of the same count differ by {share(noise)} either way"
         found.append(Doubt("noise", f"{text}; quiet the machine, or give more time (--budget)"))
-    if all(len(rounds) < 2 for rounds in by_workers(tuning.sweep).values()):
+    if tuning.law is None and all(len(rounds) < 2 for rounds in by_workers(tuning.sweep).values()):
         found.append(
             Doubt("noise", "no count was measured twice, so the noise is not known; give more time (--budget)")
         )

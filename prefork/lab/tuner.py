@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
 
+from prefork.errors import CommandError
 from prefork.lab import advice, queueing, scalability, sweep
 from prefork.lab.comparison import Machine
 from prefork.lab.doubts import Doubt
@@ -144,7 +145,16 @@ class Tuner:
             if len(self._sweep) > 2 and not self._has_time(1 + _KEPT_FOR_LAST):
                 self._doubts.append(Doubt("budget", f"no time was left to try {count} workers; give more (--budget)"))
                 return
-            self._closed(count)
+            try:
+                self._closed(count)
+            except CommandError as error:
+                if not self._sweep:
+                    raise
+                self._limits = replace(self._limits, most=max(rates(self._sweep)))
+                self._doubts.append(
+                    Doubt("limit", f"{count} workers could not be measured ({error}); see to that first")
+                )
+                return
 
     def _top(self) -> int:
         """The largest count worth a run, as far as that is known by now."""
