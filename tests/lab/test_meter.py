@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from prefork.lab.meter import Meter, jain
+from prefork.lab.meter import Meter, Window, jain
 
 BURN = "import time, os, threading, sys\ndef burn(s):\n while time.thread_time() < s: pass\n"
 SAY = "print('done', flush=True); sys.stdin.read(1); "
@@ -119,3 +120,18 @@ def test_fairness_lies_between_its_bounds(counts: list[int]) -> None:
     assert 1 / len(counts) - 1e-9 <= index <= 1 + 1e-9
     assert index == pytest.approx(jain(sorted(counts)))
     assert index == pytest.approx(jain([3 * count for count in counts]))
+
+
+def test_a_window_is_read_by_the_clock() -> None:
+    """At its beginning, in its middle and at its end; and it can be left early."""
+    with doing("burn(time.thread_time() + 0.3)") as process:
+        with Window(Meter(process.pid), 0.2) as window:
+            zero = time.monotonic() + 0.05
+            window.begin(zero)
+            first, middle, last = window.readings()
+        assert [reading.at >= zero + part for reading, part in ((first, 0), (middle, 0.1), (last, 0.2))] == [True] * 3
+        assert last.since(first).seconds == pytest.approx(last.at - first.at)
+        with Window(Meter(process.pid), 1000.0) as window:
+            window.begin(time.monotonic())
+        assert len(window.readings()) < 3
+        say(process)
