@@ -63,20 +63,31 @@ def test_cpu_time_is_counted_whoever_used_it(who: str) -> None:
     assert (use.switches is None) == (who in ("a thread that has ended", "a child that was collected"))
 
 
-def test_switches_are_those_of_a_ping_pong() -> None:
-    """A thousand times to and fro through pipes is at least a thousand switches, of two processes together."""
-    code = (
-        "r, w = os.pipe(); q, v = os.pipe()\n"
-        "if not os.fork():\n for i in range(1000): os.read(r, 1); os.write(v, b'x')\n sys.stdin.read(1)\n"
-        "for i in range(1000): os.write(w, b'x'); os.read(q, 1)"
-    )
-    with doing(code) as process:
+PING = "r, w = os.pipe(); q, v = os.pipe()\ndef serve():\n for i in range(1000): os.write(w, b'x'); os.read(q, 1)\n"
+PONG = "def answer():\n for i in range(1000): os.read(r, 1); os.write(v, b'x')\n"
+PARTNERS = {
+    "processes": (2, "if not os.fork(): answer(); sys.stdin.read(1)\nserve()"),
+    "threads": (
+        1,
+        "held = threading.Event()\n"
+        "def play(part): part(); done.release(); held.wait()\n"
+        "for part in (serve, answer): threading.Thread(target=play, args=(part,), daemon=True).start()\n"
+        "done.acquire(); done.acquire()",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", PARTNERS)
+def test_switches_are_those_of_a_ping_pong(kind: str) -> None:
+    """A thousand times to and fro through pipes is at least a thousand switches, of processes and threads together."""
+    count, play = PARTNERS[kind]
+    with doing(f"{PING}{PONG}done = threading.Semaphore(0)\n{play}") as process:
         meter = Meter(process.pid)
         before = meter.reading()
         say(process)
         after = meter.reading()
         use = after.since(before)
-    assert after.processes == 2
+    assert after.processes == count
     assert use.switches is not None
     assert 1000 <= use.switches < 20_000
 
