@@ -42,7 +42,7 @@ def latencies_of(seconds: npt.NDArray[np.float64]) -> Latencies | None:
     """``None`` of nothing."""
     if not len(seconds):
         return None
-    p50, p90, p99, p999 = np.percentile(seconds, (50, 90, 99, 99.9), method="inverted_cdf").tolist()
+    p50, p90, p99, p999 = np.quantile(seconds, (0.5, 0.9, 0.99, 0.999), method="inverted_cdf").tolist()
     return Latencies(float(seconds.mean()), p50, p90, p99, p999, float(seconds.max()))
 
 
