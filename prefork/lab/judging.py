@@ -26,7 +26,7 @@ MACHINE_BUSY = 0.85  # of all CPUs
 EDGE = 0.05  # of a rate
 FOR_P99, FOR_P999 = 1_000, 10_000  # requests, ten of which lie beyond it
 NAMED = 3  # cells, of many
-_JUDGED_HERE = {"noise", "outliers", "too-short", "generator-bound", "errors", "shared"}  # over all rounds, not by one
+_JUDGED_HERE = {"noise", "outliers", "too-short", "generator-bound", "errors", "shared-cpus"}  # over all rounds, not by one
 
 
 def doubts(cells: Sequence[CellResult], cpus: float | None = None) -> list[Doubt]:
@@ -177,7 +177,7 @@ def _shared(cells: Sequence[CellResult], cpus: float | None) -> Iterator[Doubt]:
     full = _worst(cells, _busy_cpus, MACHINE_BUSY * cpus)
     if full:
         yield Doubt(
-            "shared",
+            "shared-cpus",
             f"CPUs are shared: generator and service together have {cpus:g}, and in {len(full)} of {len(cells)} cells "
             "used nearly all of them; compare the lines with each other, and load from another machine to know a rate",
         )

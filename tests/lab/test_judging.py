@@ -124,7 +124,7 @@ def test_shared_cpus_are_told_where_they_were_all_used() -> None:
     """3000 requests of 500 µs are a CPU and a half, the generator half of one: all of two CPUs, half of four."""
     cells = [result("prefork", 4, rates=[3000] * 5, cpu_seconds=500e-6, generator_share=0.5)]
     (told,) = doubts(cells, cpus=2)
-    assert told.kind == "shared"
+    assert told.kind == "shared-cpus"
     assert told.text.startswith("CPUs are shared: generator and service together have 2, and in 1 of 1 cells")
     assert doubts(cells, cpus=4) == doubts(cells) == []
 
