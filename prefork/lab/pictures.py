@@ -75,9 +75,7 @@ def latencies(cells: Sequence[CellResult]) -> Picture:
     groups = {n: _best_of_lines(cells, n) for n in sorted({cell.cell.clients for cell in cells})}
     picture, panels = ink.panels(title, [many(clients) for clients in groups], "", "latency")
     for axes, best in zip(panels, groups.values(), strict=True):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: units.latency(value)))
-        axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+        _logarithmic(axes, units.latency)
         axes.set_xticks(range(len(_PERCENTILES)), [name for name, _ in _PERCENTILES], fontsize=8)
         for cell in best:
             values = [cell.middle(latency(field)) or 0.0 for _, field in _PERCENTILES]
@@ -191,12 +189,17 @@ def _scale(axes: Axes, cells: Sequence[CellResult], figure: Figure, show: Callab
     """From nothing, or logarithmic where the least is lost beside the most."""
     values = [value for cell in cells if (value := cell.middle(figure))]
     if values and max(values) > _MANY_TIMES * min(values):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_minor_locator(NullLocator())
+        _logarithmic(axes, show)
     else:
         axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: show(value) if value else "0"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: show(value) if value else "0"))
+
+
+def _logarithmic(axes: Axes, show: Callable[[float], str]) -> None:
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: show(value)))
 
 
 def _legend(axes: Axes) -> None:

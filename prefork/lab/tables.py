@@ -77,7 +77,11 @@ def _table(groups: Sequence[Sequence[Row]], width: int) -> Table:
     shown = fitting(groups, width)
     table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
     for column in shown:
-        table.add_column(Text(column.head), justify="left" if column.is_text else "right", no_wrap=True)
+        table.add_column(
+            Text(f"  {column.head}" if column.is_text else column.head),
+            justify="left" if column.is_text else "right",
+            no_wrap=True,
+        )
     for number, group in enumerate(groups):
         if number:
             table.add_row()

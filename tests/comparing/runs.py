@@ -44,7 +44,7 @@ RUNS = {
     for run in (
         Run("echo", (4,), (1, 8, 64), ("throughput", "cpu"), (*MODES, "bare")),
         Run("cpu=2ms", (2, 4), (1, 8, 32), ("throughput", "winners")),
-        Run("wait=20ms", (4, 16), (1, 8, 32), ("throughput", "latency", "memory")),
+        Run("wait=20ms", (4, 16), (1, 8, 32), ("throughput", "latency", "memory"), duration="1500ms"),
         Run("mixed", (4, 16), (8, 32), ("latency", "winners")),
         Run("slow-client", (4, 16), (1, 16), ("throughput", "latency"), duration="1500ms"),
     )
