@@ -33,6 +33,7 @@ COMMANDS = (
     "log-level",
     "stop",
     "tune",
+    "plan",
     "completion",
 )
 
