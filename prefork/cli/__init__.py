@@ -35,6 +35,7 @@ COMMANDS = (
     "load",
     "compare",
     "tune",
+    "plan",
     "completion",
 )
 

@@ -23,7 +23,6 @@ from prefork.lab.scalability import peak_of
 
 Balancer = Literal["random", "round-robin"]
 FARTHEST = 4  # times as many workers a CPU as were advised: the law is not believed further than that
-QUANTILES = 400
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -91,7 +90,7 @@ def service_of(profile: Profile, most_a_cpu: float | None = None) -> Service:
     if most_a_cpu is None:
         most_a_cpu = profile.workers / profile.cpus * (FARTHEST if law is not None else 1)
     return Service(
-        seconds=tuple(profile.service_seconds),
+        seconds=tuple(queueing.smooth(profile.service_seconds).tolist()),
         hold=1 / law.one if law is not None else mean,
         law=law,
         cpus=profile.cpus,
@@ -109,7 +108,7 @@ def service_on_paper(mean: float, scv: float, most_a_cpu: float, boot_seconds: f
     :param mean: seconds.
     """
     sigma = math.sqrt(math.log(1 + scv))
-    law = np.exp(sigma * ndtri((np.arange(QUANTILES) + 0.5) / QUANTILES))
+    law = np.exp(sigma * ndtri((np.arange(queueing.FINE) + 0.5) / queueing.FINE))
     seconds = tuple(float(value) for value in law * (mean / law.mean()))
     return Service(
         seconds=seconds,

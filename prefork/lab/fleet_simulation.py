@@ -21,6 +21,7 @@ from prefork.lab.fleet import Fleet, split_scv
 MOST_STEPS = 20_000  # requests of one machine in one course
 MOST_WORK = 300_000_000  # requests of all, times what one of them costs
 LEAST_STEPS = 200
+LONGEST = 30.0  # seconds of one phase
 BINS = 48
 SHOWN_BATCHES = 3
 _CHUNK = 2_000_000  # requests that are in memory at a time
@@ -32,7 +33,7 @@ _BUCKETS = 5_000  # up to 70 000 s
 class Phase(msgspec.Struct, frozen=True, kw_only=True):
     """A time in which nothing changes.
 
-    :param seconds: that it lasts in truth.
+    :param seconds: that it lasts in truth; ``inf`` is until further notice.
     :param rate: requests a second, of all.
     :param away: machines, from and up to: the balancer knows that they are not there.
     :param dead: likewise, and the balancer does not know: what it sends there is an error.
@@ -68,38 +69,44 @@ class Stretch(msgspec.Struct, frozen=True, kw_only=True):
 class Course(msgspec.Struct, frozen=True, kw_only=True):
     """What came of it.
 
-    :param phases: in their order.
+    :param machines: with those that are away for a while.
+    :param phases: as they are in truth.
+    :param seen: of each phase what was simulated, which may be a part of it.
     :param bins: the same in finer parts.
-    :param lasting: seconds that each phase has in truth, of which ``phases`` may show a part.
     :param steps: of a machine, in all: requests that were simulated.
     """
 
-    phases: list[Stretch]
+    machines: int
+    phases: list[Phase]
+    seen: list[Stretch]
     bins: list[Stretch]
-    lasting: list[float]
     steps: int
 
 
-def failure(machines: int, lost: int, rate: float, detect: float, after: float) -> list[Phase]:
+def steady(rate: float) -> list[Phase]:
+    """Nothing happens."""
+    return [Phase(name="all there", seconds=math.inf, rate=rate)]
+
+
+def failure(lost: int, rate: float, detect: float) -> list[Phase]:
     """Some fail: first nobody notices, then the others take their share.
 
     :param detect: seconds until the balancer notices.
-    :param after: seconds that are watched before, and after.
     """
     return [
-        Phase(name="all there", seconds=after, rate=rate),
+        *steady(rate),
         Phase(name=f"{lost} lost, unnoticed", seconds=detect, rate=rate, dead=(0, lost)),
-        Phase(name=f"{lost} lost", seconds=after, rate=rate, away=(0, lost)),
+        Phase(name=f"{lost} lost", seconds=math.inf, rate=rate, away=(0, lost)),
     ]
 
 
-def restart(machines: int, at_a_time: int, rate: float, seconds: float, before: float) -> list[Phase]:
+def restart(machines: int, at_a_time: int, rate: float, seconds: float) -> list[Phase]:
     """All are restarted in batches; the first few are watched, for the others are like them.
 
     :param seconds: that a batch is away, from its draining to its first reply.
     """
     batches = math.ceil(machines / at_a_time)
-    phases = [Phase(name="all there", seconds=before, rate=rate)]
+    phases = steady(rate)
     for number in range(min(batches, SHOWN_BATCHES)):
         batch = (number * at_a_time, min(machines, (number + 1) * at_a_time))
         name = f"batch {number + 1} of {batches} restarts"
@@ -107,9 +114,12 @@ def restart(machines: int, at_a_time: int, rate: float, seconds: float, before: 
     return phases
 
 
-def growth(rate: float, grown: float, seconds: float) -> list[Phase]:
+def growth(today: float, grown: float) -> list[Phase]:
     """More is asked, from one moment to the next."""
-    return [Phase(name="today", seconds=seconds, rate=rate), Phase(name="grown", seconds=seconds, rate=grown)]
+    return [
+        Phase(name="today", seconds=math.inf, rate=today),
+        Phase(name="grown at once", seconds=math.inf, rate=grown),
+    ]
 
 
 def simulate(fleet: Fleet, machines: int, phases: Sequence[Phase], q: float = 0.99, seed: int = 1) -> Course:
@@ -142,15 +152,17 @@ def simulate(fleet: Fleet, machines: int, phases: Sequence[Phase], q: float = 0.
     for phase, end, count in zip(phases, ends, parts, strict=True):
         skipped = math.ceil(count / 10) if end == count and count > 1 else 0  # while the queues fill for the first time
         wholes.append(books.told(phase.name, range(end - count + skipped, end), workers, shares))
-    return Course(phases=wholes, bins=bins, lasting=[phase.seconds for phase in phases], steps=books.requests)
+    return Course(machines=machines, phases=list(phases), seen=wholes, bins=bins, steps=books.requests)
 
 
 def _cut(fleet: Fleet, machines: int, phases: Sequence[Phase]) -> list[float]:
-    """Seconds that each phase is simulated for: each as many requests of a machine as can be afforded."""
+    """Seconds that each phase is simulated for: each as many requests of a machine as can be afforded, and no longer
+    than there is something to see.
+    """
     work = 10 + fleet.workers
     steps = max(LEAST_STEPS * len(phases), min(MOST_STEPS, MOST_WORK // (work * machines)))
     each = steps / len(phases)
-    return [min(phase.seconds, each * machines / phase.rate) for phase in phases]
+    return [min(phase.seconds, LONGEST, each * machines / phase.rate) for phase in phases]
 
 
 def _shares(machines: int, numbers: np.ndarray, phase: Phase) -> np.ndarray:
