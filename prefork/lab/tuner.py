@@ -30,6 +30,7 @@ _STARTING = 0.6  # seconds beside warm-up and measurement, until one has been se
 _KEPT_FOR_LAST = 9  # runs: three counts, three rounds
 _POINTS = 14
 _AMPLE = 2.0  # times the rate that is asked for: what can do that need not be outdone
+_FOR_A_LAW = 3  # counts: it has as many parameters
 _MANY = 12  # workers, of which one more is not to be seen
 _BANDS = 60
 
@@ -140,7 +141,8 @@ class Tuner:
     def _climb(self) -> None:
         asked = self._wish.rate
         while (count := sweep.next_climbed(rates(self._sweep), self._top())) is not None:
-            if asked is not None and any(one.rate > _AMPLE * asked for one in self._sweep):
+            is_ample = asked is not None and any(one.rate > _AMPLE * asked for one in self._sweep)
+            if is_ample and len(rates(self._sweep)) >= _FOR_A_LAW:
                 return
             if len(self._sweep) > 2 and not self._has_time(1 + _KEPT_FOR_LAST):
                 self._doubts.append(Doubt("budget", f"no time was left to try {count} workers; give more (--budget)"))
@@ -320,7 +322,7 @@ class Tuner:
             sweep=self._sweep,
             goal_runs=self._goal_runs,
             last_runs=self._last_runs,
-            weight=advice.weigh(self._sweep),
+            weight=advice.weigh(self._sweep + self._goal_runs + self._last_runs),
             law=None,
             theory={},
             choice=self._choice,
@@ -336,7 +338,7 @@ def fitted(trials: list[Trial], seed: int) -> tuple[Law | None, list[Doubt]]:
     """The law of all rounds, and what speaks against it; ``None`` of fewer than three counts."""
     points = [(one.workers, one.rate) for one in trials if one.rate > 0]
     counts = sorted({n for n, _ in points})
-    if len(counts) < 3:
+    if len(counts) < _FOR_A_LAW:
         return None, []
     fit = scalability.fit(points, seed=seed)
     step = max(1, counts[-1] // _BANDS)
