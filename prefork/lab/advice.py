@@ -50,10 +50,11 @@ def choose(trials: list[Trial], noise: float, most: int) -> Choice:
     workers = min(n for n in allowed if median(allowed[n]) >= (1 - lost) * median(allowed[best]))
     reached = rate(median(allowed[workers]))
     larger = [n for n in allowed if n > workers]
+    give = "it gives" if workers == 1 else "they give"
     if not larger:
-        return Choice(workers=workers, why=f"they give {reached}, more than fewer do, and more were not to be tried")
+        return Choice(workers=workers, why=f"{give} {reached}, more than fewer do, and more were not to be tried")
     then = max(larger, key=lambda n: median(allowed[n]))
-    why = f"they give {reached}, and more give no more than {rate(median(allowed[then]))} (with {then})"
+    why = f"{give} {reached}, and more give no more than {rate(median(allowed[then]))} (with {then})"
     return Choice(workers=workers, why=why)
 
 

@@ -139,6 +139,7 @@ class Tuner:
         self._told(f"  {latency(mean)} on average, {100 * self._cpu_share:.0f}% of it on a CPU")
 
     def _climb(self) -> None:
+        """Doubled counts while that helps, and in any case as many as a law needs."""
         asked = self._wish.rate
         while (count := sweep.next_climbed(rates(self._sweep), self._top())) is not None:
             is_ample = asked is not None and any(one.rate > _AMPLE * asked for one in self._sweep)
@@ -147,16 +148,23 @@ class Tuner:
             if len(self._sweep) > 2 and not self._has_time(1 + _KEPT_FOR_LAST):
                 self._doubts.append(Doubt("budget", f"no time was left to try {count} workers; give more (--budget)"))
                 return
-            try:
-                self._closed(count)
-            except CommandError as error:
-                if not self._sweep:
-                    raise
-                self._limits = replace(self._limits, most=max(rates(self._sweep)))
-                self._doubts.append(
-                    Doubt("limit", f"{count} workers could not be measured ({error}); see to that first")
-                )
+            if not self._can_be_measured(count):
                 return
+        while len(rates(self._sweep)) < _FOR_A_LAW and (last := max(rates(self._sweep))) < self._top():
+            if not self._has_time(1 + _KEPT_FOR_LAST) or not self._can_be_measured(min(2 * last, self._top())):
+                return
+
+    def _can_be_measured(self, count: int) -> bool:
+        """Measure it; so many workers that they cannot be started bound all that follows."""
+        try:
+            self._closed(count)
+        except CommandError as error:
+            if not self._sweep:
+                raise
+            self._limits = replace(self._limits, most=max(rates(self._sweep)))
+            self._doubts.append(Doubt("limit", f"{count} workers could not be measured ({error}); see to that first"))
+            return False
+        return True
 
     def _top(self) -> int:
         """The largest count worth a run, as far as that is known by now."""
@@ -218,8 +226,9 @@ class Tuner:
         if met > top:
             return None
         goals = " and ".join(map(str, self._wish.goals))
-        meeting = f"they meet {goals} at {rate(asked)}" if goals else f"they keep up with {rate(asked)}"
-        fewer = f", and {missed} do not" if missed else ""
+        it, s = ("it", "s") if met == 1 else ("they", "")
+        meeting = f"{it} meet{s} {goals} at {rate(asked)}" if goals else f"{it} keep{s} up with {rate(asked)}"
+        fewer = f", and {missed} {'does' if missed == 1 else 'do'} not" if missed else ""
         return Choice(workers=met, why=f"{meeting}{fewer}")
 
     def _first_guess(self, asked: float, top: int) -> int:
