@@ -41,6 +41,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """What is known of the service that runs on them.
 
     :param seconds: evenly spaced quantiles of the service time, of a worker that is alone.
+    :param known: how many of them were measured, before they were made smooth.
     :param hold: seconds for which a request holds its worker, in the mean; less than the mean of ``seconds`` where
         the client sees more than the worker does.
     :param law: how workers slow each other down; ``None`` where nobody knows.
@@ -49,6 +50,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """
 
     seconds: tuple[float, ...]
+    known: int
     hold: float
     law: Scalability | None
     cpus: float
@@ -91,6 +93,7 @@ def service_of(profile: Profile, most_a_cpu: float | None = None) -> Service:
         most_a_cpu = profile.workers / profile.cpus * (FARTHEST if law is not None else 1)
     return Service(
         seconds=tuple(queueing.smooth(profile.service_seconds).tolist()),
+        known=len(profile.service_seconds),
         hold=1 / law.one if law is not None else mean,
         law=law,
         cpus=profile.cpus,
@@ -112,6 +115,7 @@ def service_on_paper(mean: float, scv: float, most_a_cpu: float, boot_seconds: f
     seconds = tuple(float(value) for value in law * (mean / law.mean()))
     return Service(
         seconds=seconds,
+        known=len(seconds),
         hold=mean,
         law=None,
         cpus=1.0,

@@ -259,11 +259,11 @@ def _doubts(size: Size, situations: Sequence[Situation], wish: Wish) -> list[Dou
                 " more workers, or allow more by --workers-per-cpu",
             )
         )
-    if (1 - wish.q) * len(service.seconds) < 1:
+    if (1 - wish.q) * service.known < 1:
         doubts.append(
             Doubt(
                 "rare",
-                f"the profile has {len(service.seconds)} service times, which say little of one request in"
+                f"the profile has {service.known} service times, which say little of one request in"
                 f" {1 / (1 - wish.q):.0f}; set the goal for p99",
             )
         )
