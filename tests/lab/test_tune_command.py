@@ -126,6 +126,12 @@ def test_a_target_that_cannot_be_loaded_is_one_line() -> None:
         (["a:b", "--picture", "x.gif"], "--picture: 'x.gif' cannot be drawn; end it in .svg or .png"),
         (["a:b", "--window", "5s"], "--window: this is for watching what runs; give it with --live"),
         (["--live", "--budget", "5s"], "--budget: this is for measuring a target; --live only watches, leave it out"),
+        (["--live", "--send", "x"], "--send: this is for measuring a target; --live only watches, leave it out"),
+        (["cpu=2ms", "--send", "x"], "--send: the workload cpu=2ms says itself what is sent"),
+        (
+            ["a:b", "--json", "/nowhere/x.json"],
+            "--json: /nowhere/x.json cannot be written: we may write to no directory /nowhere",
+        ),
         (["--live", "--window", "10ms"], "--window: 0.01 s shows nothing"),
         (["a:b", "--budget", "5s", "--", "--workers", "3"], "after --: --workers is what is measured"),
     ],
