@@ -108,6 +108,14 @@ def test_a_target_that_cannot_be_loaded_is_one_line() -> None:
     assert not done.stdout
 
 
+def test_a_service_that_answers_nothing_rightly_is_one_line() -> None:
+    """Exit 1, with the first reason, and no advice."""
+    done = run(STREAM, "--reply", "line", "--expect", "something else", "--budget", "5s")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"prefork: {STREAM}: no request was answered rightly: ")
+    assert not done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
