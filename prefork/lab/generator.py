@@ -238,6 +238,8 @@ class Generator:
         heapq.heappush(self._timers, (when, next(self._timer_numbers), call))
 
     def _begin_measuring(self) -> None:
+        """What was due in the warm-up and has not been begun never will be, or it would be measured by its effect."""
+        self._waiting = deque(due for due in self._waiting if due >= self._zero)
         self._cpu_from = time.process_time()
         self._before = self._totals()
 
