@@ -28,7 +28,7 @@ from prefork.lab.connection import Connection
 from prefork.lab.load import GeneratorUse
 from prefork.lab.reports import Failed, Finished, Order, Ready, Report, State
 from prefork.lab.samples import Tape
-from prefork.lab.talk import maker_of
+from prefork.lab.wires import maker_of
 from prefork.system.limits import raise_descriptors
 
 TICK = 0.1  # seconds from one report to the next
@@ -238,6 +238,8 @@ class Generator:
         heapq.heappush(self._timers, (when, next(self._timer_numbers), call))
 
     def _begin_measuring(self) -> None:
+        """What was due in the warm-up and has not been begun never will be, or it would be measured by its effect."""
+        self._waiting = deque(due for due in self._waiting if due >= self._zero)
         self._cpu_from = time.process_time()
         self._before = self._totals()
 

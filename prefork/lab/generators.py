@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from prefork.errors import CommandError, UsageError
+from prefork.lab import busy
+from prefork.lab.aim import aim_of
 from prefork.lab.load import Load, Result
 from prefork.lab.load_checks import check
 from prefork.lab.outcome import merged, result_of
@@ -138,6 +140,7 @@ def run(
     :raises CommandError: nobody can be reached, or a generator has died.
     """
     check(load)
+    aim = aim_of(load.url)
     with ExitStack() as stack:
         crew = []
         for part in range(load.processes):
@@ -148,11 +151,22 @@ def run(
         start = time.monotonic() + HEAD_START
         for generator in crew:
             generator.begin(start)
+        before = busy.read()
         watched = _Watched(crew, start + load.warm_up, watch)
         is_stopped = _wait_finished(crew, watched, stop)
+        meanwhile = busy.read().since(before)
         ends = [generator.report for generator in crew if isinstance(generator.report, Finished)]
         samples = merged([(generator.reel.rows(), end.kinds) for generator, end in zip(crew, ends, strict=True)])
-    return result_of(load, samples, ends, is_stopped), samples
+    result = result_of(
+        load,
+        samples,
+        ends,
+        is_stopped=is_stopped,
+        busy=meanwhile.share,
+        cpus=busy.cpus(),
+        is_here=busy.is_here(aim),
+    )
+    return result, samples
 
 
 def _wait_ready(crew: list[Generator]) -> None:
