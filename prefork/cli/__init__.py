@@ -33,6 +33,7 @@ COMMANDS = (
     "log-level",
     "stop",
     "load",
+    "compare",
     "tune",
     "plan",
     "completion",

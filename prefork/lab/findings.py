@@ -4,10 +4,10 @@ It must not know how a verdict is reached (``winning.py``) or where it is shown.
 Invariant: a sentence names its figure, and claims no lead that is within the noise.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from prefork.lab.comparison import CellResult, Comparison
-from prefork.lab.winning import Standing, called, contenders, cpu, listed, many, prices, rate, standing
+from prefork.lab.winning import MARGIN, Figure, Standing, called, contenders, cpu, listed, many, prices, rate, standing
 from prefork.report import units
 
 
@@ -27,10 +27,10 @@ def _winners(cells: Sequence[CellResult]) -> Iterator[str]:
     for clients in sorted({cell.cell.clients for cell in cells}):
         found = standing(contenders(cells, clients))
         if found is not None:
-            yield f"at {many(clients)} {_verdict(found)}"
+            yield f"at {many(clients)} {verdict(found)}"
 
 
-def _verdict(found: Standing) -> str:
+def verdict(found: Standing) -> str:
     most = units.rate(found.best.middle(rate) or 0)
     if found.is_draw:
         lines = list(dict.fromkeys(one.cell.line for one in (found.best, *found.level)))
@@ -43,22 +43,21 @@ def _verdict(found: Standing) -> str:
 
 def _thrift(cells: Sequence[CellResult]) -> Iterator[str]:
     """Who needs the least CPU a request, and who the most, at the most clients."""
-    last = max((cell.cell.clients for cell in cells), default=0)
-    costs = [(cost, cell) for cell in contenders(cells, last) if (cost := cell.middle(cpu))]
-    if len(costs) > 1:
-        (least, thrifty), (most, dear) = min(costs, key=lambda c: c[0]), max(costs, key=lambda c: c[0])
-        yield (
-            f"{called(thrifty.cell)} needs the least CPU a request at {many(last)}, {units.latency(least)}, and "
-            f"{called(dear.cell)} the most, {units.latency(most)}"
-        )
+    yield from _extremes(cells, cpu, "CPU a request", units.latency)
 
 
 def _memory(cells: Sequence[CellResult]) -> Iterator[str]:
+    yield from _extremes(cells, lambda one: float(one.pss_bytes), "memory", lambda value: units.size(round(value)))
+
+
+def _extremes(cells: Sequence[CellResult], figure: Figure, what: str, show: Callable[[float], str]) -> Iterator[str]:
     last = max((cell.cell.clients for cell in cells), default=0)
-    weights = [(cell.middle(lambda one: one.pss_bytes) or 0, cell) for cell in contenders(cells, last)]
-    if len(weights) > 1:
-        (least, light), (most, heavy) = min(weights, key=lambda w: w[0]), max(weights, key=lambda w: w[0])
+    known = [(value, cell) for cell in contenders(cells, last) if (value := cell.middle(figure))]
+    if not known:
+        return
+    (least, light), (most, heavy) = min(known, key=lambda k: k[0]), max(known, key=lambda k: k[0])
+    if most > least * (1 + MARGIN):
         yield (
-            f"{called(light.cell)} needs the least memory at {many(last)}, {units.size(round(least))}, and "
-            f"{called(heavy.cell)} the most, {units.size(round(most))}"
+            f"{called(light.cell)} needs the least {what} at {many(last)}, {show(least)}, and {called(heavy.cell)} the "
+            f"most, {show(most)}"
         )

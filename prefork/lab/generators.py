@@ -131,11 +131,13 @@ def run(
     load: Load,
     watch: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
+    begun: Callable[[float], object] = lambda zero: None,
 ) -> tuple[Result, Samples]:
     """Carry a load out.
 
     :param watch: is told how it goes, some times a second.
     :param stop: asked some times a second whether to end now, with what there is.
+    :param begun: is told once when the measured time begins, an instant of the monotonic clock that is to come.
     :raises UsageError: the load is wrong; nothing was sent.
     :raises CommandError: nobody can be reached, or a generator has died.
     """
@@ -151,6 +153,7 @@ def run(
         start = time.monotonic() + HEAD_START
         for generator in crew:
             generator.begin(start)
+        begun(start + load.warm_up)
         before = busy.read()
         watched = _Watched(crew, start + load.warm_up, watch)
         is_stopped = _wait_finished(crew, watched, stop)

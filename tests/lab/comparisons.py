@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from prefork.lab.comparison import Cell, CellResult, Comparison, Machine, Measurement
 from prefork.lab.load import Latencies
+from prefork.lab.winning import is_pool
 
 MACHINE = Machine(cpus=4, model="Some CPU", memory_bytes=8 << 30, kernel="6.18.44", python="3.11.7", prefork="0.1.0")
 LIMITS = {"sync": 900.0, "thread": 2600.0, "fork": 700.0, "bare": 3000.0, "stdlib-sync": 950.0}
@@ -47,7 +48,7 @@ def usual(rounds: int = 5, noise: float = 0.01, lines: Sequence[str] = tuple(COS
     cells = []
     for clients in (1, 8, 64):
         for line in lines:
-            for workers in (2, 4) if line in ("prefork", "bare") else (1,):
+            for workers in (2, 4) if is_pool(line) else (1,):
                 limit = LIMITS.get(line, 800.0 * workers)
                 rate = min(600.0 * clients, limit)
                 p50 = clients / rate
@@ -55,7 +56,7 @@ def usual(rounds: int = 5, noise: float = 0.01, lines: Sequence[str] = tuple(COS
                 one = measurement(
                     rate,
                     latency=ms,
-                    cpu_seconds=COSTS[line],
+                    cpu_seconds=COSTS.get(line, 60e-6),
                     pss_bytes=(9 << 20) + workers * (2 << 20),
                     fairness=0.97 if workers > 1 else None,
                     switches=None if line == "fork" else 2.1,

@@ -28,7 +28,7 @@ wait=1ms
 a handler that waits for something else leaves its CPU to others.
 4 CPUs, Some CPU, 8.0G of memory, Linux 6.18.44, Python 3.11.7, prefork 0.1.0
 
-line       workers  clients    rate  p50  p90  p99  p99.9   max  errors   cpu    pss
+  line     workers  clients    rate  p50  p90  p99  p99.9   max  errors   cpu    pss
 * prefork        4        1   900/s  1ms  2ms  4ms    8ms  20ms       0  56µs  20.0M
   bare           4        1  1000/s  1ms  2ms  4ms    8ms  20ms       0  50µs  20.0M
 
@@ -41,8 +41,6 @@ beside
 at 1 client prefork with 4 workers answers most, 900/s
 at 8 clients prefork with 4 workers answers most, 3000/s, 2.00 (2.00 to 2.00) times as
 much as thread
-thread needs the least CPU a request at 8 clients, 50µs, and thread the most, 50µs
-thread needs the least memory at 8 clients, 20.0M, and thread the most, 20.0M
 prefork/bare: 1.12 (1.12 to 1.12) CPU a request at 1 client
 prefork/bare: 1.00 (1.00 to 1.00) CPU a request at 8 clients
 left out: fork at 8 clients: nothing was answered: connection refused
