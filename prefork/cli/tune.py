@@ -75,12 +75,12 @@ def tune(target: str | None, live: bool, **flags: Any) -> None:
     needs_lab("tune")
     goals = read_goals({name: flags.pop(name) for name in MEASURED}, flags.pop("goals"))
     if live:
-        _refuse(flags, _ONLY_MEASURED, "is for measuring a target; --live only watches, leave it out")
+        _refuse(flags, _ONLY_MEASURED, "this is for measuring a target; --live only watches, leave it out")
         from prefork.cli.tune_live import tune_live
 
         tune_live(target, goals, flags)
         return
-    _refuse(flags, _ONLY_LIVE, "is for watching what runs; give it with --live")
+    _refuse(flags, _ONLY_LIVE, "this is for watching what runs; give it with --live")
     if target is None:
         raise UsageError("TARGET: nothing was named to measure; give MODULE:NAME, a workload as cpu=2ms, or --live")
     _measure(target, goals, flags)
@@ -198,6 +198,7 @@ def _wished(
         load = replace(template, **{name: getattr(load, name) for name in _OF_ANY_LOAD})
     run = running(target, bind)
     service = Service(mode, target, bind, threads or 1, threads, run.handler, run.chdir, run.pythonpath, run.extra)
+    patience = max([1.0, *(5 * goal.seconds for goal in goals)]) if goals else load.timeout
     wish = Wish(
         title=title,
         target=target,
@@ -210,7 +211,7 @@ def _wished(
         rounds=flags["rounds"] or 3,
         seed=load.seed,
     )
-    return wish, RealBench(service, lambda url: replace(load, url=url), stop), threads
+    return wish, RealBench(service, lambda url: replace(load, url=url), patience, stop), threads
 
 
 class _Stop:
@@ -241,7 +242,7 @@ def asked_to_stop() -> Iterator[_Stop]:
 def _picture_path(path: str | None) -> str | None:
     """:raises UsageError: nobody draws that."""
     if path is not None and not path.endswith((".svg", ".png")):
-        raise UsageError(f"--picture: {path!r} says not what to draw; end it in .svg or .png")
+        raise UsageError(f"--picture: {path!r} cannot be drawn; end it in .svg or .png")
     return path
 
 

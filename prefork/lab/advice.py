@@ -48,11 +48,13 @@ def choose(trials: list[Trial], noise: float, most: int) -> Choice:
     lost = max(sweep.SAME, noise)
     best = max(allowed, key=lambda n: median(allowed[n]))
     workers = min(n for n in allowed if median(allowed[n]) >= (1 - lost) * median(allowed[best]))
-    reached, most_there_is = median(allowed[workers]), median(allowed[best])
-    if workers == best:
-        why = f"{rate(reached)} is the most that any count measured gave"
-    else:
-        why = f"they give {rate(reached)}, and more give no more than {rate(most_there_is)} (with {best})"
+    reached = rate(median(allowed[workers]))
+    larger = [n for n in allowed if n > workers]
+    give = "it gives" if workers == 1 else "they give"
+    if not larger:
+        return Choice(workers=workers, why=f"{give} {reached}, more than fewer do, and more were not to be tried")
+    then = max(larger, key=lambda n: median(allowed[n]))
+    why = f"{give} {reached}, and more give no more than {rate(median(allowed[then]))} (with {then})"
     return Choice(workers=workers, why=why)
 
 
@@ -121,6 +123,8 @@ def _names(goals: Sequence[Goal]) -> str:
 def bottleneck(tuning: Tuning, workers: int) -> str:
     """What would be in the way of more, by what the sweep saw at this count."""
     limits, found = tuning.limits, by_workers(tuning.sweep)
+    if tuning.rate is not None and (beyond := _beyond(tuning, workers)):
+        return beyond
     at = min(found, key=lambda n: abs(n - workers))
     rounds = found[at]
     cpus, generator = fmean(one.cpus for one in rounds), fmean(one.generator_cpus for one in rounds)
@@ -133,7 +137,8 @@ def bottleneck(tuning: Tuning, workers: int) -> str:
         if cpus >= 2 * generator:
             return f"the CPUs: {used}; give it more of them, or requests less to do"
         return f"the CPUs, and what sends the requests shares them: {used}; the service alone could do more"
-    if at * tuning.at_once * tuning.cpu_share >= _FULL * limits.cpus:
+    wanted = at * tuning.at_once * tuning.cpu_share
+    if wanted >= _FULL * limits.cpus or any(doubt.kind == "shared-cpus" for one in rounds for doubt in one.doubts):
         return (
             f"the CPUs, of which something else on this machine has a part: {used}; quiet it, or give it more of them"
         )
@@ -144,6 +149,19 @@ def bottleneck(tuning: Tuning, workers: int) -> str:
     if _still_grows(tuning):
         return f"the number of workers: {max(found)} still gave more than fewer did; raise --max-workers"
     return f"something that workers share, a lock, a database or a disk: {used}, yet more workers add nothing"
+
+
+def _beyond(tuning: Tuning, workers: int) -> str:
+    """Where the workers themselves are the first limit, as is meant with a goal; empty where they are not."""
+    found = {n: median(rounds) for n, rounds in rates(tuning.sweep).items()}
+    best = max(found, key=lambda n: found[n])
+    if tuning.law is not None:
+        carried = tuning.law.scalability.throughput(workers)
+    else:
+        carried = found[min(found, key=lambda n: abs(n - workers))]
+    if best <= workers or found[best] < 1.1 * carried:
+        return ""
+    return f"the workers themselves, at about {rate(carried)}; more of them do more, {best} {rate(found[best])}"
 
 
 def _still_grows(tuning: Tuning) -> bool:
@@ -161,7 +179,7 @@ def doubts(tuning: Tuning) -> list[Doubt]:
     if noise > 0.1:
         text = f"rounds of the same count differ by {share(noise)} either way"
         found.append(Doubt("noise", f"{text}; quiet the machine, or give more time (--budget)"))
-    if all(len(rounds) < 2 for rounds in by_workers(tuning.sweep).values()):
+    if tuning.law is None and all(len(rounds) < 2 for rounds in by_workers(tuning.sweep).values()):
         found.append(
             Doubt("noise", "no count was measured twice, so the noise is not known; give more time (--budget)")
         )

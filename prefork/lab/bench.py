@@ -5,6 +5,8 @@ nothing of it is left.
 Read next: ``tuner.py``, who wants runs; ``subjects.py``, how a service is started; ``generators.py``, how it is loaded.
 """
 
+import os
+import signal
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -15,14 +17,14 @@ from msgspec.structs import replace
 from prefork.lab import generators
 from prefork.lab.load import GeneratorUse, Load
 from prefork.lab.meter import Meter
-from prefork.lab.samples import Samples
+from prefork.lab.samples import ANSWERED, Samples
 from prefork.lab.subjects import Subject
 from prefork.lab.tuner import Stopped
 from prefork.lab.tuning import Trial
 
 QUANTILES = 200  # of a service time
 _WARM_UP = 0.25  # of the measured time
-_OF_A_SHORT_RUN = ("too-short",)  # percentiles are taken over rounds
+_OF_ONE_RUN = ("too-short", "behind", "errors")  # what they say is said over all runs
 _MOST_CONNECTIONS = 4000  # of an open loop: more is a service that is lost anyway
 
 
@@ -47,12 +49,17 @@ class RealBench:
     """See above; a ``tuner.Bench``.
 
     :param load_of: the load for a URL, but for how much of it.
+    :param patience: seconds after which a request of an open loop is given up: what goals call late is no matter of
+        how late.
     :param stop: whether the user has had enough.
     """
 
-    def __init__(self, service: Service, load_of: Callable[[str], Load], stop: Callable[[], bool]) -> None:
+    def __init__(
+        self, service: Service, load_of: Callable[[str], Load], patience: float, stop: Callable[[], bool]
+    ) -> None:
         self._service = service
         self._load_of = load_of
+        self._patience = patience
         self._stop = stop
         self._runs = 0
 
@@ -98,6 +105,7 @@ class RealBench:
                 duration=seconds,
                 warm_up=_WARM_UP * seconds,
                 requests=None,
+                timeout=load.timeout if rate is None else min(load.timeout, self._patience),
                 seed=seed,
             )
             meter = Meter(subject.pid)
@@ -105,24 +113,33 @@ class RealBench:
             result, samples = generators.run(load, stop=self._stop)
             after = meter.reading()
             report = subject.status()
-            ended = subject.stop()
+            due = len(samples.rows)
+            late = int(((samples.rows["kind"] != ANSWERED) | (samples.rows["ended"] > seconds)).sum())
+            is_swamped = rate is not None and late > 2 * workers * service.at_once
+            if is_swamped:
+                os.kill(subject.pid, signal.SIGINT)  # nobody waits any more for whoever is still in its queue
+            ended = [] if is_swamped else subject.stop()
         if self._stop():
             raise Stopped
         served = sum(one.requests for one in report.snapshot.services) if report is not None else 0
         cpu_each = (after.cpu_seconds - before.cpu_seconds) / served if served else 0.0  # warm-up and all
+        answered = result.rate if rate is None else (due - late) / seconds
         trial = Trial(
             workers=workers,
             asked=rate,
             clients=clients,
-            rate=result.rate,
+            rate=answered,
+            due=due,
+            late=late,
+            room=workers * service.at_once,
             latency=result.latency,
             errors=result.errors,
-            cpus=cpu_each * result.rate,
+            cpus=cpu_each * answered,
             generator_cpus=sum(map(_share, result.generators)) if result.generators else 0.0,
             generator_share=max(map(_share, result.generators), default=0.0),
             pss_bytes=after.pss_bytes,
             boot_seconds=subject.boot_seconds,
-            doubts=[*(doubt for doubt in result.doubts if doubt.kind not in _OF_A_SHORT_RUN), *ended],
+            doubts=[*(doubt for doubt in result.doubts if doubt.kind not in _OF_ONE_RUN), *ended],
         )
         return trial, samples
 

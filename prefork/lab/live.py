@@ -82,6 +82,12 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
         return min(1.0, self.busy / room) if room else 0.0
 
     @property
+    def pool(self) -> int:
+        """Workers there may be: those that are ready, or of a pool that sizes itself the most."""
+        low, high = self.configured
+        return self.ready if low == high else high
+
+    @property
     def service_scv(self) -> float:
         mean = fmean(self.service_seconds)
         return fmean((one - mean) ** 2 for one in self.service_seconds) / mean**2

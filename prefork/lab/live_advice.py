@@ -22,6 +22,7 @@ MOST = 10_000  # workers that are thought of
 RESERVE = 0.2  # of the memory, for what a window does not show
 _SURE = 1.645  # standard deviations: the rate is below that with 95 %
 _OFTEN = 0.05  # share of looks without room that is no accident
+_GROWN = 0.9  # of a pool that sizes itself: until then it is still to grow
 _SLACK = 0.2  # workers too many that are nobody's loss
 
 
@@ -114,9 +115,9 @@ def _without(window: Window, verdict: str, headline: str) -> LiveAdvice:
 
 def _found(window: Window, goals: Sequence[Goal], needed: int, cpus: float, memory: int) -> LiveAdvice:
     """What theory says, corrected by what was seen."""
-    now = window.ready
+    now = window.pool
     reasons = [_traffic(window), _service(window), _room(window)]
-    is_short = window.saturated > _OFTEN
+    is_short = window.saturated > _OFTEN and window.workers >= _GROWN * now
     if is_short and needed <= now:
         needed = now + max(1, math.ceil(now * window.saturated))
         reasons.append("on average there are enough, but not when clients come in bursts: go by what was seen")
@@ -141,14 +142,14 @@ def _found(window: Window, goals: Sequence[Goal], needed: int, cpus: float, memo
 
 
 def _headline(window: Window, verdict: str, needed: int, goals: Sequence[Goal]) -> str:
-    now = window.ready
+    now = window.pool
     goal = f" and meet {', '.join(map(str, goals))}" if goals else ""
     used = f"{window.busy:.2g} requests are under way on average"
     if verdict == "fewer":
         return f"{needed} of {now} workers would do{goal}: {used}"
     if verdict == "right":
         return f"{now} {'is' if now == 1 else 'are'} right{goal}: {used}, and {needed} would do"
-    if window.saturated > 0:
+    if window.saturated > 0 and window.workers >= _GROWN * now:
         return f"add {needed - now}: you were saturated {share(window.saturated)} of the time"
     if goals:
         return f"add {needed - now}: {now} would miss {', '.join(map(str, goals))}"

@@ -16,10 +16,11 @@ from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
 
+from prefork.errors import CommandError
 from prefork.lab import advice, queueing, scalability, sweep
 from prefork.lab.comparison import Machine
 from prefork.lab.doubts import Doubt
-from prefork.lab.goals import Goal
+from prefork.lab.goals import Goal, meets
 from prefork.lab.tuning import Band, Choice, Law, Limits, Trial, Tuning, rates
 from prefork.report.units import latency, rate
 
@@ -28,6 +29,8 @@ _RUNS = 45  # that the budget should have room for
 _STARTING = 0.6  # seconds beside warm-up and measurement, until one has been seen
 _KEPT_FOR_LAST = 9  # runs: three counts, three rounds
 _POINTS = 14
+_AMPLE = 2.0  # times the rate that is asked for: what can do that need not be outdone
+_FOR_A_LAW = 3  # counts: it has as many parameters
 _MANY = 12  # workers, of which one more is not to be seen
 _BANDS = 60
 
@@ -113,6 +116,8 @@ class Tuner:
                 self._choice = self._by_goal(self._wish.rate)
             if self._choice is not None:
                 self._verify(self._choice)
+            if self._wish.rate is not None:
+                self._repeat(kept=0)  # for the law, and for who plans with it
         except Stopped:
             is_whole = False
             if self._choice is None and self._wish.rate is None and len(rates(self._sweep)) > 1:
@@ -134,11 +139,32 @@ class Tuner:
         self._told(f"  {latency(mean)} on average, {100 * self._cpu_share:.0f}% of it on a CPU")
 
     def _climb(self) -> None:
+        """Doubled counts while that helps, and in any case as many as a law needs."""
+        asked = self._wish.rate
         while (count := sweep.next_climbed(rates(self._sweep), self._top())) is not None:
+            is_ample = asked is not None and any(one.rate > _AMPLE * asked for one in self._sweep)
+            if is_ample and len(rates(self._sweep)) >= _FOR_A_LAW:
+                return
             if len(self._sweep) > 2 and not self._has_time(1 + _KEPT_FOR_LAST):
                 self._doubts.append(Doubt("budget", f"no time was left to try {count} workers; give more (--budget)"))
                 return
+            if not self._can_be_measured(count):
+                return
+        while len(rates(self._sweep)) < _FOR_A_LAW and (last := max(rates(self._sweep))) < self._top():
+            if not self._has_time(1 + _KEPT_FOR_LAST) or not self._can_be_measured(min(2 * last, self._top())):
+                return
+
+    def _can_be_measured(self, count: int) -> bool:
+        """Measure it; so many workers that they cannot be started bound all that follows."""
+        try:
             self._closed(count)
+        except CommandError as error:
+            if not self._sweep:
+                raise
+            self._limits = replace(self._limits, most=max(rates(self._sweep)))
+            self._doubts.append(Doubt("limit", f"{count} workers could not be measured ({error}); see to that first"))
+            return False
+        return True
 
     def _top(self) -> int:
         """The largest count worth a run, as far as that is known by now."""
@@ -154,13 +180,16 @@ class Tuner:
             self._closed(count)
             self._closed(known)
 
-    def _repeat(self) -> None:
-        """More rounds of all counts, each in an order of its own; without time for all, of those near the knee."""
+    def _repeat(self, kept: int = _KEPT_FOR_LAST) -> None:
+        """More rounds of all counts, each in an order of its own; without time for all, of those near the knee.
+
+        :param kept: runs that the budget has to have room for after it.
+        """
         while counts := self._counts_to_repeat():
-            if not self._has_time(len(counts) + _KEPT_FOR_LAST):
+            if not self._has_time(len(counts) + kept):
                 knee = sweep.knee(rates(self._sweep))
                 counts = [n for n in counts if knee / 2 < n < 2 * knee]
-            if not counts or not self._has_time(len(counts) + _KEPT_FOR_LAST):
+            if not counts or not self._has_time(len(counts) + kept):
                 return
             self._dice.shuffle(counts)
             for count in counts:
@@ -197,8 +226,9 @@ class Tuner:
         if met > top:
             return None
         goals = " and ".join(map(str, self._wish.goals))
-        meeting = f"they meet {goals} at {rate(asked)}" if goals else f"they keep up with {rate(asked)}"
-        fewer = f", and {missed} do not" if missed else ""
+        it, s = ("it", "s") if met == 1 else ("they", "")
+        meeting = f"{it} meet{s} {goals} at {rate(asked)}" if goals else f"{it} keep{s} up with {rate(asked)}"
+        fewer = f", and {missed} {'does' if missed == 1 else 'do'} not" if missed else ""
         return Choice(workers=met, why=f"{meeting}{fewer}")
 
     def _first_guess(self, asked: float, top: int) -> int:
@@ -226,7 +256,7 @@ class Tuner:
             trial = self._opened(count, asked)
             self._goal_runs.append(trial)
             rounds.append(trial)
-            if number == 0 and not trial.keeps_up:
+            if number == 0 and not trial.keeps_up and not (self._wish.goals and meets(trial.latency, self._wish.goals)):
                 return False
             if number + 1 >= self._wish.rounds and advice.has_met(rounds, self._wish.goals) is not None:
                 break
@@ -272,7 +302,8 @@ class Tuner:
     def _opened(self, count: int, asked: float) -> Trial:
         trial = self._bench.opened(count, asked, self._wish.run_seconds)
         self._runs += 1
-        self._told(f"{_workers(count)}, asked {rate(asked)}: {rate(trial.rate)}{_p99(trial)}{_failed(trial)}")
+        behind = "" if trial.keeps_up else ", fell behind"
+        self._told(f"{_workers(count)}, asked {rate(asked)}{_p99(trial)}{_failed(trial)}{behind}")
         return trial
 
     def _has_time(self, runs: int) -> bool:
@@ -300,7 +331,7 @@ class Tuner:
             sweep=self._sweep,
             goal_runs=self._goal_runs,
             last_runs=self._last_runs,
-            weight=advice.weigh(self._sweep),
+            weight=advice.weigh(self._sweep + self._goal_runs + self._last_runs),
             law=None,
             theory={},
             choice=self._choice,
@@ -316,7 +347,7 @@ def fitted(trials: list[Trial], seed: int) -> tuple[Law | None, list[Doubt]]:
     """The law of all rounds, and what speaks against it; ``None`` of fewer than three counts."""
     points = [(one.workers, one.rate) for one in trials if one.rate > 0]
     counts = sorted({n for n, _ in points})
-    if len(counts) < 3:
+    if len(counts) < _FOR_A_LAW:
         return None, []
     fit = scalability.fit(points, seed=seed)
     step = max(1, counts[-1] // _BANDS)

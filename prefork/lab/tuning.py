@@ -14,13 +14,17 @@ from prefork.lab.goals import Goal, measured
 from prefork.lab.load import Latencies
 from prefork.lab.profile import Scalability
 
+_BEHIND = 0.05  # of the requests: as many more than there is room for are no accident
+
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """One run of the service with so many workers, under one load.
 
     :param asked: requests a second of an open loop; ``None``: clients that send the next when they have their reply.
     :param clients: of a closed loop, enough to keep all workers busy.
-    :param rate: requests a second that were answered rightly.
+    :param rate: requests a second that were answered rightly; of an open loop before its end.
+    :param due: requests of the measured time, ``late`` those of them that were not answered rightly by its end.
+    :param room: requests that the workers serve at once.
     :param errors: by kind, as in ``load.Result``.
     :param cpus: seconds a second that the whole service used, ``generator_cpus`` what sent the requests.
     :param generator_share: of one CPU, of the busiest generator; 1 is all of it.
@@ -31,6 +35,9 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     asked: float | None = None
     clients: int = 0
     rate: float
+    due: int
+    late: int
+    room: int
     latency: Latencies | None
     errors: dict[str, int]
     cpus: float
@@ -42,8 +49,8 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def keeps_up(self) -> bool:
-        """Whether an open loop was answered as fast as it asked; Poisson arrivals of a second vary themselves."""
-        return self.asked is None or (self.rate >= 0.93 * self.asked and not sum(self.errors.values()))
+        """Whether an open loop was answered as fast as it asked: no error, and at its end no queue that had grown."""
+        return self.asked is None or (not self.errors and self.late <= max(2 * self.room, _BEHIND * self.due))
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from statistics import median
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from prefork.lab import advice, ink
 from prefork.lab.tuning import Trial, Tuning, by_workers, rates
@@ -20,6 +21,9 @@ def draw(tuning: Tuning) -> Figure:
     figure.set_layout_engine("none")
     below = figure.add_axes((0.1, 0.09, 0.86, 0.28), sharex=above, xlabel="workers", ylabel="latency, ms", yscale="log")
     below.grid(alpha=0.25)
+    below.yaxis.set_major_formatter("{x:g}")
+    below.yaxis.set_minor_formatter("{x:g}")
+    below.xaxis.set_major_locator(MaxNLocator(integer=True))
     below.spines[["top", "right"]].set_visible(False)
     _throughput(above, tuning)
     _latency(below, tuning)

@@ -143,6 +143,14 @@ def test_a_sized_pool_is_told_its_bounds() -> None:
     assert advice.toml == ["[service.echo]", "min_workers = 3", f"max_workers = {advice.workers}", "min_spare = 4"]
 
 
+def test_a_sized_pool_that_still_grows_is_not_short() -> None:
+    """What is saturated on the way to more workers is no reason for more than that."""
+    found = replace(window(4, 60, seconds=60), configured=(1, 12))
+    assert found.saturated > 0.05
+    assert advised(found).verdict == "fewer"
+    assert advised(replace(found, configured=(1, 4))).headline.startswith("add ")
+
+
 def test_threads_are_room_as_well() -> None:
     """The advice is of workers, each with so many at once."""
     single = window(12, 60, seconds=120)

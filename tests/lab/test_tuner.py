@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from prefork.errors import CommandError
 from prefork.lab import tuner
 from prefork.lab.comparison import Machine
 from prefork.lab.goals import Goal
@@ -63,6 +64,9 @@ class Bench:
             workers=workers,
             asked=asked,
             rate=rate,
+            due=1000,
+            late=500 if p99 == 9.0 else 0,
+            room=workers,
             latency=Latencies(p99 / 2, p99 / 2, p99 / 1.5, p99, p99, p99),
             errors={},
             cpus=self.cpu_share * rate / self.curve(1),
@@ -161,6 +165,31 @@ def test_the_advice_moves_once_to_a_better_neighbour() -> None:
     assert tuning.choice is not None
     assert (tuning.choice.moved_from, tuning.choice.workers) == (2, 3)
     assert "the advice moved from 2 to 3" in tuning.choice.verified
+
+
+def test_a_count_that_cannot_be_started_is_the_end_of_the_sweep() -> None:
+    """As where the machine allows no more processes; what was measured before stands."""
+
+    class Bounded(Bench):
+        def closed(self, workers: int, seconds: float) -> Trial:
+            if workers > 5:
+                raise CommandError("prefork was not ready within 90 s")
+            return super().closed(workers, seconds)
+
+    tuning = tuned(Bounded(lambda n: 100.0 * n, cpu_share=0.1))
+    assert chosen(tuning) == 4
+    assert any("8 workers could not be measured (prefork was" in str(doubt) for doubt in tuning.doubts)
+
+
+def test_a_service_that_cannot_be_measured_at_all_is_an_error() -> None:
+    """There is nothing to hand over."""
+
+    class Broken(Bench):
+        def alone(self, seconds: float) -> tuple[Trial, list[float]]:
+            raise CommandError("nobody can be reached")
+
+    with pytest.raises(CommandError):
+        tuned(Broken(lambda n: 100.0 * n))
 
 
 @pytest.mark.parametrize("runs", range(0, 24, 3))
