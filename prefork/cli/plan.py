@@ -113,7 +113,7 @@ def _plan(path: str | None, flags: dict[str, Any]) -> None:
     if picture:
         drawn = fleet_picture.draw(found)
         data = ink.as_png(drawn) if picture.endswith(".png") else None
-        write_file("--picture", picture, data or ink.as_svg(drawn, fleet_picture.described(found)).encode())
+        write_file("--picture", picture, data or ink.as_svg(drawn, fleet_picture.described(found), "plan").encode())
 
 
 def _goal(flags: dict[str, Any]) -> Goal:

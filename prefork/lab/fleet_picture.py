@@ -4,6 +4,7 @@ A printer: it must not decide anything. Invariant: the goal is in each of its pa
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,7 +18,7 @@ from prefork.lab.planning import Plan
 _PANEL = 3.0  # inches
 _ROOM = 1.75  # above the highest, for the names of phases
 _HIGHEST = 4  # times the goal
-_LINES = ((0.5, ink.GOOD), (0.999, ink.MUTED))  # beside the goal's percentile
+_LINES = ((0.5, ink.GOOD, "--"), (0.999, ink.MUTED, ":"))  # beside the goal's percentile
 
 
 def draw(plan: Plan) -> Figure:
@@ -46,10 +47,10 @@ def described(plan: Plan) -> str:
 def _through(axes: Axes, plan: Plan, title: str, course: Course) -> None:
     goal = goal_of(plan)
     axes.set(title=title, xlabel="simulated seconds; long phases are cut short", ylabel="ms")
-    _line(axes, course.bins, plan.wish.q, ink.ACCENT, goal.name)
-    for share, colour in _LINES:
+    _line(axes, course.bins, plan.wish.q, goal.name, color=ink.ACCENT)
+    for share, colour, dashes in _LINES:
         if share != plan.wish.q:
-            _line(axes, course.bins, share, colour, f"p{share * 100:g}".replace(".", ""))
+            _line(axes, course.bins, share, f"p{share * 100:g}".replace(".", ""), color=colour, linestyle=dashes)
     highest = max(filter(None, (value for one in course.bins for value in one.percentiles.values())), default=0.0)
     top = 1000 * _ROOM * max(highest, goal.seconds)
     axes.set_ylim(0, top)
@@ -65,10 +66,10 @@ def _through(axes: Axes, plan: Plan, title: str, course: Course) -> None:
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
 
 
-def _line(axes: Axes, bins: Sequence[Stretch], share: float, colour: str, name: str) -> None:
+def _line(axes: Axes, bins: Sequence[Stretch], share: float, name: str, **look: Any) -> None:
     known = [(one.at + one.seconds / 2, one.percentiles[share]) for one in bins]
     points = [(at, 1000 * seconds) for at, seconds in known if seconds is not None]
-    axes.plot([at for at, _ in points], [value for _, value in points], color=colour, linewidth=1.6, label=name)
+    axes.plot([at for at, _ in points], [value for _, value in points], linewidth=1.6, label=name, **look)
 
 
 def _by_machines(axes: Axes, plan: Plan) -> None:
@@ -78,9 +79,12 @@ def _by_machines(axes: Axes, plan: Plan) -> None:
     option = plan.option
     if option is not None:
         takes = dict(plan.curve)
-        for count, colour, name in ((option.needed, ink.BAD, "meet it"), (option.machines, ink.GOOD, "to have")):
+        for count, colour, mark, name in (
+            (option.needed, ink.BAD, "s", "meet it"),
+            (option.machines, ink.GOOD, "D", "to have"),
+        ):
             if count in takes:
-                axes.plot([count], [1000 * takes[count]], "o", color=colour, label=f"{count} {name}")
+                axes.plot([count], [1000 * takes[count]], mark, color=colour, label=f"{count} {name}")
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
     slowest = max((seconds for _, seconds in plan.curve), default=0.0)
     axes.set_ylim(0, 1100 * max(goal.seconds, min(slowest, _HIGHEST * goal.seconds)))
