@@ -286,7 +286,8 @@ class Tuner:
         """The count, and one fewer and more; of many a quarter, or with a goal, which tells more sharply, an eighth."""
         step = max(1, workers // (4 if self._wish.rate is None else 8) if workers >= _MANY else 1)
         fitting = advice.fitting(advice.weigh(self._sweep), self._limits.memory)
-        return [n for n in (workers - step, workers, workers + step) if 1 <= n <= min(fitting, self._limits.most)]
+        most = max(workers, min(fitting, self._limits.most))
+        return sorted({max(1, workers - step), workers, min(most, workers + step)})
 
     # a run
 
