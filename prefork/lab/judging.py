@@ -26,7 +26,7 @@ MACHINE_BUSY = 0.85  # of all CPUs
 EDGE = 0.05  # of a rate
 FOR_P99, FOR_P999 = 1_000, 10_000  # requests, ten of which lie beyond it
 NAMED = 3  # cells, of many
-_JUDGED_HERE = {"noise", "outliers", "too-short", "generator-bound", "errors", "shared-cpus"}  # over all rounds, not by one
+_JUDGED_HERE = {"noise", "outliers", "too-short", "generator-bound", "errors", "shared-cpus"}  # not round by round
 
 
 def doubts(cells: Sequence[CellResult], cpus: float | None = None) -> list[Doubt]:
