@@ -32,6 +32,7 @@ COMMANDS = (
     "reopen-logs",
     "log-level",
     "stop",
+    "load",
     "compare",
     "completion",
 )

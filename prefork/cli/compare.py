@@ -20,6 +20,7 @@ from prefork.config.service import MOST_WORKERS
 from prefork.errors import UsageError
 from prefork.lab.subjects import DEFAULT_BIND, LINES
 from prefork.report.units import age
+from prefork.system import cpus
 
 if TYPE_CHECKING:
     from prefork.lab.rounds import Plan
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 MOST_CLIENTS = 10_000
 _OF_ANY_LOAD = ("timeout", "processes", "seed")  # of the flags of a load, those that a workload leaves open
+_OF_TLS = ("insecure", "ca", "server_name")
 
 
 class Depth(NamedTuple):
@@ -93,7 +95,8 @@ def _compare(target: str | None, flags: Mapping[str, Any]) -> None:
     plans = [_plan(title, depth, flags) for title in titles]
     outputs = [outputs_of(flags, plan.title if len(plans) > 1 else "") for plan in plans]
     cells, about = sum(len(plan.cells) for plan in plans), age(sum(plan.seconds for plan in plans))
-    click.echo(f"{cells} cells, each measured {plans[0].rounds} times, take about {about}", err=True)
+    rounds = f"{plans[0].rounds} round{'s' * (plans[0].rounds != 1)}"
+    click.echo(f"{cells} cells in {rounds} take about {about}", err=True)
     signal.signal(signal.SIGTERM, _end)  # so that what was started is stopped
     for plan, paths in zip(plans, outputs, strict=True):
         _run(plan, paths)
@@ -108,6 +111,9 @@ def _plan(title: str, depth: Depth, flags: Mapping[str, Any]) -> "Plan":
     from prefork.lab.workloads import workload
 
     bind = flags["bind"]
+    for name in _OF_TLS:
+        if flags[name]:
+            raise UsageError(f"--{name.replace('_', '-')}: what is compared is reached without TLS; leave it out")
     load, teaches, target = load_of(bind, flags), "", title
     if ":" not in title:
         _refuse_load_flags(title, flags)
@@ -115,6 +121,8 @@ def _plan(title: str, depth: Depth, flags: Mapping[str, Any]) -> "Plan":
         title, teaches = found.title, found.teaches
         target, template = found.fit(bind)
         load = replace(template, **{name: getattr(load, name) for name in _OF_ANY_LOAD})
+    if flags["processes"] is None:  # the other half is the service's
+        load = replace(load, processes=max(1, int(cpus.usable().amount / 2)))
     run = running(target, bind)
     duration, warm_up = (flags[name] or getattr(depth, name) for name in ("duration", "warm_up"))
     workers, clients = (flags[name] or getattr(depth, name) for name in ("workers", "clients"))

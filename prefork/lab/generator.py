@@ -28,7 +28,7 @@ from prefork.lab.connection import Connection
 from prefork.lab.load import GeneratorUse
 from prefork.lab.reports import Failed, Finished, Order, Ready, Report, State
 from prefork.lab.samples import Tape
-from prefork.lab.talk import maker_of
+from prefork.lab.wires import maker_of
 from prefork.system.limits import raise_descriptors
 
 TICK = 0.1  # seconds from one report to the next

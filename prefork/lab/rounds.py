@@ -19,10 +19,9 @@ from msgspec.structs import replace
 from prefork.errors import CommandError, TargetError
 from prefork.lab import generators, judging
 from prefork.lab.comparison import Cell, CellResult, Comparison, Measurement
-from prefork.lab.generators import Progress
 from prefork.lab.load import Load
 from prefork.lab.machine import this_machine
-from prefork.lab.meter import Meter, jain
+from prefork.lab.meter import Meter, Window, jain
 from prefork.lab.subjects import DEFAULT_BIND, ONE_PROCESS, OURS, Subject, UnfitError
 
 OVERHEAD = 1.0  # seconds a cell takes beside its load: to start and stop it, and the generators
@@ -176,35 +175,35 @@ def measure(plan: Plan, cell: Cell) -> Measurement:
         pythonpath=plan.pythonpath,
         extra=plan.extra,
     ) as subject:
-        load = replace(plan.load, url=subject.url, clients=cell.clients, seed=plan.seed, warm_up=0.0)
-        load = replace(load, processes=min(load.processes, cell.clients))
-        if plan.warm_up:
-            generators.run(replace(load, duration=plan.warm_up))
-        measurement = _load(subject, replace(load, duration=plan.duration))
+        load = replace(
+            plan.load,
+            url=subject.url,
+            clients=cell.clients,
+            processes=min(plan.load.processes, cell.clients),
+            duration=plan.duration,
+            warm_up=plan.warm_up,
+            seed=plan.seed,
+        )
+        measurement = _load(subject, load)
         return replace(measurement, doubts=[*measurement.doubts, *subject.stop()])
 
 
 def _load(subject: Subject, load: Load) -> Measurement:
-    """The measured part: nothing else is asked of the subject from one reading to the other.
+    """What it uses is read from the beginning to the end of the measured time, and so are its requests, which go on
+    before it; so of each as much is in it that began before as is not that ended after.
 
     :raises CommandError: nothing was answered.
     """
-    meter = Meter(subject.pid)
-    heaviest = 0
-
-    def weigh(progress: Progress) -> None:
-        nonlocal heaviest  # in the middle, for where requests have processes of their own those are gone at the end
-        if not heaviest and progress.at_seconds >= load.duration / 2:
-            heaviest = meter.pss_bytes()
-
     served = subject.served()
-    before = meter.reading()
-    result, _ = generators.run(load, weigh)
-    after = meter.reading()
-    use = after.since(before)
+    with Window(Meter(subject.pid), load.duration) as window:
+        result, _ = generators.run(load, begun=window.begin)
+        first, *_, last = readings = window.readings()
     if not result.requests:
         raise CommandError(f"nothing was answered: {result.first_error or 'no reply came'}")
-    requests = result.requests + result.failed
+    if not last.processes:
+        raise CommandError("the service ended under the load; run it by prefork run, load it, and look why")
+    use = last.since(first)
+    requests = (result.requests + result.failed) / result.seconds * use.seconds
     return Measurement(
         seconds=result.seconds,
         requests=result.requests,
@@ -213,7 +212,7 @@ def _load(subject: Subject, load: Load) -> Measurement:
         errors=result.errors,
         cpu_seconds=use.cpu_seconds / requests,
         switches=None if use.switches is None else use.switches / requests,
-        pss_bytes=max(heaviest, after.pss_bytes),
+        pss_bytes=max(reading.pss_bytes for reading in readings),
         fairness=_fairness(served, subject),
         generator_share=max((one.cpu_seconds / one.seconds for one in result.generators if one.seconds), default=0.0),
         doubts=result.doubts,

@@ -191,13 +191,13 @@ class Subject(ABC):
             os.close(self._pidfd)
             self._pidfd = -1
         try:
-            return self._doubts_of(ending, killed if not has_ended else 0)
+            return self._doubts_of(ending, limit, 0 if has_ended else killed)
         finally:
             self._directory.cleanup()
 
-    def _doubts_of(self, ending: processes.Ending, killed: int) -> list[Doubt]:
+    def _doubts_of(self, ending: processes.Ending, limit: float, killed: int) -> list[Doubt]:
         if killed:
-            text = f"{self.line} did not stop within {_STOP_LIMIT:g} s and was killed, {killed} processes"
+            text = f"{self.line} did not stop within {limit:g} s and was killed, {killed} processes"
             return [Doubt("stop", f"{text}; look whether a handler hangs")]
         if ending.code == Exit.STOPPED or self._is_good_end(ending):
             return []
@@ -342,7 +342,7 @@ class _Reference(Subject):
             self.url = rest
             return
         if word == "unfit":
-            raise UnfitError(f"{self.line}: {rest}")
+            raise UnfitError(rest)
         if word == "unloadable":
             raise TargetError(f"{self.target}: {rest}")
         raise CommandError(f"{self.line} of {self.target} did not start: {self._last_words()}")

@@ -97,7 +97,7 @@ _KINDS = {
         "A client that sends slowly holds its place as long, though nothing is computed: processes are soon all taken,"
         " threads bear it. Before processes put a proxy that reads requests first.",
         _slowly,
-        "200ms",
+        "100ms",
         DRIP,
     ),
 }

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from prefork.cli import main
+from prefork.system import processes
 from tests.end_to_end.clients import LIMIT
 from tests.end_to_end.harness import Watched, look_until, processes_of
 
@@ -53,7 +55,7 @@ def test_it_measures_saves_and_shows_again(tmp_path: Path) -> None:
     flags = ("--lines", "prefork,bare", "--rounds", "2", "--json", str(saved), "--csv", str(rows))
     code, out, err = compare(tmp_path / "scratch", "echo", *TINY, *flags)
     assert code == 0, err
-    assert "2 cells, each measured 2 times" in err
+    assert err.startswith("2 cells in 2 rounds take about ")
     assert "[4/4] round 2: echo, " in err
     found = json.loads(saved.read_text())
     assert [len(cell["rounds"]) for cell in found["cells"]] == [2, 2]
@@ -102,10 +104,15 @@ def test_arguments_after_two_dashes_are_for_the_service(tmp_path: Path) -> None:
         (("--from", "/nowhere/it.json"), "--from: /nowhere/it.json cannot be read"),
     ],
 )
-def test_a_mistake_is_one_line(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+def test_a_mistake_is_one_line(
+    arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Before anything is started."""
-    code, out, err = compare(tmp_path / "scratch", *arguments)
-    assert (code, out) == (2, "")
+    monkeypatch.setattr(processes, "spawn", None)
+    with pytest.raises(SystemExit) as ended:
+        main(args=["compare", *arguments], prog_name="prefork")
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out) == (2, "")
     assert said in err
     assert err.startswith("prefork: ")
     assert err.count("\n") == 1

@@ -113,3 +113,35 @@ def test_what_answers_nothing_is_no_figure() -> None:
     ):
         rounds.run()
     assert rounds.comparison().cells == []
+
+
+SUICIDAL = """
+import os, signal, socketserver
+
+class Handler(socketserver.StreamRequestHandler):
+    served = 0
+    def handle(self):
+        self.rfile.readline()
+        Handler.served += 1
+        if Handler.served == 5:
+            os.kill(os.getppid(), signal.SIGKILL)
+        self.wfile.write(b"fine\\n")
+"""
+
+
+def test_a_service_that_ends_under_the_load_has_no_figures(tmp_path: Path) -> None:
+    """What it used is gone with it."""
+    (tmp_path / "suicidal.py").write_text(SUICIDAL)
+    load = Load(url="", send=b"hello\n", reply="line")
+    rounds = Rounds(
+        plan(
+            target="suicidal:Handler",
+            lines=("bare",),
+            workers=(1,),
+            pythonpath=(str(tmp_path),),
+            load=load,
+            warm_up=0.0,
+        )
+    )
+    with pytest.raises(CommandError, match="the service ended under the load"):
+        rounds.run()

@@ -11,7 +11,7 @@ import pytest
 from prefork.errors import CommandError, TargetError, UsageError
 from prefork.lab import tree
 from prefork.lab.subjects import Subject
-from tests.end_to_end.clients import ask
+from tests.end_to_end.clients import Question, ask
 from tests.end_to_end.harness import STREAM, Watched, look_until
 
 
@@ -67,6 +67,29 @@ def test_what_is_killed_says_so() -> None:
         assert "was killed by SIGKILL" in str(doubts[0])
     with everybody:
         everybody.wait_all()
+
+
+@pytest.mark.parametrize("line", ["prefork", "fork", "stdlib-fork"])
+def test_what_does_not_stop_is_killed(line: str) -> None:
+    """With all that it started; that is a doubt where somebody asked for its end in peace."""
+    with Subject.start(line, "prefork.lab.handlers:Stream", 2 if line == "prefork" else 1, bind="unix:") as subject:
+        before = len(tree.pids(subject.pid))
+        question = Question(subject.url, "wait 600")
+        if line != "prefork":
+            look_until(lambda: len(tree.pids(subject.pid)) > before, "a child handles it")
+        else:
+            look_until(lambda: is_busy(subject), "a worker handles it")
+        everybody = Watched(tree.pids(subject.pid))
+        doubts = subject.stop(0.1)
+        question.socket.close()
+    assert [doubt.kind for doubt in doubts] == ([] if line == "stdlib-fork" else ["stop"])
+    with everybody:
+        everybody.wait_all()
+
+
+def is_busy(subject: Subject) -> bool:
+    report = subject.status()
+    return report is not None and report.snapshot.services[0].busy == 1
 
 
 def test_it_ends_with_whoever_measured() -> None:
