@@ -60,6 +60,7 @@ def load(url: str, json_path: str | None, samples: str | None, hdr: str | None, 
     URL is tcp://HOST:PORT, tls://, unix:PATH, udp://, unixgram:PATH, http:// or https://. Exit 0 when anything was
     answered, 1 when nothing was.
     """
+    interrupt = _Interrupt()
     wanted = _load(url, flags)
     if samples is not None and not samples.endswith((".csv", ".npz")):
         raise UsageError(f"--samples: {samples} has to end in .csv or .npz, which says how it is written")
@@ -68,7 +69,6 @@ def load(url: str, json_path: str | None, samples: str | None, hdr: str | None, 
     needs_lab("load")
     from prefork.lab import generators, load_screen, load_table, sample_files
 
-    interrupt = _Interrupt()
     with load_screen.Screen(wanted) as screen:
         result, raw = generators.run(wanted, screen.show, interrupt.has_come)
     if json_path != "-":

@@ -15,6 +15,7 @@ from prefork.report.units import latency, rate, share
 
 BOUND = 0.8  # of one CPU: a generator that needs more may be what is measured
 LATE, LATE_AT_WORST = 0.2, 0.5  # of the latency at the median, and at p99: more of it is too much of our own
+HALF = 0.5  # of one CPU: a generator below it waits rather for the CPU than for itself
 FULL = 0.95  # of all CPUs
 SHORT = ((99.0, 1000), (99.9, 10_000))  # a percentile, and the samples that leave ten of them above it
 BEHIND = 0.97  # of the offered rate: less was not kept up with
@@ -86,7 +87,7 @@ def _behind(result: Result, samples: Samples, around: Surroundings) -> Doubt | N
 
 
 def _bound(result: Result, samples: Samples, around: Surroundings) -> Doubt | None:
-    busiest = max((one.share for one in result.generators), default=0.0)
+    busiest = _busiest(result)
     if busiest <= BOUND:
         return None
     processes = len(result.generators)
@@ -111,7 +112,7 @@ def _late(result: Result, samples: Samples, around: Surroundings) -> Doubt | Non
     return Doubt(
         "late",
         f"the generator itself sent late, {part}: so much is not the service's; the row of service times is free of "
-        "it, and more --processes make it less",
+        f"it, and {'more --processes' if _busiest(result) > HALF else 'a CPU of its own'} would make it less",
     )
 
 
@@ -172,6 +173,11 @@ def longest_stall(samples: Samples) -> tuple[float, float]:
     waits = ended - since
     longest = int(waits.argmax())
     return float(since[longest]), float(waits[longest])
+
+
+def _busiest(result: Result) -> float:
+    """The largest share of its CPU that a generator used."""
+    return max((one.share for one in result.generators), default=0.0)
 
 
 def _percent(part: float) -> str:

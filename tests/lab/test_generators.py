@@ -121,6 +121,31 @@ def test_what_an_open_loop_could_not_send_is_counted() -> None:
     assert result.first_error == "timeout: no reply within the timeout"
 
 
+def test_what_queued_in_the_warm_up_is_not_measured() -> None:
+    """Nor is its queue: the first request that counts finds the connection as soon as the one under way has left it."""
+    gate = threading.Event()
+
+    def watch(progress: Progress) -> None:
+        if progress.at_seconds > 0:
+            gate.set()
+
+    def stalled(client: socket.socket) -> None:
+        assert gate.wait(LIMIT)
+        answer_once(client)
+
+    seen: list[int] = []
+
+    def counting(client: socket.socket) -> None:
+        seen.append(1)
+        stalled(client)
+
+    with service(counting) as url:
+        load = counted(url, 10, rate=200.0, arrivals="constant", clients=1, timeout=LONG, warm_up=0.3)
+        result, _ = run(load, watch)
+    assert result.requests == 10
+    assert len(seen) == 11  # and not the 60 that were due before
+
+
 def test_datagrams_that_are_lost() -> None:
     """Every second one is not answered."""
 
@@ -182,7 +207,8 @@ WRONG = {
     "--rate: 0 ": {"rate": 0.0},
     "--clients: 0 ": {"clients": 0},
     "--per-connection: 0 ": {"per_connection": 0},
-    "--processes: 3 share 2": {"processes": 3, "clients": 2},
+    "--processes: 2 share 1 requests": {"processes": 2, "clients": 2},
+    "--processes: 3 share 2 clients": {"requests": 3, "processes": 3, "clients": 2},
     "--reply: eof ends the connection": {"per_connection": None},
     "--reply: datagram is nothing for tcp": {"reply": "datagram"},
     "--reply: 'never'": {"reply": "never"},

@@ -49,7 +49,7 @@ DOUBTFUL = {
     "late": (
         result(load=OPEN, generators=[GeneratorUse(8.0, 20.0, 20_000, 0.0003, 0.0004)]),
         Surroundings(),
-        "300µs of the 1ms at the median",
+        "300µs of the 1ms at the median: so much is not the service's; ",
     ),
     "dropped": (result(), Surroundings(dropped=3), "the server closed 3 kept connections"),
     "too-short": (result(requests=900, seconds=1.0), Surroundings(), "900 samples are too few for p99: "),
