@@ -55,7 +55,7 @@ def test_it_measures_saves_and_shows_again(tmp_path: Path) -> None:
     flags = ("--lines", "prefork,bare", "--rounds", "2", "--json", str(saved), "--csv", str(rows))
     code, out, err = compare(tmp_path / "scratch", "echo", *TINY, *flags)
     assert code == 0, err
-    assert err.startswith("2 cells in 2 rounds take about ")
+    assert err.startswith("2 cells in 2 rounds: about ")
     assert "[4/4] round 2: echo, " in err
     found = json.loads(saved.read_text())
     assert [len(cell["rounds"]) for cell in found["cells"]] == [2, 2]
@@ -121,7 +121,7 @@ def test_a_mistake_is_one_line(
 def test_what_cannot_be_loaded_is_exit_3(tmp_path: Path) -> None:
     """With the application's own reason, after the line that says what was to come."""
     code, out, err = compare(tmp_path / "scratch", "nowhere:Handler", *TINY, "--lines", "prefork", "--rounds", "1")
-    assert (code, out) == (3, "")
+    assert (code, out) == (3, ""), err
     assert err.splitlines()[-1].startswith("prefork: no module named 'nowhere'")
 
 

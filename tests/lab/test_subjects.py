@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,15 @@ def test_a_unix_socket_has_a_place_of_its_own() -> None:
         path = subject.url.removeprefix("unix:")
         assert os.path.exists(path)
     assert not os.path.exists(os.path.dirname(path))
+
+
+def test_a_long_temporary_directory_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket's path holds 107 bytes, which some have used up by then."""
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    with Subject.start("bare", STREAM, 1, bind="unix:") as subject:
+        assert ask(subject.url, "hello") == "HELLO"
 
 
 def test_what_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
