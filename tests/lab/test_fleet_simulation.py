@@ -93,6 +93,14 @@ def test_a_failure_costs_the_share_of_the_dead_until_it_is_noticed() -> None:
     assert (after.percentiles[0.99] or 0) > (before.percentiles[0.99] or 0)
 
 
+def test_who_waits_or_is_served_on_a_machine_that_dies_is_lost() -> None:
+    """Also where the balancer notices as good as at once."""
+    asked = fleet(4)
+    rate = 10 * 0.6 * asked.capacity
+    unnoticed = simulate(asked, 10, failure(5, rate, 0.001)).seen[1]
+    assert 0.5 * asked.node(10, rate).busy * 5 < unnoticed.errors < 5 * 20
+
+
 def test_a_restart_loses_nothing() -> None:
     """Batches leave and come back; the last is smaller where they do not divide the machines."""
     asked = fleet(4)
