@@ -102,7 +102,7 @@ def is_busy(subject: Subject) -> bool:
     return report is not None and report.snapshot.services[0].busy == 1
 
 
-def test_it_ends_with_whoever_measured() -> None:
+def test_it_ends_with_whoever_measured(tmp_path: Path) -> None:
     """Also where he was killed, and could clean nothing up."""
     code = (
         "import sys\n"
@@ -112,7 +112,11 @@ def test_it_ends_with_whoever_measured() -> None:
         "sys.stdin.read()\n"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
     ) as measuring:
         assert measuring.stdout is not None
         with Watched(tree.pids(int(measuring.stdout.readline()))) as everybody:
