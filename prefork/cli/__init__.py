@@ -32,6 +32,10 @@ COMMANDS = (
     "reopen-logs",
     "log-level",
     "stop",
+    "load",
+    "compare",
+    "tune",
+    "plan",
     "completion",
 )
 

@@ -116,7 +116,7 @@ def load_of(url: str, flags: Mapping[str, Any]) -> Load:
 def seconds(flag: str, value: str | None) -> float | None:
     """:raises UsageError: it is no duration."""
     try:
-        return None if value is None else parse_seconds(value)
+        return None if value is None else float(parse_seconds(value))
     except ValueError as error:
         raise UsageError(f"{flag}: {error}") from None
 

@@ -35,6 +35,10 @@ class Aim(NamedTuple):
     port: int
 
     @property
+    def is_tcp(self) -> bool:
+        return self.kind == socket.SOCK_STREAM and self.family != socket.AF_UNIX
+
+    @property
     def is_datagram(self) -> bool:
         return self.kind == socket.SOCK_DGRAM
 

@@ -3,22 +3,24 @@
 A small state machine, moved by the kernel's events; the generator owns time, the epoll set and what is counted. It must
 not know rates, clients or samples. Nothing is sent again that failed once: what a server did not answer is an error.
 Invariant: each request that was begun is told to the owner as answered or failed, once, unless the owner drops it.
-Read next: ``generator.py``, the owner; ``wires.py``, connections by TLS and by datagrams.
+Read next: ``generator.py``, the owner; ``talk.py``, what is said; ``wires.py``, connections by TLS and by datagrams.
 """
 
 import errno
 import os
 import socket
 import ssl
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from select import EPOLLIN, EPOLLOUT
 from typing import Protocol
 
 from prefork.lab.aim import Aim
-from prefork.lab.exchange import Reader
+from prefork.lab.talk import Dialogue, Talk
 
 IDLE, OPENING, SENDING, RECEIVING = range(4)
 CHUNK = 1 << 18  # bytes read at a time
+ROOM = memoryview(bytearray(CHUNK))
+"""Where they are read to: to have a large piece of memory made for each reply would cost more than the reply."""
 RETRY = 0.002  # seconds until a Unix listener with a full queue is asked again; no event tells, connect(2) EAGAIN
 PIECE = 0.1  # seconds from one piece of a slow request to the next
 KIND_OF = {
@@ -32,7 +34,6 @@ KIND_OF = {
     errno.EADDRNOTAVAIL: "ports",
 }
 WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-Script = Callable[[int], Generator[bytes, bytes, None]]
 
 
 class Owner(Protocol):
@@ -52,35 +53,6 @@ class Owner(Protocol):
     def later(self, seconds: float, call: Callable[[], None]) -> None: ...
 
 
-class Talk:
-    """What all connections of a load say, and what they take for an answer.
-
-    :param request: bytes of every request, where no script makes them.
-    :param has_reply: whether anything is waited for.
-    :param expect: what a reply has to be, if not ``None``.
-    :param per_connection: requests a connection carries; ``None`` is as many as there are.
-    :param pace: bytes a second, ``None`` at once.
-    """
-
-    def __init__(
-        self,
-        request: bytes,
-        make_reader: Callable[[], Reader],
-        has_reply: bool,
-        expect: bytes | None,
-        per_connection: int | None,
-        pace: float | None,
-        script: Script | None,
-    ) -> None:
-        self.request = request
-        self.make_reader = make_reader
-        self.has_reply = has_reply
-        self.expect = expect
-        self.per_connection = per_connection
-        self.pace = pace
-        self.script = script
-
-
 class Connection:
     """By TCP or a Unix stream. It is used again and again, for socket after socket.
 
@@ -92,6 +64,7 @@ class Connection:
         self._talk = talk
         self._owner = owner
         self._reader = talk.make_reader()
+        self._is_chatty = aim.is_tcp and not talk.is_single  # then no piece may wait for the one before, tcp(7)
         self._socket: socket.socket | None = None
         self._fd = -1
         self._mask = 0
@@ -99,7 +72,7 @@ class Connection:
         self._carried = 0  # requests, by this socket
         self._is_open = False
         self._rest: bytes | memoryview = b""
-        self._dialogue: Generator[bytes, bytes, None] | None = None
+        self._dialogue: Dialogue | None = None
         self._turn = 0  # of requests, so that what was put off for one does not meet the next
         self.intended = self.started = 0.0
         self.sent = self.received = 0
@@ -116,7 +89,7 @@ class Connection:
         if talk.script is None:
             self._rest = talk.request
         else:
-            self._dialogue = talk.script(number)
+            self._dialogue = Dialogue(talk.script, number)
             if not self._step(None):
                 return
         if self._socket is None:
@@ -170,6 +143,8 @@ class Connection:
         try:
             self._socket = made = socket.socket(aim.family, aim.kind | socket.SOCK_NONBLOCK)
             self._fd = made.fileno()
+            if self._is_chatty:
+                made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             code = made.connect_ex(aim.address)
         except OSError as error:
             self._fail_with(error)
@@ -252,8 +227,8 @@ class Connection:
             self._sent_all()
 
     def _sent_all(self) -> None:
+        self._state = RECEIVING
         if self._talk.has_reply:
-            self._state = RECEIVING
             if self._mask != EPOLLIN:
                 self._watch(EPOLLIN)
             if self._dialogue is not None and self._reader.turn():
@@ -264,13 +239,13 @@ class Connection:
     def _receive(self) -> None:
         assert self._socket is not None
         try:
-            data = self._socket.recv(CHUNK)
+            size = self._socket.recv_into(ROOM)
         except WOULD_BLOCK:
             return
         except OSError as error:
             self._fail_with(error)
             return
-        self._take(data)
+        self._take(bytes(ROOM[:size]))
 
     def _take(self, data: bytes) -> None:
         self.received += len(data)
@@ -290,9 +265,7 @@ class Connection:
         """A reply is whole, or none is waited for."""
         reader, talk = self._reader, self._talk
         if talk.has_reply:
-            fault = reader.fault()
-            if fault is None and talk.expect is not None and reader.reply != talk.expect:
-                fault = "wrong", f"the reply was {_shown(reader.reply)} and not {_shown(talk.expect)}"
+            fault = talk.fault(reader)
             if fault is not None:
                 self._fail(*fault)
                 return
@@ -323,21 +296,17 @@ class Connection:
         self._owner.answered(self)
 
     def _step(self, reply: bytes | None) -> bool:
-        """Let the script go on; whether there is something to send. If not, the request is over."""
-        dialogue = self._dialogue
-        assert dialogue is not None
+        """Let the script go on; whether there is something to send. If not, the request or the script is over."""
+        assert self._dialogue is not None
         try:
-            said = next(dialogue) if reply is None else dialogue.send(reply)
-        except StopIteration:
+            said = self._dialogue.go_on(reply)
+        except ValueError as error:
+            self._fail("wrong", str(error))
+            return False
+        if said is None:
             self._dialogue = None
-            if reply is None:  # it had nothing to say
+            if reply is None:  # it had nothing to say at all
                 self._owner.answered(self)
-            return False
-        except Exception as error:
-            self._fail("wrong", f"the script raised {type(error).__name__}: {error}".rstrip(": "))
-            return False
-        if not isinstance(said, bytes):
-            self._fail("wrong", f"the script yielded {said!r}; it has to yield bytes")
             return False
         self._rest = said
         return True
@@ -367,8 +336,3 @@ class Connection:
     def _pending_error(self) -> int:
         assert self._socket is not None
         return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-
-
-def _shown(data: bytes) -> str:
-    """So much of it as a line can bear."""
-    return repr(data) if len(data) <= 60 else f"{data[:60]!r}… ({len(data)} bytes)"

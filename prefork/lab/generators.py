@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from prefork.errors import CommandError, UsageError
+from prefork.lab import busy
+from prefork.lab.aim import aim_of
 from prefork.lab.load import Load, Result
 from prefork.lab.load_checks import check
 from prefork.lab.outcome import merged, result_of
@@ -129,15 +131,18 @@ def run(
     load: Load,
     watch: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
+    begun: Callable[[float], object] = lambda zero: None,
 ) -> tuple[Result, Samples]:
     """Carry a load out.
 
     :param watch: is told how it goes, some times a second.
     :param stop: asked some times a second whether to end now, with what there is.
+    :param begun: is told once when the measured time begins, an instant of the monotonic clock that is to come.
     :raises UsageError: the load is wrong; nothing was sent.
     :raises CommandError: nobody can be reached, or a generator has died.
     """
     check(load)
+    aim = aim_of(load.url)
     with ExitStack() as stack:
         crew = []
         for part in range(load.processes):
@@ -148,11 +153,23 @@ def run(
         start = time.monotonic() + HEAD_START
         for generator in crew:
             generator.begin(start)
+        begun(start + load.warm_up)
+        before = busy.read()
         watched = _Watched(crew, start + load.warm_up, watch)
         is_stopped = _wait_finished(crew, watched, stop)
+        meanwhile = busy.read().since(before)
         ends = [generator.report for generator in crew if isinstance(generator.report, Finished)]
         samples = merged([(generator.reel.rows(), end.kinds) for generator, end in zip(crew, ends, strict=True)])
-    return result_of(load, samples, ends, is_stopped), samples
+    result = result_of(
+        load,
+        samples,
+        ends,
+        is_stopped=is_stopped,
+        busy=meanwhile.share,
+        cpus=busy.cpus(),
+        is_here=busy.is_here(aim),
+    )
+    return result, samples
 
 
 def _wait_ready(crew: list[Generator]) -> None:

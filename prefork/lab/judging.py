@@ -25,7 +25,7 @@ GENERATOR_BUSY = 0.8  # of one CPU
 MACHINE_BUSY = 0.85  # of all CPUs
 FOR_P99, FOR_P999 = 1_000, 10_000  # requests, ten of which lie beyond it
 NAMED = 3  # cells, of many
-_JUDGED_HERE = {"noise", "outliers", "too-short", "generator-bound", "errors", "shared"}  # over all rounds, not by one
+_JUDGED_HERE = {"noise", "outliers", "too-short", "generator-bound", "errors", "shared-cpus"}  # not round by round
 
 
 def doubts(cells: Sequence[CellResult], cpus: float | None = None) -> list[Doubt]:
@@ -165,7 +165,7 @@ def _shared(cells: Sequence[CellResult], cpus: float | None) -> Iterator[Doubt]:
     full = _worst(cells, _busy_cpus, MACHINE_BUSY * cpus)
     if full:
         yield Doubt(
-            "shared",
+            "shared-cpus",
             f"CPUs are shared: generator and service together have {cpus:g}, and in {len(full)} of {len(cells)} cells "
             "used nearly all of them; compare the lines with each other, and load from another machine to know a rate",
         )

@@ -1,16 +1,202 @@
-"""What to think of a load's figures: doubts, each with its figure and advice. Pure.
+"""What to think of a load's figures: doubts, each with its figure and what to try. Pure.
 
 Invariant: a doubt is raised by what was measured, never by what was asked for alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
 
 from prefork.lab.doubts import Doubt
 from prefork.lab.load import Result
-from prefork.lab.reports import Finished
 from prefork.lab.samples import Samples
+from prefork.report.units import latency, rate, share
+
+BOUND = 0.8  # of one CPU: a generator that needs more may be what is measured
+LATE, LATE_AT_WORST = 0.2, 0.5  # of the latency at the median, and at p99: more of it is too much of our own
+HALF = 0.5  # of one CPU: a generator below it waits rather for the CPU than for itself
+FULL = 0.95  # of all CPUs
+SHORT = ((99.0, 1000), (99.9, 10_000))  # a percentile, and the samples that leave ten of them above it
+BEHIND = 0.97  # of the offered rate: less was not kept up with
+STALL, LEAST_STALL = 100.0, 0.02  # times the median latency, and seconds
+
+REMEDIES = {
+    "refused": "nobody listens there, or its queue is full; see prefork status",
+    "reset": "a worker died or closed with bytes unread; its log tells",
+    "timeout": "see what holds it by prefork dump, or give --timeout more",
+    "closed": "where the server ends each connection, --per-connection 1 says so; or its log tells why it closed",
+    "wrong": "see what is expected, by --expect or the script",
+    "status": "the server's log tells why",
+    "lost": "datagrams are dropped where a queue is full; send fewer, or give --timeout more",
+    "unsent": "no connection was free in time; give --clients more, or send less",
+    "tls": "believe its certificate by --ca FILE, or any by --insecure",
+    "descriptors": "the generator has no descriptors left; raise the hard limit (ulimit -Hn), or give --clients less",
+    "ports": "the generator's own ports are used up; keep connections by --per-connection, or widen "
+    "net.ipv4.ip_local_port_range",
+}
+_UNKNOWN = "the first one in full is below"
 
 
-def doubts_of(result: Result, samples: Samples, ends: Sequence[Finished]) -> list[Doubt]:
+class Surroundings:
+    """What else judging needs to know of a load.
+
+    :param busy: of all CPUs of this machine, 1 is all of them.
+    :param is_here: whether the service is on this machine.
+    :param was_behind: whether requests that were due had no connection at the end.
+    :param dropped: kept connections that the server closed between requests.
+    """
+
+    def __init__(
+        self, *, busy: float = 0.0, cpus: int = 1, is_here: bool = False, was_behind: bool = False, dropped: int = 0
+    ) -> None:
+        self.busy = busy
+        self.cpus = cpus
+        self.is_here = is_here
+        self.was_behind = was_behind
+        self.dropped = dropped
+
+
+def doubts_of(result: Result, samples: Samples, around: Surroundings) -> list[Doubt]:
     """In the order of their weight."""
-    return []
+    return [doubt for rule in RULES if (doubt := rule(result, samples, around)) is not None]
+
+
+def _errors(result: Result, samples: Samples, around: Surroundings) -> Doubt | None:
+    if not result.failed:
+        return None
+    kind, count = next(iter(result.errors.items()))
+    part = result.failed / (result.failed + result.requests)
+    return Doubt(
+        "errors",
+        f"{result.failed} of {result.failed + result.requests} requests failed ({_percent(part)}), most of them "
+        f"{kind} ({count}): {REMEDIES.get(kind, _UNKNOWN)}",
+    )
+
+
+def _behind(result: Result, samples: Samples, around: Surroundings) -> Doubt | None:
+    offered = result.load.rate
+    if offered is None or not (around.was_behind or "unsent" in result.errors):
+        return None
+    return Doubt(
+        "behind",
+        f"offered {rate(offered)} and answered {rate(result.rate)}: {result.load.clients} connections were too few, or "
+        "the service is overloaded and latencies tell only how long the load lasted; send less, or find what it can "
+        "take without --rate",
+    )
+
+
+def _bound(result: Result, samples: Samples, around: Surroundings) -> Doubt | None:
+    busiest = _busiest(result)
+    if busiest <= BOUND:
+        return None
+    processes = len(result.generators)
+    more = f"--processes {processes + 1}" if processes < around.cpus else "another machine, or a lower rate"
+    return Doubt(
+        "generator-bound",
+        f"a generator used {share(busiest)} of its CPU: the service may be able to do more than this; try {more}",
+    )
+
+
+def _late(result: Result, samples: Samples, around: Surroundings) -> Doubt | None:
+    if result.load.rate is None or result.latency is None:
+        return None
+    p50, p99 = result.latency.p50, result.latency.p99
+    usual, worst = max(one.late_p50 for one in result.generators), max(one.late_p99 for one in result.generators)
+    if usual > LATE * p50:
+        part = f"{latency(usual)} of the {latency(p50)} at the median"
+    elif worst > LATE_AT_WORST * p99:
+        part = f"{latency(worst)} of the {latency(p99)} at p99"
+    else:
+        return None
+    return Doubt(
+        "late",
+        f"the generator itself sent late, {part}: so much is not the service's; the row of service times is free of "
+        f"it, and {'more --processes' if _busiest(result) > HALF else 'a CPU of its own'} would make it less",
+    )
+
+
+def _shared(result: Result, samples: Samples, around: Surroundings) -> Doubt | None:
+    if not around.is_here or around.busy < FULL:
+        return None
+    return Doubt(
+        "shared-cpus",
+        f"generator and service shared {around.cpus} CPUs, {share(around.busy)} busy: each took from the other; send "
+        "from another machine, or at a --rate that leaves some idle",
+    )
+
+
+def _short(result: Result, samples: Samples, around: Surroundings) -> Doubt | None:
+    for percentile, needed in SHORT:
+        if 0 < result.requests < needed:
+            seconds = result.seconds * needed / result.requests
+            longer = f"--requests {needed}" if result.load.requests else f"--duration {_whole(seconds)}s"
+            return Doubt(
+                "too-short",
+                f"{result.requests} samples are too few for p{percentile:g}: it is made of the slowest few; "
+                f"{needed} would do, by {longer}",
+            )
+    return None
+
+
+def _stalled(result: Result, samples: Samples, around: Surroundings) -> Doubt | None:
+    if result.latency is None:
+        return None
+    at, seconds = longest_stall(samples)
+    if seconds < max(LEAST_STALL, STALL * result.latency.p50):
+        return None
+    return Doubt(
+        "stall",
+        f"for {latency(seconds)} nothing was answered although requests waited, from {at:.1f} s on: a stall of the "
+        "service or of this machine; look at its log for that moment, and measure again",
+    )
+
+
+def _dropped(result: Result, samples: Samples, around: Surroundings) -> Doubt | None:
+    if not around.dropped:
+        return None
+    return Doubt(
+        "dropped",
+        f"the server closed {around.dropped} kept connections between requests, and each had to be made anew; give "
+        "--per-connection what it allows, or let it keep them longer",
+    )
+
+
+def longest_stall(samples: Samples) -> tuple[float, float]:
+    """The longest time in which something waited and nothing was over: when it began, and how long, in seconds."""
+    rows = np.sort(samples.rows[samples.rows["started"] < samples.rows["ended"]], order="ended")
+    if not len(rows):
+        return 0.0, 0.0
+    ended: npt.NDArray[np.float64] = rows["ended"]
+    oldest = np.minimum.accumulate(rows["intended"][::-1])[::-1]  # of those that were not over before
+    since = np.maximum(oldest, np.concatenate(([-np.inf], ended[:-1])))
+    waits = ended - since
+    longest = int(waits.argmax())
+    return float(since[longest]), float(waits[longest])
+
+
+def _busiest(result: Result) -> float:
+    """The largest share of its CPU that a generator used."""
+    return max((one.share for one in result.generators), default=0.0)
+
+
+def _percent(part: float) -> str:
+    return share(part) if part >= 0.095 else f"{100 * part:.2g}%"
+
+
+def _whole(value: float) -> str:
+    """Rounded up to two digits, as one would type it."""
+    step = 10 ** max(0, len(str(int(value))) - 2)
+    return str(-int(-value // step) * step)
+
+
+RULES: tuple[Callable[[Result, Samples, Surroundings], Doubt | None], ...] = (
+    _errors,
+    _behind,
+    _bound,
+    _shared,
+    _late,
+    _stalled,
+    _dropped,
+    _short,
+)

@@ -11,8 +11,10 @@ nobody in it leaves his children's ends uncollected.
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from typing import Self
 
 import msgspec
 
@@ -27,9 +29,11 @@ _ENDED_SHARE = 0.01  # of the CPU time: as much of ended threads more is no erro
 class Use(msgspec.Struct, frozen=True):
     """What was used from one reading to the next.
 
+    :param seconds: from one to the other.
     :param switches: voluntary and involuntary; ``None`` where processes or threads ended meanwhile.
     """
 
+    seconds: float
     cpu_seconds: float
     switches: int | None
 
@@ -37,6 +41,7 @@ class Use(msgspec.Struct, frozen=True):
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """One look at a tree.
 
+    :param at: when, on the monotonic clock.
     :param cpu_seconds: of all that live, and of their children that were collected.
     :param ended_seconds: CPU time of threads that have ended, of those processes that live.
     :param switches: of all threads that live.
@@ -45,6 +50,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     :param pss_bytes: of the whole tree.
     """
 
+    at: float
     cpu_seconds: float
     ended_seconds: float
     switches: int
@@ -60,7 +66,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
             or self.reaped_faults != earlier.reaped_faults
             or self.ended_seconds - earlier.ended_seconds > _ENDED_SHARE * used
         )
-        return Use(used, None if has_lost else self.switches - earlier.switches)
+        return Use(self.at - earlier.at, used, None if has_lost else self.switches - earlier.switches)
 
 
 class Meter:
@@ -70,9 +76,11 @@ class Meter:
         self._root = pid
 
     def reading(self) -> Reading:
+        at = time.monotonic()
         pids = tree.pids(self._root)
         seen = [found for found in map(_look, pids) if found is not None]
         return Reading(
+            at=at,
             cpu_seconds=sum(one.own_seconds + one.reaped_seconds for one in seen),
             ended_seconds=sum(one.own_seconds - one.threads_seconds for one in seen),
             switches=sum(one.switches for one in seen),
@@ -85,6 +93,47 @@ class Meter:
     def pss_bytes(self, pids: Sequence[int] | None = None) -> int:
         """Of the whole tree; of a process that may not be read nothing."""
         return sum(proportional_bytes(pid) or 0 for pid in (tree.pids(self._root) if pids is None else pids))
+
+
+class Window:
+    """Readings at the beginning, in the middle and at the end of a time to come, taken by the clock while a load runs.
+
+    In the middle, because where requests have processes of their own those are gone at the end.
+
+    :param duration: seconds.
+    """
+
+    def __init__(self, meter: Meter, duration: float) -> None:
+        self._meter = meter
+        self._duration = duration
+        self._readings: list[Reading] = []
+        self._is_closed = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def begin(self, zero: float) -> None:
+        """:param zero: when that time begins, on the monotonic clock."""
+        self._thread = threading.Thread(target=self._read, args=(zero,), daemon=True)
+        self._thread.start()
+
+    def _read(self, zero: float) -> None:
+        for moment in (zero, zero + self._duration / 2, zero + self._duration):
+            if self._is_closed.wait(max(0.0, moment - time.monotonic())):
+                return
+            self._readings.append(self._meter.reading())
+
+    def readings(self) -> list[Reading]:
+        """The three of them, once the time is over."""
+        if self._thread is not None:
+            self._thread.join()
+        return self._readings
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._is_closed.set()
+        if self._thread is not None:
+            self._thread.join()
 
 
 class _Process(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from hdrh.histogram import HdrHistogram
 from msgspec.structs import replace
 
 from prefork.lab.load import Latencies, Load, Result
-from prefork.lab.load_judging import doubts_of
+from prefork.lab.load_judging import Surroundings, doubts_of
 from prefork.lab.reports import Finished
 from prefork.lab.samples import KINDS, ROW, Samples
 
@@ -42,7 +42,7 @@ def latencies_of(seconds: npt.NDArray[np.float64]) -> Latencies | None:
     """``None`` of nothing."""
     if not len(seconds):
         return None
-    p50, p90, p99, p999 = np.percentile(seconds, (50, 90, 99, 99.9), method="inverted_cdf").tolist()
+    p50, p90, p99, p999 = np.quantile(seconds, (0.5, 0.9, 0.99, 0.999), method="inverted_cdf").tolist()
     return Latencies(float(seconds.mean()), p50, p90, p99, p999, float(seconds.max()))
 
 
@@ -60,8 +60,13 @@ def histogram_of(seconds: npt.NDArray[np.float64]) -> HdrHistogram:
     return histogram
 
 
-def result_of(load: Load, samples: Samples, ends: Sequence[Finished], is_stopped: bool) -> Result:
-    """:param is_stopped: it was ended before its time."""
+def result_of(
+    load: Load, samples: Samples, ends: Sequence[Finished], *, is_stopped: bool, busy: float, cpus: int, is_here: bool
+) -> Result:
+    """:param is_stopped: it was ended before its time.
+    :param busy: of all CPUs of this machine meanwhile, 1 is all of them.
+    :param is_here: whether the service is on this machine too.
+    """
     latencies = samples.latencies
     erring = [end for end in ends if end.first_error]
     result = Result(
@@ -79,7 +84,14 @@ def result_of(load: Load, samples: Samples, ends: Sequence[Finished], is_stopped
         doubts=[],
         first_error=min(erring, key=lambda end: end.first_error_at).first_error if erring else "",
     )
-    return replace(result, doubts=doubts_of(result, samples, ends))
+    around = Surroundings(
+        busy=busy,
+        cpus=cpus,
+        is_here=is_here,
+        was_behind=any(end.was_behind for end in ends),
+        dropped=sum(end.dropped for end in ends),
+    )
+    return replace(result, doubts=doubts_of(result, samples, around))
 
 
 def _seconds(load: Load, samples: Samples, ends: Sequence[Finished], is_stopped: bool) -> float:

@@ -21,6 +21,7 @@ from prefork.lab.ink import COLOURS, INK, MARKS, MUTED, Picture
 from prefork.lab.winning import Figure, Standing, contenders, cpu, is_pool, listed, many, order, rate, standing
 from prefork.report import units
 
+NAMES = ("throughput", "latency", "cpu", "memory", "winners")
 _DASHES = ("-", "--", "-.", ":")  # by the number of workers
 _PERCENTILES = (("p50", "p50"), ("p90", "p90"), ("p99", "p99"), ("p99.9", "p999"), ("max", "maximum"))
 _MANY_TIMES = 10  # what differs so much is read on a logarithmic scale
@@ -28,13 +29,17 @@ _MANY_TIMES = 10  # what differs so much is read on a logarithmic scale
 Curve = tuple[str, int]  # line, workers
 
 
-def pictures(comparison: Comparison) -> list[Picture]:
-    """All for which there is something to show."""
+def pictures(comparison: Comparison, names: Iterable[str] = NAMES) -> list[Picture]:
+    """Those for which there is something to show.
+
+    :param names: of ``NAMES``, in the order in which they are wanted.
+    """
     cells = sorted((cell for cell in comparison.cells if any(one.requests for one in cell.rounds)), key=_order)
     if not cells:
         return []
-    drawn = [throughput(cells), latencies(cells), cpu_cost(cells), memory(cells)]
-    return [*drawn, *([winners(cells)] if any(not cell.cell.is_reference for cell in cells) else [])]
+    has_modes = any(not cell.cell.is_reference for cell in cells)
+    draw = {"throughput": throughput, "latency": latencies, "cpu": cpu_cost, "memory": memory, "winners": winners}
+    return [draw[name](cells) for name in names if name != "winners" or has_modes]
 
 
 def throughput(cells: Sequence[CellResult]) -> Picture:
@@ -70,9 +75,7 @@ def latencies(cells: Sequence[CellResult]) -> Picture:
     groups = {n: _best_of_lines(cells, n) for n in sorted({cell.cell.clients for cell in cells})}
     picture, panels = ink.panels(title, [many(clients) for clients in groups], "", "latency")
     for axes, best in zip(panels, groups.values(), strict=True):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: units.latency(value)))
-        axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+        _logarithmic(axes, units.latency)
         axes.set_xticks(range(len(_PERCENTILES)), [name for name, _ in _PERCENTILES], fontsize=8)
         for cell in best:
             values = [cell.middle(latency(field)) or 0.0 for _, field in _PERCENTILES]
@@ -186,12 +189,17 @@ def _scale(axes: Axes, cells: Sequence[CellResult], figure: Figure, show: Callab
     """From nothing, or logarithmic where the least is lost beside the most."""
     values = [value for cell in cells if (value := cell.middle(figure))]
     if values and max(values) > _MANY_TIMES * min(values):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_minor_locator(NullLocator())
+        _logarithmic(axes, show)
     else:
         axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: show(value) if value else "0"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: show(value) if value else "0"))
+
+
+def _logarithmic(axes: Axes, show: Callable[[float], str]) -> None:
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: show(value)))
 
 
 def _legend(axes: Axes) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import gammaincc, gammainccinv
 
+FINE = 2000  # quantiles of a law, where few would make percentiles jump from one to the next
 _TINY = 1e-12  # a share that is nobody, and a wait that is none
 
 
@@ -145,29 +146,42 @@ def moments(service_seconds: Sequence[float]) -> tuple[float, float, float]:
     return mean, float(law.var()) / mean**2, float((law**3).mean()) / mean**3
 
 
+def smooth(service_seconds: Sequence[float]) -> np.ndarray:
+    """The same law with as many quantiles as percentiles need: between two that are known, by a straight line.
+
+    The mean stays what it is.
+    """
+    known = np.asarray(service_seconds, dtype=float)
+    if len(known) >= FINE or len(known) == 1:
+        return known
+    levels = (np.arange(len(known)) + 0.5) / len(known)
+    fine: np.ndarray = np.interp((np.arange(FINE) + 0.5) / FINE, levels, np.sort(known))
+    fine *= known.mean() / fine.mean()
+    return fine
+
+
 def station(workers: int, rate: float, service_seconds: Sequence[float], arrival_scv: float = 1.0) -> Station:
     """The station that serves so, with the moments of that law."""
     mean, scv, third = moments(service_seconds)
     return Station(workers, rate, mean, scv, arrival_scv, third)
 
 
-def sum_percentile(wait: Wait, service_seconds: Sequence[float], q: float) -> float:
+def sum_percentile(wait: Wait, service_seconds: np.ndarray, q: float) -> float:
     """Seconds that a share of ``q`` does not exceed, of the wait and the service together, taken as independent.
 
     :param service_seconds: evenly spaced quantiles, each as likely as the others.
     """
-    law = np.asarray(service_seconds, dtype=float)
     longest = wait.percentile(1 - (1 - q) * _TINY)
     if not math.isfinite(longest):
         return math.inf
 
     def too_many(seconds: float) -> float:
-        return float(wait.beyond(seconds - law).mean()) - (1 - q)
+        return float(wait.beyond(seconds - service_seconds).mean()) - (1 - q)
 
-    least = float(np.quantile(law, q, method="inverted_cdf"))  # without any wait
+    least = float(np.quantile(service_seconds, q, method="inverted_cdf"))  # without any wait
     if wait.share <= _TINY or too_many(least) <= 0:
         return least
-    return float(brentq(too_many, least, float(law.max()) + longest, xtol=1e-9, rtol=1e-9))
+    return float(brentq(too_many, least, float(service_seconds.max()) + longest, xtol=1e-9, rtol=1e-9))
 
 
 def response_percentile(station: Station, service_seconds: Sequence[float], q: float) -> float:
@@ -175,7 +189,7 @@ def response_percentile(station: Station, service_seconds: Sequence[float], q: f
 
     :param service_seconds: evenly spaced quantiles of the service time, of which the station has the moments.
     """
-    return sum_percentile(station.wait, service_seconds, q)
+    return sum_percentile(station.wait, smooth(service_seconds), q)
 
 
 def least_workers(
@@ -189,8 +203,11 @@ def least_workers(
     :returns: ``None`` where ``most`` are too few, or the service alone takes longer.
     """
 
+    law = smooth(service_seconds)
+
     def is_enough(workers: int) -> bool:
-        return response_percentile(station(workers, rate, service_seconds, arrival_scv), service_seconds, q) <= goal
+        wait = station(workers, rate, service_seconds, arrival_scv).wait
+        return sum_percentile(wait, law, q) <= goal
 
     low, high = 0, most
     if most < 1 or not is_enough(most):

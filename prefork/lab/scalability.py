@@ -1,9 +1,9 @@
 """How throughput grows with workers: the Universal Scalability Law, fitted to measured rounds, with what is unsure.
 
-Weighted least squares with contention and coherency not below zero. The law turned over, N / X(N), is linear in
-1/one, contention/one and coherency/one; which of the last two are zero is tried, all four ways, each by
-Levenberg-Marquardt. The confidence is a bootstrap's: rounds are drawn again at each number of workers, and all fits
-are made at once. Pure: it must not know what was measured.
+Weighted least squares with contention from zero to one and coherency not below zero. The law turned over, N / X(N), is
+linear in 1/one, contention/one and coherency/one; which of the last two are at their bounds is tried, all six ways,
+each by Levenberg-Marquardt. The confidence is a bootstrap's: rounds are drawn again at each number of workers, and all
+fits are made at once. Pure: it must not know what was measured.
 Sources: Gunther, *Guerrilla Capacity Planning*, 2007, chapter 5; Efron and Tibshirani, *An Introduction to the
 Bootstrap*, 1993, sections 6 and 13.
 Invariant: the same points and seed give the same fit, in whatever order the points come.
@@ -25,7 +25,8 @@ _SHRINK = 10.0  # rounds that the noise of all worker counts together is worth, 
 _LEAST = 0.01  # of the throughput seen: none that is drawn is less
 _STEPS = 60
 _EXACT = 1e-12  # relative: what the squares of a perfect fit are rounded to
-_FREE = ((0,), (0, 1), (0, 2), (0, 1, 2))  # which of 1/one, contention/one, coherency/one are not zero
+# columns of the law turned over: 1, N - 1, N (N - 1), and N, which is the first two where contention is one
+_FREE = ((0,), (0, 1), (0, 2), (0, 1, 2), (3,), (2, 3))
 
 ENOUGH_COUNTS = 4
 GOOD_FIT = 0.95
@@ -176,7 +177,8 @@ def _solve(n: np.ndarray, means: np.ndarray, weights: np.ndarray) -> np.ndarray:
         if len(free) > len(n):
             continue
         turned, error = _levenberg_marquardt(n, means, weights, list(free))
-        better = (error < best - nothing) & (turned[:, 0] > 0) & (turned >= 0).all(axis=1)
+        possible = (turned >= 0).all(axis=1) & (turned[:, 0] > 0) & (turned[:, 1] <= turned[:, 0] * (1 + _EXACT))
+        better = (error < best - nothing) & possible
         best[better] = error[better]
         law[better] = turned[better]
     return np.column_stack([1 / law[:, 0], law[:, 1] / law[:, 0], law[:, 2] / law[:, 0]])
@@ -191,7 +193,7 @@ def _levenberg_marquardt(
 
     :returns: 1/one, contention/one, coherency/one, a row each, and the sum of squares.
     """
-    basis = np.stack([np.ones_like(n), n - 1, n * (n - 1)], axis=1)
+    basis = np.stack([np.ones_like(n), n - 1, n * (n - 1), n], axis=1)
     scale = np.maximum(basis.max(axis=0), 1.0)[free]
     columns = basis[:, free] / scale
     linear = np.sqrt(weights) * means**2 / n  # an error of X is as many times smaller in N / X
@@ -199,7 +201,8 @@ def _levenberg_marquardt(
     right = linear * n / means
     normal = _regular(np.einsum("rjp,rjq->rpq", system, system))
     turned = np.linalg.solve(normal, np.einsum("rjp,rj->rp", system, right)[..., None])[..., 0]
-    turned[(turned @ columns.T <= 0).any(axis=1)] = np.eye(len(free))[0] * float((n / means).mean())
+    flat = np.linalg.lstsq(columns, np.full(len(n), float((n / means).mean())), rcond=None)[0]
+    turned[(turned @ columns.T <= 0).any(axis=1)] = flat
     error = _error(turned, n, means, weights, columns)
     damping = np.full(len(means), 1e-3)
     for _ in range(_STEPS):
@@ -217,9 +220,10 @@ def _levenberg_marquardt(
         damping = np.where(better, damping / 10, np.minimum(damping * 10, 1e6))
         if settled and (better | (damping >= 1)).all():
             break
-    full = np.zeros((len(means), 3))
+    full = np.zeros((len(means), 4))
     full[:, free] = turned / scale
-    return full, error
+    full[:, :2] += full[:, 3:]
+    return full[:, :3], error
 
 
 def _regular(normal: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Self
 
-from prefork.address import Address, parse
+from prefork.address import UNIX_PATH_MAX, Address, parse
 from prefork.config.service import MODES
 from prefork.control.client import ask_status, connect, find
 from prefork.control.report import Report
@@ -39,6 +39,7 @@ DEFAULT_BIND = "tcp://127.0.0.1:0"
 
 _START_LIMIT = 90.0  # seconds; a service that boots at all has said so by then: boot_timeout is 60 s
 _STOP_LIMIT = 10.0  # seconds
+_HURRY = 0.5  # seconds, likewise, where something else has gone wrong or somebody pressed ^C
 _GLANCE = 0.01  # seconds from one look at what starts to the next
 _ANSWER_LIMIT = 5.0  # seconds for a master to hear
 _ERRORS: Mapping[int, type[PreforkError]] = {
@@ -87,7 +88,7 @@ class Subject(ABC):
         self.pid = 0
         self.name = ""
         self.boot_seconds = 0.0
-        self._directory = tempfile.TemporaryDirectory(prefix="prefork-lab-")
+        self._directory = _temporary_directory()
         self._pidfd = -1
 
     @staticmethod
@@ -126,7 +127,7 @@ class Subject(ABC):
         try:
             subject._begin(subject._program(place, home, threads, children, extra))
         except BaseException:
-            subject.stop()
+            subject.stop(_HURRY)
             raise
         return subject
 
@@ -171,9 +172,10 @@ class Subject(ABC):
         """
         return None
 
-    def stop(self) -> list[Doubt]:
+    def stop(self, limit: float = _STOP_LIMIT) -> list[Doubt]:
         """End it in peace, or by force where that takes too long. Again is nothing.
 
+        :param limit: seconds.
         :returns: what speaks against its figures: that it did not end well.
         """
         if self._pidfd < 0:
@@ -181,7 +183,7 @@ class Subject(ABC):
             return []
         try:
             processes.tell(self._pidfd, signal.SIGTERM)
-            has_ended = self._has_ended(_STOP_LIMIT)
+            has_ended = self._has_ended(limit)
         finally:
             killed = tree.kill(self.pid)
             ending = processes.wait(self.pid)
@@ -189,13 +191,13 @@ class Subject(ABC):
             os.close(self._pidfd)
             self._pidfd = -1
         try:
-            return self._doubts_of(ending, killed if not has_ended else 0)
+            return self._doubts_of(ending, limit, 0 if has_ended else killed)
         finally:
             self._directory.cleanup()
 
-    def _doubts_of(self, ending: processes.Ending, killed: int) -> list[Doubt]:
+    def _doubts_of(self, ending: processes.Ending, limit: float, killed: int) -> list[Doubt]:
         if killed:
-            text = f"{self.line} did not stop within {_STOP_LIMIT:g} s and was killed, {killed} processes"
+            text = f"{self.line} did not stop within {limit:g} s and was killed, {killed} processes"
             return [Doubt("stop", f"{text}; look whether a handler hangs")]
         if ending.code == Exit.STOPPED or self._is_good_end(ending):
             return []
@@ -215,8 +217,15 @@ class Subject(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.stop()
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        self.stop(_STOP_LIMIT if kind is None else _HURRY)
+
+
+def _temporary_directory() -> "tempfile.TemporaryDirectory[str]":
+    """Where users have theirs, unless a socket in it would have too long a name, unix(7)."""
+    usual = tempfile.gettempdir()
+    is_short = len(os.fsencode(usual)) + len("/prefork-lab-12345678/socket") <= UNIX_PATH_MAX
+    return tempfile.TemporaryDirectory(prefix="prefork-lab-", dir=usual if is_short else "/tmp")
 
 
 def _read(path: str) -> str:
@@ -340,7 +349,7 @@ class _Reference(Subject):
             self.url = rest
             return
         if word == "unfit":
-            raise UnfitError(f"{self.line}: {rest}")
+            raise UnfitError(rest)
         if word == "unloadable":
             raise TargetError(f"{self.target}: {rest}")
         raise CommandError(f"{self.line} of {self.target} did not start: {self._last_words()}")

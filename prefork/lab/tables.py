@@ -77,7 +77,11 @@ def _table(groups: Sequence[Sequence[Row]], width: int) -> Table:
     shown = fitting(groups, width)
     table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
     for column in shown:
-        table.add_column(Text(column.head), justify="left" if column.is_text else "right", no_wrap=True)
+        table.add_column(
+            Text(f"  {column.head}" if column.is_text else column.head),
+            justify="left" if column.is_text else "right",
+            no_wrap=True,
+        )
     for number, group in enumerate(groups):
         if number:
             table.add_row()
@@ -113,10 +117,10 @@ _ESCAPED = str.maketrans(
 def markdown(comparison: Comparison) -> str:
     """A page of GitHub's Markdown: what was compared, what came of it, the table, the doubts."""
     made = comparison
-    parts = [f"## {_inline(made.title)}", _inline(made.teaches), _list(findings(made)), markdown_table(made)]
-    parts += [_list(price_lines(made))]
-    parts += [_list([f"left out: {where}: {why}" for where, why in made.left_out.items()])]
-    parts += [_list([f"doubt: {doubt}" for doubt in made.doubts])]
+    parts = [f"## {_inline(made.title)}", _inline(made.teaches), as_markdown(findings(made)), markdown_table(made)]
+    parts += [as_markdown(price_lines(made))]
+    parts += [as_markdown([f"left out: {where}: {why}" for where, why in made.left_out.items()])]
+    parts += [as_markdown([f"doubt: {doubt}" for doubt in made.doubts])]
     parts += [f"Measured {_inline(made.made)} with {_inline(machine_line(made.machine))}. To do it again:"]
     parts += ["```sh\n" + plain(made.command).replace("```", "") + "\n```"]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -144,7 +148,8 @@ def _line(cells: Iterator[str] | Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _list(sentences: Sequence[str]) -> str:
+def as_markdown(sentences: Sequence[str]) -> str:
+    """Sentences as a list."""
     return "\n".join(f"- {_inline(sentence)}" for sentence in sentences)
 
 

@@ -1,36 +1,101 @@
-"""From a load to what its connections say: bytes, HTTP or a script, and how they are read and made.
+"""What is said on every connection of a load, and what is taken for an answer: bytes, HTTP, or a script's dialogue.
 
-Invariant: what is wrong with a load is found here, before anything is sent.
+It must not know sockets. Invariant: what is wrong with a load is found when a talk is made, before anything is sent.
+Read next: ``exchange.py`` and ``http_talk.py``, where a reply ends.
 """
 
 import importlib
 import inspect
 import os
-import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 from prefork.errors import UsageError
 from prefork.lab.aim import Aim
-from prefork.lab.connection import Connection, Owner, Script, Talk
 from prefork.lab.exchange import Reader, reader_of
 from prefork.lab.http_talk import HttpReader, request_of
 from prefork.lab.load import Load
-from prefork.lab.wires import Datagrams, Tls, context_of
+
+Script = Callable[[int], Generator[bytes, bytes, None]]
+SHOWN = 60  # bytes of a reply in an error
+
+
+class Talk:
+    """See above.
+
+    :param request: bytes of every request, where no script makes them.
+    :param has_reply: whether anything is waited for.
+    :param expect: what a reply has to be, if not ``None``.
+    :param per_connection: requests a connection carries; ``None`` is as many as there are.
+    :param pace: bytes a second, ``None`` at once.
+    """
+
+    def __init__(
+        self,
+        request: bytes,
+        make_reader: Callable[[], Reader],
+        has_reply: bool = True,
+        expect: bytes | None = None,
+        per_connection: int | None = 1,
+        pace: float | None = None,
+        script: Script | None = None,
+    ) -> None:
+        self.request = request
+        self.make_reader = make_reader
+        self.has_reply = has_reply
+        self.expect = expect
+        self.per_connection = per_connection
+        self.pace = pace
+        self.script = script
+
+    @property
+    def is_single(self) -> bool:
+        """Whether a connection sends once, and all of it."""
+        return self.per_connection == 1 and self.pace is None and self.script is None
+
+    def fault(self, reader: Reader) -> tuple[str, str] | None:
+        """What is wrong with a reply that is whole: the kind of the error, and a sentence."""
+        fault = reader.fault()
+        if fault is None and self.expect is not None and reader.reply != self.expect:
+            return "wrong", f"the reply was {_shown(reader.reply)} and not {_shown(self.expect)}"
+        return fault
+
+
+class Dialogue:
+    """A script at work for one request."""
+
+    def __init__(self, script: Script, number: int) -> None:
+        self._course = script(number)
+
+    def go_on(self, reply: bytes | None) -> bytes | None:
+        """What it says next, or ``None`` when it has ended.
+
+        :param reply: to what it said last; ``None`` at its beginning.
+        :raises ValueError: it found something wrong, or is wrong itself.
+        """
+        try:
+            said = next(self._course) if reply is None else self._course.send(reply)
+        except StopIteration:
+            return None
+        except Exception as error:
+            raise ValueError(f"the script raised {type(error).__name__}: {error}".rstrip(": ")) from None
+        if not isinstance(said, bytes):
+            raise ValueError(f"the script yielded {said!r}; it has to yield bytes")
+        return said
+
+    def close(self) -> None:
+        self._course.close()
 
 
 def talk_of(load: Load, aim: Aim) -> Talk:
     """:raises UsageError: the script cannot be had."""
     keeps = load.expect is not None or bool(load.script)
-    make_reader: Callable[[], Reader]
-    if load.path:
-        request = request_of(load, _host_header(aim))
-        make_reader = lambda: HttpReader(load.method != "HEAD", keeps)  # noqa: E731
-    else:
-        request = load.send
-        make_reader = lambda: reader_of(load.reply, keeps)  # noqa: E731
+
+    def make_reader() -> Reader:
+        return HttpReader(load.method != "HEAD", keeps) if load.path else reader_of(load.reply, keeps)
+
     return Talk(
-        request=request,
+        request=request_of(load, _host_header(aim)) if load.path else load.send,
         make_reader=make_reader,
         has_reply=load.reply != "none",
         expect=load.expect,
@@ -38,22 +103,6 @@ def talk_of(load: Load, aim: Aim) -> Talk:
         pace=load.pace,
         script=script_of(load.script) if load.script else None,
     )
-
-
-def maker_of(load: Load, aim: Aim, owner: Owner) -> Callable[[], Connection]:
-    """What makes connections of the kind that the aim wants."""
-    talk = talk_of(load, aim)
-    if aim.is_datagram:
-        return lambda: Datagrams(aim, talk, owner)
-    if aim.is_tls:
-        context: ssl.SSLContext = context_of(load)
-        return lambda: Tls(aim, talk, owner, context, load.server_name or aim.host)
-    return lambda: Connection(aim, talk, owner)
-
-
-def _host_header(aim: Aim) -> str:
-    host = f"[{aim.host}]" if ":" in aim.host else aim.host
-    return host if aim.port in (0, 443 if aim.is_tls else 80) else f"{host}:{aim.port}"
 
 
 def script_of(name: str) -> Script:
@@ -73,3 +122,13 @@ def script_of(name: str) -> Script:
         raise UsageError(f"--script: {name} is no generator function: let it yield what to send, as bytes")
     script: Script = found
     return script
+
+
+def _host_header(aim: Aim) -> str:
+    host = f"[{aim.host}]" if ":" in aim.host else aim.host
+    return host if aim.port in (0, 443 if aim.is_tls else 80) else f"{host}:{aim.port}"
+
+
+def _shown(data: bytes) -> str:
+    """So much of it as a line can bear."""
+    return repr(data) if len(data) <= SHOWN else f"{data[:SHOWN]!r}… ({len(data)} bytes)"

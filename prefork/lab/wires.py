@@ -7,12 +7,14 @@ Read next: ``connection.py``, the states they go through.
 
 import socket
 import ssl
+from collections.abc import Callable
 from select import EPOLLIN, EPOLLOUT
 
 from prefork.errors import UsageError
 from prefork.lab.aim import Aim
-from prefork.lab.connection import CHUNK, OPENING, RECEIVING, SENDING, Connection, Owner, Talk
+from prefork.lab.connection import OPENING, RECEIVING, ROOM, SENDING, Connection, Owner
 from prefork.lab.load import Load
+from prefork.lab.talk import Talk, talk_of
 
 
 class Datagrams(Connection):
@@ -32,14 +34,14 @@ class Datagrams(Connection):
     def _receive(self) -> None:
         assert self._socket is not None
         try:
-            data = self._socket.recv(CHUNK)
+            size = self._socket.recv_into(ROOM)
         except BlockingIOError:
             return
         except OSError as error:
             self._fail_with(error)
             return
-        self.received += len(data)
-        self._reader.feed(data)
+        self.received += size
+        self._reader.feed(bytes(ROOM[:size]))
         self._whole()
 
 
@@ -132,3 +134,17 @@ class Tls(Connection):
         except OSError:
             pass
         return False
+
+
+def maker_of(load: Load, aim: Aim, owner: Owner) -> Callable[[], Connection]:
+    """What makes connections of the kind that the aim wants.
+
+    :raises UsageError: the load's script or certificates cannot be had.
+    """
+    talk = talk_of(load, aim)
+    if aim.is_datagram:
+        return lambda: Datagrams(aim, talk, owner)
+    if aim.is_tls:
+        context = context_of(load)
+        return lambda: Tls(aim, talk, owner, context, load.server_name or aim.host)
+    return lambda: Connection(aim, talk, owner)

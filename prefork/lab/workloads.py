@@ -15,7 +15,7 @@ from prefork.errors import UsageError
 from prefork.lab.load import Load
 
 EACH = 10  # requests of ``mixed`` of which one is long
-SLOW_BYTES = 40  # of a request that is sent slowly, one after the other
+DRIP = 0.1  # seconds from one byte to the next of a request that is sent slowly, or a little more
 
 
 class Workload(NamedTuple):
@@ -38,18 +38,20 @@ class Workload(NamedTuple):
         is_stream = bind.startswith(("tcp:", "unix:"))
         if not is_stream and self.load.pace is not None:
             raise UsageError(f"workload {self.title}: a datagram is not sent slowly; give --bind tcp:// or unix:")
-        load = self.load if is_stream else replace(self.load, reply="datagram")
+        load = self.load if is_stream else replace(self.load, reply="datagram", per_connection=None)
         return f"prefork.lab.handlers:{'Stream' if is_stream else 'Datagram'}", load
 
 
 class _Kind(NamedTuple):
     """:param load: of the parameter in seconds.
     :param default: the parameter; empty where there is none.
+    :param least: seconds.
     """
 
     teaches: str
     load: Callable[[float], Load]
     default: str = ""
+    least: float = 1e-6
 
 
 def _line(line: bytes) -> Load:
@@ -57,7 +59,8 @@ def _line(line: bytes) -> Load:
 
 
 def _slowly(seconds: float) -> Load:
-    return replace(_line(b"slow".ljust(SLOW_BYTES - 1, b".") + b"\n"), pace=SLOW_BYTES / seconds)
+    drips = int(seconds / DRIP)
+    return replace(_line(b"." * drips + b"\n"), pace=drips / seconds)
 
 
 def mixed(number: int) -> Generator[bytes, bytes, None]:
@@ -95,6 +98,7 @@ _KINDS = {
         " threads bear it. Before processes put a proxy that reads requests first.",
         _slowly,
         "100ms",
+        DRIP,
     ),
 }
 NAMES = tuple(_KINDS)
@@ -118,6 +122,6 @@ def workload(text: str) -> Workload:
         seconds = parse_seconds(parameter if equals else kind.default)
     except ValueError as error:
         raise UsageError(f"workload {text!r}: {error}") from None
-    if not seconds:
-        raise UsageError(f"workload {text!r}: a request of no time is echo; write {name}={kind.default}")
-    return Workload(f"{name}={parameter or kind.default}", kind.teaches, kind.load(seconds))
+    if seconds < kind.least:
+        raise UsageError(f"workload {text!r}: {kind.least:g} s is the least there is; write {name}={kind.default}")
+    return Workload(f"{name}={parameter or kind.default}", kind.teaches, kind.load(float(seconds)))

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from prefork.lab.meter import Meter, jain
+from prefork.lab.meter import Meter, Window, jain
 
 BURN = "import time, os, threading, sys\ndef burn(s):\n while time.thread_time() < s: pass\n"
 SAY = "print('done', flush=True); sys.stdin.read(1); "
@@ -62,20 +63,31 @@ def test_cpu_time_is_counted_whoever_used_it(who: str) -> None:
     assert (use.switches is None) == (who in ("a thread that has ended", "a child that was collected"))
 
 
-def test_switches_are_those_of_a_ping_pong() -> None:
-    """A thousand times to and fro through pipes is at least a thousand switches, of two processes together."""
-    code = (
-        "r, w = os.pipe(); q, v = os.pipe()\n"
-        "if not os.fork():\n for i in range(1000): os.read(r, 1); os.write(v, b'x')\n sys.stdin.read(1)\n"
-        "for i in range(1000): os.write(w, b'x'); os.read(q, 1)"
-    )
-    with doing(code) as process:
+PING = "r, w = os.pipe(); q, v = os.pipe()\ndef serve():\n for i in range(1000): os.write(w, b'x'); os.read(q, 1)\n"
+PONG = "def answer():\n for i in range(1000): os.read(r, 1); os.write(v, b'x')\n"
+PARTNERS = {
+    "processes": (2, "if not os.fork(): answer(); sys.stdin.read(1)\nserve()"),
+    "threads": (
+        1,
+        "held = threading.Event()\n"
+        "def play(part): part(); done.release(); held.wait()\n"
+        "for part in (serve, answer): threading.Thread(target=play, args=(part,), daemon=True).start()\n"
+        "done.acquire(); done.acquire()",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", PARTNERS)
+def test_switches_are_those_of_a_ping_pong(kind: str) -> None:
+    """A thousand times to and fro through pipes is at least a thousand switches, of processes and threads together."""
+    count, play = PARTNERS[kind]
+    with doing(f"{PING}{PONG}done = threading.Semaphore(0)\n{play}") as process:
         meter = Meter(process.pid)
         before = meter.reading()
         say(process)
         after = meter.reading()
         use = after.since(before)
-    assert after.processes == 2
+    assert after.processes == count
     assert use.switches is not None
     assert 1000 <= use.switches < 20_000
 
@@ -119,3 +131,18 @@ def test_fairness_lies_between_its_bounds(counts: list[int]) -> None:
     assert 1 / len(counts) - 1e-9 <= index <= 1 + 1e-9
     assert index == pytest.approx(jain(sorted(counts)))
     assert index == pytest.approx(jain([3 * count for count in counts]))
+
+
+def test_a_window_is_read_by_the_clock() -> None:
+    """At its beginning, in its middle and at its end; and it can be left early."""
+    with doing("burn(time.thread_time() + 0.3)") as process:
+        with Window(Meter(process.pid), 0.2) as window:
+            zero = time.monotonic() + 0.05
+            window.begin(zero)
+            first, middle, last = window.readings()
+        assert [reading.at >= zero + part for reading, part in ((first, 0), (middle, 0.1), (last, 0.2))] == [True] * 3
+        assert last.since(first).seconds == pytest.approx(last.at - first.at)
+        with Window(Meter(process.pid), 1000.0) as window:
+            window.begin(time.monotonic())
+        assert len(window.readings()) < 3
+        say(process)

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from prefork.errors import CommandError, TargetError, UsageError
 from prefork.lab import tree
 from prefork.lab.subjects import Subject
-from tests.end_to_end.clients import ask
+from tests.end_to_end.clients import Question, ask
 from tests.end_to_end.harness import STREAM, Watched, look_until
 
 
@@ -43,6 +44,15 @@ def test_a_unix_socket_has_a_place_of_its_own() -> None:
     assert not os.path.exists(os.path.dirname(path))
 
 
+def test_a_long_temporary_directory_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket's path holds 107 bytes, which some have used up by then."""
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    with Subject.start("bare", STREAM, 1, bind="unix:") as subject:
+        assert ask(subject.url, "hello") == "HELLO"
+
+
 def test_what_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
     """The reason is the application's own, not that some process ended."""
     (tmp_path / "broken.py").write_text("raise RuntimeError('no database')\n")
@@ -69,7 +79,30 @@ def test_what_is_killed_says_so() -> None:
         everybody.wait_all()
 
 
-def test_it_ends_with_whoever_measured() -> None:
+@pytest.mark.parametrize("line", ["prefork", "fork", "stdlib-fork"])
+def test_what_does_not_stop_is_killed(line: str) -> None:
+    """With all that it started; that is a doubt where somebody asked for its end in peace."""
+    with Subject.start(line, "prefork.lab.handlers:Stream", 2 if line == "prefork" else 1, bind="unix:") as subject:
+        before = len(tree.pids(subject.pid))
+        question = Question(subject.url, "wait 600")
+        if line != "prefork":
+            look_until(lambda: len(tree.pids(subject.pid)) > before, "a child handles it")
+        else:
+            look_until(lambda: is_busy(subject), "a worker handles it")
+        everybody = Watched(tree.pids(subject.pid))
+        doubts = subject.stop(0.1)
+        question.socket.close()
+    assert [doubt.kind for doubt in doubts] == ([] if line == "stdlib-fork" else ["stop"])
+    with everybody:
+        everybody.wait_all()
+
+
+def is_busy(subject: Subject) -> bool:
+    report = subject.status()
+    return report is not None and report.snapshot.services[0].busy == 1
+
+
+def test_it_ends_with_whoever_measured(tmp_path: Path) -> None:
     """Also where he was killed, and could clean nothing up."""
     code = (
         "import sys\n"
@@ -79,7 +112,11 @@ def test_it_ends_with_whoever_measured() -> None:
         "sys.stdin.read()\n"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
     ) as measuring:
         assert measuring.stdout is not None
         with Watched(tree.pids(int(measuring.stdout.readline()))) as everybody:

@@ -28,7 +28,7 @@ wait=1ms
 a handler that waits for something else leaves its CPU to others.
 4 CPUs, Some CPU, 8.0G of memory, Linux 6.18.44, Python 3.11.7, prefork 0.1.0
 
-line       workers  clients    rate  p50  p90  p99  p99.9   max  errors   cpu    pss
+  line     workers  clients    rate  p50  p90  p99  p99.9   max  errors   cpu    pss
 * prefork        4        1   900/s  1ms  2ms  4ms    8ms  20ms       0  56µs  20.0M
   bare           4        1  1000/s  1ms  2ms  4ms    8ms  20ms       0  50µs  20.0M
 
@@ -89,9 +89,9 @@ def test_what_has_nothing_measured_says_what_was_left_out() -> None:
 
 
 def test_names_do_not_steer_a_terminal() -> None:
-    made = comparison(usual(1), title=HOSTILE, teaches=HOSTILE, left_out={HOSTILE: HOSTILE})
+    made = comparison([*usual(1), result(HOSTILE)], title=HOSTILE, teaches=HOSTILE, left_out={HOSTILE: HOSTILE})
     assert "\x1b" not in printed(made, 100)
-    assert "[2J" in printed(made, 100)
+    assert printed(made, 100).count("[2J") >= 4
 
 
 def test_markdown_marks_the_best_and_keeps_its_columns() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from prefork.system import cpus
+from prefork.system import cgroups, cpus
 
 V2 = "30 23 0:26 {root} {mount} rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
 V1 = "31 23 0:27 {root} {mount} rw,nosuid - cgroup cgroup rw,cpu,cpuacct\n"
@@ -24,8 +24,8 @@ class Tree:
         mounts, groups = directory / "mountinfo", directory / "group"
         mounts.write_text("29 23 0:25 / /proc rw - proc proc rw\n" + kind.format(root=root, mount=self.mount))
         groups.write_text(f"{'0:' if kind is V2 else '4:cpu,cpuacct'}:{group}\n")
-        monkeypatch.setattr(cpus, "_MOUNTS", str(mounts))
-        monkeypatch.setattr(cpus, "_GROUPS", str(groups))
+        monkeypatch.setattr(cgroups, "MOUNTS", str(mounts))
+        monkeypatch.setattr(cgroups, "GROUPS", str(groups))
         monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
 
     def write(self, name: str, text: str) -> "Tree":
@@ -81,8 +81,8 @@ def test_what_cannot_be_read_limits_nothing(monkeypatch: pytest.MonkeyPatch, tmp
     assert cpus.usable().amount == 8
     tree.write("shop/cpu.max", "100000 0")
     assert cpus.usable().amount == 8
-    monkeypatch.setattr(cpus, "_MOUNTS", str(tmp_path / "nowhere"))
-    monkeypatch.setattr(cpus, "_GROUPS", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(cgroups, "MOUNTS", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(cgroups, "GROUPS", str(tmp_path / "nowhere"))
     assert cpus.usable().amount == 8
 
 

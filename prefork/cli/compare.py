@@ -1,0 +1,234 @@
+"""``prefork compare``: one target in several modes, with figures, and with what to doubt of them."""
+
+import shlex
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+import click
+from click.core import ParameterSource
+from msgspec.structs import replace
+
+from prefork.cli.compared import FLAGS, Outputs, outputs_of, read_saved, save, show
+from prefork.cli.completing import files, words
+from prefork.cli.lab_flags import FLAG_NAMES, load_flags, load_of, needs_lab
+from prefork.cli.lab_flags import seconds as seconds_of
+from prefork.cli.lab_steps import Steps
+from prefork.cli.lab_target import RunsTarget, running
+from prefork.config.service import MOST_WORKERS
+from prefork.errors import UsageError
+from prefork.lab.subjects import DEFAULT_BIND, LINES
+from prefork.report.units import age
+from prefork.system import cpus
+
+if TYPE_CHECKING:
+    from prefork.lab.rounds import Plan
+
+INTERRUPTED = 130
+MOST_CLIENTS = 10_000
+_OF_ANY_LOAD = ("timeout", "processes", "seed")  # of the flags of a load, those that a workload leaves open
+_OF_TLS = ("insecure", "ca", "server_name")
+
+
+class Depth(NamedTuple):
+    """How much is measured where nothing is said."""
+
+    workers: str
+    clients: str
+    rounds: int
+    duration: str
+    warm_up: str
+
+
+FULL = Depth("2,4,8", "1,8,64", 5, "2s", "500ms")
+SHORT = Depth("4", "1,16", 3, "500ms", "200ms")  # of all workloads, one after the other
+
+
+@click.command(cls=RunsTarget)
+@click.argument("target", required=False, metavar="[TARGET] [-- FLAGS OF prefork run]")
+@click.option("-b", "--bind", metavar="URL", default=DEFAULT_BIND, help=f"Serve here.  [default: {DEFAULT_BIND}]")
+@click.option(
+    "--lines",
+    "--modes",
+    metavar="NAMES",
+    default=",".join(LINES),
+    shell_complete=words(*LINES),
+    help=f"What to compare, of {', '.join(LINES)}.  [default: all]",
+)
+@click.option(
+    "-w", "--workers", metavar="NUMBERS", help=f"Of prefork, hybrid and bare, each.  [default: {FULL.workers}]"
+)
+@click.option("-c", "--clients", metavar="NUMBERS", help=f"Requests at a time, each.  [default: {FULL.clients}]")
+@click.option("--rounds", metavar="N", type=click.IntRange(1), help=f"Measure each as often.  [default: {FULL.rounds}]")
+@click.option("-d", "--duration", metavar="TIME", help=f"For as long each time.  [default: {FULL.duration}]")
+@click.option("--warm-up", metavar="TIME", help=f"After as long, not counted.  [default: {FULL.warm_up}]")
+@load_flags
+@click.option("--json", "as_json", metavar="FILE", shell_complete=files, help="Save it after each round; -: print it.")
+@click.option("--csv", "as_csv", metavar="FILE", shell_complete=files, help="Write a row for each round of each cell.")
+@click.option("--markdown", "as_markdown", metavar="FILE", shell_complete=files, help="Write a page of Markdown.")
+@click.option("--html", "as_html", metavar="FILE", shell_complete=files, help="Write a page with pictures.")
+@click.option("--from", "saved", metavar="FILE", shell_complete=files, help="Measure nothing: show what --json saved.")
+def compare(target: str | None, **flags: Any) -> None:
+    """Compare ways to run TARGET: modes, numbers of workers, and references without a master.
+
+    TARGET is MODULE:NAME as of prefork run, or a workload: echo, cpu=2ms, wait=20ms, mixed, slow-client. Without it all
+    workloads are compared, in short. What follows -- goes to prefork run.
+
+    \b
+    prefork compare cpu=2ms --workers 2,4 --clients 1,16
+    prefork compare shop:Handler --send 'hello\\n' --reply line --html shop.html -- --threads 8
+    """
+    needs_lab("compare")
+    if flags["saved"]:
+        if target is not None:
+            raise UsageError(f"--from: what was saved has its target; leave {target} out")
+        show(read_saved(flags["saved"]), outputs_of(flags))
+    else:
+        _compare(target, flags)
+
+
+def _compare(target: str | None, flags: Mapping[str, Any]) -> None:
+    from prefork.lab.workloads import NAMES
+
+    titles, depth = ([target], FULL) if target is not None else (NAMES, SHORT)
+    plans = [_plan(title, depth, flags) for title in titles]
+    outputs = [outputs_of(flags, plan.title if len(plans) > 1 else "") for plan in plans]
+    cells, rounds = sum(len(plan.cells) for plan in plans), plans[0].rounds
+    many = f"{cells} cell{'s' * (cells != 1)} in {rounds} round{'s' * (rounds != 1)}"
+    click.echo(f"{many}: about {age(sum(plan.seconds for plan in plans))}", err=True)
+    signal.signal(signal.SIGTERM, _end)  # so that what was started is stopped
+    for plan, paths in zip(plans, outputs, strict=True):
+        _run(plan, paths)
+
+
+# what is compared
+
+
+def _plan(title: str, depth: Depth, flags: Mapping[str, Any]) -> "Plan":
+    """:raises UsageError: an argument is wrong."""
+    from prefork.lab.rounds import Plan
+    from prefork.lab.workloads import workload
+
+    bind = flags["bind"]
+    for name in _OF_TLS:
+        if flags[name]:
+            raise UsageError(f"--{name.replace('_', '-')}: what is compared is reached without TLS; leave it out")
+    load, teaches, target = load_of(bind, flags), "", title
+    if ":" not in title:
+        _refuse_load_flags(title, flags)
+        found = workload(title)
+        title, teaches = found.title, found.teaches
+        target, template = found.fit(bind)
+        load = replace(template, **{name: getattr(load, name) for name in _OF_ANY_LOAD})
+    if flags["processes"] is None:  # the other half is the service's
+        load = replace(load, processes=max(1, int(cpus.usable().amount / 2)))
+    run = running(target, bind)
+    duration, warm_up = (flags[name] or getattr(depth, name) for name in ("duration", "warm_up"))
+    workers, clients = (flags[name] or getattr(depth, name) for name in ("workers", "clients"))
+    rounds = flags["rounds"] or depth.rounds
+    said = {"workers": workers, "clients": clients, "rounds": rounds, "duration": duration, "warm-up": warm_up}
+    return Plan(
+        title=title,
+        teaches=teaches,
+        command=_command(title, said, run.extra),
+        target=target,
+        load=load,
+        lines=_lines(flags["lines"]),
+        workers=_numbers("--workers", workers, MOST_WORKERS),
+        clients=_numbers("--clients", clients, MOST_CLIENTS),
+        rounds=rounds,
+        duration=_some_time("--duration", duration),
+        warm_up=float(seconds_of("--warm-up", warm_up) or 0.0),
+        seed=load.seed,
+        bind=bind,
+        handler=run.handler,
+        children=run.children,
+        chdir=run.chdir,
+        pythonpath=run.pythonpath,
+        extra=run.extra,
+    )
+
+
+def _refuse_load_flags(title: str, flags: Mapping[str, Any]) -> None:
+    """:raises UsageError: what is sent is told to a workload that sends what it is made of."""
+    for name in FLAG_NAMES:
+        if flags[name] not in (None, (), False) and name not in _OF_ANY_LOAD:
+            flag = "--" + name.replace("_", "-")
+            raise UsageError(f"{flag}: the workload {title} says itself what is sent; leave it out, or give a TARGET")
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    lines = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    for line in lines:
+        if line not in LINES:
+            raise UsageError(f"--lines: there is no {line!r}; there is {', '.join(LINES)}")
+    if not lines:
+        raise UsageError(f"--lines: there is none in {text!r}; there is {', '.join(LINES)}")
+    return lines
+
+
+def _numbers(flag: str, text: str, most: int) -> tuple[int, ...]:
+    """Some, in the order of their size."""
+    parts = {part.strip() for part in text.split(",")}
+    if not all(part.isascii() and part.isdecimal() and 1 <= int(part) <= most for part in parts):
+        raise UsageError(f"{flag}: {text!r} is no list of numbers from 1 to {most}; write it as 2,4,8")
+    return tuple(sorted(map(int, parts)))
+
+
+def _some_time(flag: str, text: str) -> float:
+    found = seconds_of(flag, text)
+    if not found:
+        raise UsageError(f"{flag}: nothing can be measured in no time; write it as 2s")
+    return float(found)
+
+
+def _command(title: str, said: Mapping[str, object], extra: Sequence[str]) -> str:
+    """That measures it again, whatever will be the default by then."""
+    context = click.get_current_context()
+    spoken = ["prefork", "compare", title]
+    for parameter in context.command.params:
+        name, value = parameter.name or "", context.params.get(parameter.name or "")
+        is_given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if is_given and name not in ("target", "saved", *FLAGS) and name.replace("_", "-") not in said:
+            flag = next(one for one in parameter.opts if one.startswith("--"))
+            spoken += [
+                flag if one is True else f"{flag}={one}" for one in (value if type(value) is tuple else (value,))
+            ]
+    spoken += [f"--{flag}={value}" for flag, value in said.items()]
+    return shlex.join([*spoken, *(["--", *extra] if extra else [])])
+
+
+# measuring
+
+
+def _run(plan: "Plan", outputs: Outputs) -> None:
+    """Measure, save, print. What was measured before an interruption is printed before it ends us.
+
+    :raises PreforkError: nothing could be measured.
+    """
+    from prefork.lab.rounds import Rounds, shown
+
+    with Steps(len(plan.cells) * plan.rounds) as steps:
+        rounds = Rounds(
+            plan,
+            lambda number, cell: steps.begin(f"round {number}: {plan.title}, {shown(cell)}"),
+            lambda comparison: save(comparison, outputs),
+        )
+        try:
+            rounds.run()
+            is_interrupted = False
+        except KeyboardInterrupt:
+            is_interrupted = True
+    comparison = rounds.comparison()
+    if comparison.cells:
+        show(comparison, outputs)
+    if is_interrupted:
+        click.echo(
+            "interrupted; what was measured until then is above" if comparison.cells else "interrupted", err=True
+        )
+        sys.exit(INTERRUPTED)
+
+
+def _end(signum: int, frame: object) -> NoReturn:
+    sys.exit(128 + signum)

@@ -1,0 +1,66 @@
+"""``prefork tune --live``: how many workers a running service needs, by what it does. Nothing is sent to it."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from prefork.cli.lab_flags import seconds as seconds_of
+from prefork.cli.lab_flags import write_json
+from prefork.cli.tune import INTERRUPTED, asked_to_stop, limit_of_memory
+from prefork.cli.tune_progress import Steps
+from prefork.cli.tuned import STDOUT, write_profile
+from prefork.control.client import DEFAULT_TIMEOUT
+from prefork.errors import CommandError, Exit, UsageError
+from prefork.lab import live, live_watch, profiles
+from prefork.lab.goals import Goal
+from prefork.lab.live_advice import LiveAdvice, advise
+from prefork.system import cpus
+
+DEFAULT_WINDOW = "60s"
+_LEAST_WINDOW = 1.0  # seconds
+
+
+def tune_live(service: str | None, goals: list[Goal], flags: Mapping[str, Any]) -> None:
+    """:param service: ``None`` is each of the instance."""
+    window = seconds_of("--window", flags["window"] or DEFAULT_WINDOW) or 0.0
+    if window < _LEAST_WINDOW:
+        raise UsageError(f"--window: {window:g} s shows nothing; give at least {_LEAST_WINDOW:g}s, or better a minute")
+    memory, _ = limit_of_memory(flags["memory"])
+    usable = cpus.usable()
+    target = live_watch.Target(flags["name"], flags["control"], service, DEFAULT_TIMEOUT)
+    with asked_to_stop() as stop, Steps(window) as steps:
+        steps.say(f"watching for {window:g} s; nothing is sent to the service")
+        watched = live_watch.watch(target, window, lambda part: steps.move(part * window), stop)
+    for note in watched.notes:
+        click.echo(note, err=True)
+    names = list(watched.looks[-1].report.workers)
+    found = [advise(live.window(watched.looks, name), goals, usable.amount, memory) for name in names]
+    if flags["as_json"] != STDOUT:
+        _print(found)
+    if flags["as_json"] is not None:
+        write_json(flags["as_json"], found)
+    if flags["save_profile"] is not None:
+        _save(flags["save_profile"], found, usable.amount, memory)
+    if stop():
+        sys.exit(INTERRUPTED)
+    if any(one.workers is None for one in found):
+        sys.exit(Exit.REFUSED)
+
+
+def _print(found: list[LiveAdvice]) -> None:
+    for one in found:
+        for line in one.lines:
+            click.echo(line)
+    if any(one.verdict == "more" for one in found):
+        click.echo("not known: whether requests take longer when more of them run at once, as where CPUs are full")
+
+
+def _save(path: str, found: list[LiveAdvice], usable: float, memory: int) -> None:
+    if len(found) > 1:
+        raise CommandError(f"--save-profile: {len(found)} services were watched; name the one to keep")
+    profile = profiles.of_window(found[0].window, found[0].workers, usable, memory)
+    if profile is None:
+        raise CommandError("--save-profile: nothing was served, or its memory may not be read; watch longer")
+    write_profile(path, profile)

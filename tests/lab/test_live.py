@@ -1,0 +1,175 @@
+"""What a running service did in a window, and what follows, from reports of services that never ran."""
+
+import random
+
+import pytest
+from msgspec.structs import replace
+
+from prefork.lab import live
+from prefork.lab.goals import Goal
+from prefork.lab.live import Look, Window
+from prefork.lab.live_advice import LiveAdvice, advise, least
+from prefork.system.usage import Usage
+from tests import snapshots
+from tests.lab import made_up_service
+from tests.lab.made_up_service import Taken
+
+GIB = 1 << 30
+
+
+def even(dice: random.Random) -> float:
+    return 0.05
+
+
+def varied(dice: random.Random) -> float:
+    return dice.expovariate(1 / 0.05)
+
+
+def window(workers: int, rate: float, taken: Taken = varied, **how: object) -> Window:
+    return live.window(made_up_service.looks(workers, rate, taken, **how), "echo")  # type: ignore[arg-type]
+
+
+def advised(found: Window, *goals: Goal, cpus: float = 8.0, memory: int = 8 * GIB) -> LiveAdvice:
+    return advise(found, goals, cpus, memory)
+
+
+@pytest.mark.parametrize("taken", [even, varied])
+def test_a_window_is_what_happened(taken: Taken) -> None:
+    """Arrivals, their variability, what requests take, and how busy workers were."""
+    found = window(12, 60, taken, seconds=120)
+    assert found.rate == pytest.approx(60, rel=0.06)
+    assert found.busy == pytest.approx(3, rel=0.1)
+    assert found.utilisation == pytest.approx(0.25, rel=0.1)
+    assert found.service_mean == pytest.approx(0.05, rel=0.05)
+    assert 0.6 < found.arrival_scv < 1.6
+    assert (found.saturated, found.queued, found.errors) == (0, 0, 0)
+    times = sorted(found.service_seconds)
+    expected = 0.05 if taken is even else 0.05 * 4.6
+    assert times[198] == pytest.approx(expected, rel=0.3)  # a bucket is a quarter wide
+
+
+def test_bursts_are_seen_in_the_dispersion_of_counts() -> None:
+    """Eight clients at a time: variance by mean is eight."""
+    assert window(12, 60, seconds=240, burst=8).arrival_scv == pytest.approx(8, rel=0.35)
+
+
+def test_quantiles_have_the_mean_that_is_known() -> None:
+    """Buckets are wide, the mean is exact."""
+    counts = [0] * 72
+    counts[30] = 90
+    counts[40] = 10
+    found = live.quantiles(counts, 0.021)
+    assert sum(found) / len(found) == pytest.approx(0.021)
+    assert found == sorted(found)
+    assert live.quantiles([0] * 72, 0.0) == []
+
+
+def test_what_has_no_bound_is_called_the_last_bound() -> None:
+    """A request of two minutes is counted as 100 s."""
+    counts = [0] * 72
+    counts[71] = 3
+    assert live.quantiles(counts, 0.0) == pytest.approx([100.0] * 200)
+
+
+def test_fewer_would_do() -> None:
+    """And those would: simulated with the number advised, hardly anybody waits."""
+    found = window(12, 60, seconds=120)
+    advice = advised(found)
+    assert advice.verdict == "fewer"
+    assert advice.workers is not None
+    assert advice.headline.startswith(f"{advice.workers} of 12 workers would do: ")
+    assert advice.toml == ["[service.echo]", f"workers = {advice.workers}"]
+    again = window(advice.workers, 60, seconds=120, seed=2)
+    assert again.saturated < 0.1
+    assert window(advice.workers - 2, 60, seconds=120, seed=2).saturated > again.saturated
+
+
+def test_more_are_needed_where_it_was_saturated() -> None:
+    """The share of looks at which it was is the headline."""
+    advice = advised(window(4, 60, seconds=120))
+    assert advice.verdict == "more"
+    assert advice.workers is not None
+    assert advice.headline.startswith(f"add {advice.workers - 4}: you were saturated ")
+    assert any("watch again" in reason for reason in advice.reasons)
+
+
+def test_as_many_as_there_are_can_be_right() -> None:
+    """Nothing is changed for a worker or two."""
+    needed = least(window(12, 60, seconds=120), [])
+    assert needed is not None
+    advice = advised(window(needed, 60, seconds=120))
+    assert (advice.verdict, advice.toml) == ("right", [])
+    assert advice.headline.startswith(f"{needed} are right: ")
+
+
+def test_few_requests_say_nothing() -> None:
+    """But how many there were, and what to do."""
+    advice = advised(window(2, 0.2))
+    assert advice.verdict == "unknown"
+    assert advice.workers is None
+    assert advice.headline.endswith("; watch longer (--window)")
+    assert advised(window(2, 0.001)).headline.startswith("too little traffic to say: 0 requests in 60 s")
+
+
+def test_a_goal_is_met_or_said_to_be_out_of_reach() -> None:
+    """A tighter one needs no fewer; one below the service time nothing helps."""
+    found = window(12, 60, seconds=120)
+    loose, tight = (least(found, [Goal(0.99, seconds)]) for seconds in (0.6, 0.26))
+    assert loose is not None
+    assert tight is not None
+    assert loose <= tight
+    assert "meet p99 260ms" in advised(found, Goal(0.99, 0.26)).headline
+    out = advised(found, Goal(0.99, 0.1))
+    assert (out.verdict, out.workers) == ("impossible", None)
+    assert "the service time alone has p99" in out.headline
+
+
+def test_memory_bounds_the_advice() -> None:
+    """With a reserve, and it says so."""
+    looks = made_up_service.looks(4, 60, varied, seconds=60)
+    usage = {pid: Usage(100 << 20, 90 << 20, 1.0, looks[-1].at) for pid in [7, *range(1000, 1004)]}
+    looks[-1] = Look(looks[-1].report._replace(usage=usage), looks[-1].at)
+    found = live.window(looks, "echo")
+    assert (found.worker_bytes, found.base_bytes, found.cpus) == (100 << 20, 100 << 20, None)
+    advice = advised(found, memory=800 << 20)
+    assert advice.workers == 5
+    assert any("only 5 fit into 80% of 800M" in reason for reason in advice.reasons)
+
+
+def test_a_sized_pool_is_told_its_bounds() -> None:
+    """The usual need as the least, what is needed at most as the most."""
+    found = replace(window(12, 60, seconds=120), configured=(1, 12))
+    advice = advised(found)
+    assert advice.toml == ["[service.echo]", "min_workers = 3", f"max_workers = {advice.workers}", "min_spare = 4"]
+
+
+def test_a_sized_pool_that_still_grows_is_not_short() -> None:
+    """What is saturated on the way to more workers is no reason for more than that."""
+    found = replace(window(4, 60, seconds=60), configured=(1, 12))
+    assert found.saturated > 0.05
+    assert advised(found).verdict == "fewer"
+    assert advised(replace(found, configured=(1, 4))).headline.startswith("add ")
+
+
+def test_threads_are_room_as_well() -> None:
+    """The advice is of workers, each with so many at once."""
+    single = window(12, 60, seconds=120)
+    lanes, workers = least(single, []), least(replace(single, at_once=4), [])
+    assert lanes is not None
+    assert workers == -(-lanes // 4)
+
+
+def test_full_cpus_are_no_case_for_workers() -> None:
+    """More of them are advised, with what stands against it."""
+    found = replace(window(4, 60, seconds=60), cpus=1.9)
+    assert any("1.9 of 2 CPUs" in reason for reason in advised(found, cpus=2.0).reasons)
+
+
+def test_an_instance_that_began_anew_is_another() -> None:
+    """Another master, a shorter life, or counts that shrank."""
+    status = snapshots.service(requests=100)
+    before = made_up_service.report(status, [], 100.0)
+    assert not live.is_anew(before, made_up_service.report(snapshots.service(requests=120), [], 101.0))
+    assert live.is_anew(before, made_up_service.report(status, [], 101.0, pid=8))
+    assert live.is_anew(before, made_up_service.report(status, [], 3.0))
+    assert live.is_anew(before, made_up_service.report(snapshots.service(requests=3), [], 101.0))
