@@ -38,5 +38,13 @@ class Stream(_Chore, socketserver.StreamRequestHandler):
     """A line a connection."""
 
 
+class Dialogue(socketserver.StreamRequestHandler):
+    """A line for a line, until the client has no more to say."""
+
+    def handle(self) -> None:
+        for line in self.rfile:
+            self.wfile.write(line)
+
+
 class Datagram(_Chore, socketserver.DatagramRequestHandler):
     """A line a datagram."""

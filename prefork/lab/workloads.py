@@ -15,7 +15,7 @@ from prefork.errors import UsageError
 from prefork.lab.load import Load
 
 EACH = 10  # requests of ``mixed`` of which one is long
-DRIP = 0.1  # seconds from one byte to the next of a request that is sent slowly, or a little more
+LEAST_DRIP = 0.1  # seconds from one byte to the next; what is due sooner is sent together
 
 
 class Workload(NamedTuple):
@@ -24,11 +24,13 @@ class Workload(NamedTuple):
     :param title: its name, with the parameter if it has one.
     :param teaches: what one can learn of it.
     :param load: without an address; how many clients and for how long is not said.
+    :param handler: of connections, in ``handlers.py``.
     """
 
     title: str
     teaches: str
     load: Load
+    handler: str = "Stream"
 
     def fit(self, bind: str) -> tuple[str, Load]:
         """What serves it at such a bind, and what is sent there.
@@ -39,7 +41,7 @@ class Workload(NamedTuple):
         if not is_stream and self.load.pace is not None:
             raise UsageError(f"workload {self.title}: a datagram is not sent slowly; give --bind tcp:// or unix:")
         load = self.load if is_stream else replace(self.load, reply="datagram", per_connection=None)
-        return f"prefork.lab.handlers:{'Stream' if is_stream else 'Datagram'}", load
+        return f"prefork.lab.handlers:{self.handler if is_stream else 'Datagram'}", load
 
 
 class _Kind(NamedTuple):
@@ -52,15 +54,22 @@ class _Kind(NamedTuple):
     load: Callable[[float], Load]
     default: str = ""
     least: float = 1e-6
+    handler: str = "Stream"
 
 
 def _line(line: bytes) -> Load:
     return Load(url="", send=line, expect=line, reply="line")
 
 
-def _slowly(seconds: float) -> Load:
-    drips = int(seconds / DRIP)
-    return replace(_line(b"." * drips + b"\n"), pace=drips / seconds)
+def slowly(number: int) -> Generator[bytes, bytes, None]:
+    """The script of ``slow-client``: it is spoken to before it sends slowly.
+
+    What is sent to a queue, slowly or not, lies in the kernel's buffers when its turn comes: there nobody is slow. Who
+    waits for an answer first has his place by then, and keeps it.
+    """
+    for line in (b"\n", b".\n"):
+        reply = yield line
+        assert reply == line, f"{line!r} was answered by {reply!r}"
 
 
 def mixed(number: int) -> Generator[bytes, bytes, None]:
@@ -94,11 +103,12 @@ _KINDS = {
         lambda _: Load(url="", script=f"{__name__}:mixed", reply="line"),
     ),
     "slow-client": _Kind(
-        "A client that sends slowly holds its place as long, though nothing is computed: processes are soon all taken,"
-        " threads bear it. Before processes put a proxy that reads requests first.",
-        _slowly,
+        "A client that is answered and then sends slowly holds its place as long, though nothing is computed: processes"
+        " are soon all taken, threads bear it. Before processes put a proxy that reads requests first.",
+        lambda seconds: Load(url="", script=f"{__name__}:slowly", reply="line", pace=1 / seconds),
         "100ms",
-        DRIP,
+        LEAST_DRIP,
+        "Dialogue",
     ),
 }
 NAMES = tuple(_KINDS)
@@ -117,11 +127,11 @@ def workload(text: str) -> Workload:
     if not kind.default:
         if equals:
             raise UsageError(f"workload {text!r}: {name} takes no parameter; write it alone")
-        return Workload(name, kind.teaches, kind.load(0.0))
+        return Workload(name, kind.teaches, kind.load(0.0), kind.handler)
     try:
         seconds = parse_seconds(parameter if equals else kind.default)
     except ValueError as error:
         raise UsageError(f"workload {text!r}: {error}") from None
     if seconds < kind.least:
         raise UsageError(f"workload {text!r}: {kind.least:g} s is the least there is; write {name}={kind.default}")
-    return Workload(f"{name}={parameter or kind.default}", kind.teaches, kind.load(float(seconds)))
+    return Workload(f"{name}={parameter or kind.default}", kind.teaches, kind.load(float(seconds)), kind.handler)

@@ -3,11 +3,13 @@
 import time
 
 import pytest
+from msgspec.structs import replace
 
 from prefork.errors import UsageError
+from prefork.lab import generators
 from prefork.lab.handlers import burn
 from prefork.lab.subjects import Subject
-from prefork.lab.workloads import EACH, NAMES, mixed, workload
+from prefork.lab.workloads import EACH, NAMES, mixed, slowly, workload
 from tests.end_to_end.clients import ask
 
 
@@ -21,19 +23,39 @@ def test_each_says_what_it_teaches(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "send", "pace"),
+    ("text", "send"),
     [
-        ("echo", b"echo\n", None),
-        ("cpu", b"cpu 0.002\n", None),
-        ("cpu=500ms", b"cpu 0.5\n", None),
-        ("wait=20ms", b"wait 0.02\n", None),
-        ("slow-client=1s", b"..........\n", 10.0),
+        ("echo", b"echo\n"),
+        ("cpu", b"cpu 0.002\n"),
+        ("cpu=500ms", b"cpu 0.5\n"),
+        ("wait=20ms", b"wait 0.02\n"),
     ],
 )
-def test_its_parameter_is_in_its_requests(text: str, send: bytes, pace: float | None) -> None:
+def test_its_parameter_is_in_its_requests(text: str, send: bytes) -> None:
     """As a duration with a unit."""
     load = workload(text).load
-    assert (load.send, load.expect, load.pace) == (send, send, pace)
+    assert (load.send, load.expect, load.pace) == (send, send, None)
+
+
+def test_a_slow_client_has_its_place_before_it_is_slow() -> None:
+    """Its first line is one byte, and so sent at once; its second takes as long as was asked for."""
+    found = workload("slow-client=4s")
+    assert found.load.pace == 0.25
+    dialogue = slowly(1)
+    assert next(dialogue) == b"\n"
+    assert dialogue.send(b"\n") == b".\n"
+    with pytest.raises(StopIteration):
+        dialogue.send(b".\n")
+
+
+def test_slow_clients_hold_the_places_they_have() -> None:
+    """A worker serves one dialogue at a time, so four of 0.1 s one after the other."""
+    target, load = workload("slow-client=100ms").fit("tcp://127.0.0.1:0")
+    with Subject.start("prefork", target, 1) as subject:
+        four = replace(load, url=subject.url, clients=4, requests=4, warm_up=0.0)
+        result, samples = generators.run(four)
+    assert (result.requests, result.errors) == (4, {})
+    assert max(samples.latencies) >= 0.4
 
 
 @pytest.mark.parametrize("text", ["eco", "cpu=soon", "cpu=", "cpu=0", "slow-client=50ms", "echo=1s", "mixed=3"])
