@@ -24,6 +24,7 @@ import numpy as np
 from prefork.errors import PreforkError, UsageError
 from prefork.lab import arrivals
 from prefork.lab.aim import aim_of
+from prefork.lab.calibration import least_latency
 from prefork.lab.connection import Connection
 from prefork.lab.load import GeneratorUse
 from prefork.lab.reports import Failed, Finished, Order, Ready, Report, State
@@ -57,7 +58,7 @@ class Generator:
         load = order.load
         self._load = load
         self._say = say
-        self._start = self._zero = math.inf  # until it is known
+        self._start = self._zero = self._end = math.inf  # until the first is known
         self._epoll = select.epoll()
         self._by_fd: dict[int, Connection] = {}
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
@@ -84,6 +85,7 @@ class Generator:
         self._before = (0, 0, 0, 0)  # what had been opened, dropped, sent and received in the warm-up
         self._first_error = ("", 0.0)
         self._last_error = ""
+        self._least_latency = least_latency()
 
     def _arrivals_of(self, order: Order) -> Iterator[float]:
         """Of an open loop, on the monotonic clock; a closed one has none."""
@@ -108,10 +110,11 @@ class Generator:
         """
         self._start = start
         self._zero = self._tape.zero = start + self._load.warm_up
+        self._end = self._zero + self._load.duration
         self._due = next(self._arrivals, math.inf)
         self._epoll.register(STDIN, select.EPOLLIN)
         self._at(self._zero, self._begin_measuring)
-        self._at(self._zero + self._load.duration, self._end_measuring)
+        self._at(self._end, self._end_measuring)
         self._at(self._start + self._load.timeout, self._expire)
         self._at(self._start + TICK, self._report)
         time.sleep(max(0.0, self._start - clock()))
@@ -159,7 +162,7 @@ class Generator:
                 self._take_due(now)
             while self._waiting and self._free:
                 self._begin(self._free.pop(), self._waiting.popleft(), now)
-        elif self._ended_at is None and self._free:
+        elif self._free and self._ended_at is None and now < self._end:
             free, self._free = self._free, []
             for connection in free:
                 self._count_down(now)
@@ -294,7 +297,7 @@ class Generator:
         )
         late_p50, late_p99 = np.percentile(self._late, (50, 99)).tolist() if self._late else (0.0, 0.0)
         return Finished(
-            use=GeneratorUse(self._cpu, seconds, self._measured, late_p50, late_p99),
+            use=GeneratorUse(self._cpu, seconds, self._measured, late_p50, late_p99, self._least_latency),
             seconds=seconds,
             was_behind=self._was_behind,
             kinds=self._tape.kinds,
@@ -308,7 +311,9 @@ class Generator:
 
 
 def _say(report: Report) -> None:
-    """In one write: the pipe holds thousands of them, and the parent reads all the time."""
+    """How it goes is not worth waiting for a parent that does not read."""
+    if isinstance(report, State) and not select.select([], [STDOUT], [], 0)[1]:
+        return
     os.write(STDOUT, msgspec.json.encode(report) + b"\n")
 
 

@@ -23,17 +23,9 @@ NEAR = 0.05  # of the median: not far, however alike the other rounds are
 DRIFT = 0.05  # by which first and last rounds differ, in most cells
 GENERATOR_BUSY = 0.8  # of one CPU
 MACHINE_BUSY = 0.85  # of all CPUs
-EDGE = 0.05  # of a rate
 FOR_P99, FOR_P999 = 1_000, 10_000  # requests, ten of which lie beyond it
 NAMED = 3  # cells, of many
-_JUDGED_HERE = {
-    "noise",
-    "outliers",
-    "too-short",
-    "generator-bound",
-    "errors",
-    "shared-cpus",
-}  # over all rounds, not by one
+_JUDGED_HERE = {"noise", "outliers", "too-short", "generator-bound", "errors", "shared-cpus"}  # not round by round
 
 
 def doubts(cells: Sequence[CellResult], cpus: float | None = None) -> list[Doubt]:
@@ -43,7 +35,7 @@ def doubts(cells: Sequence[CellResult], cpus: float | None = None) -> list[Doubt
     """
     cells = sorted((cell for cell in cells if cell.rounds), key=lambda one: order(one.cell))
     found: list[Doubt] = []
-    for rule in (_errors, _generator_bound, _too_few_rounds, _edge, _noise, _outliers, _drift, _too_short):
+    for rule in (_errors, _generator_bound, _too_few_rounds, _noise, _outliers, _drift, _too_short):
         found += rule(cells)
     found += _shared(cells, cpus)
     return [*found, *_draws(cells), *_of_rounds(cells)]
@@ -103,17 +95,6 @@ def _too_few_rounds(cells: Sequence[CellResult]) -> Iterator[Doubt]:
         yield Doubt(
             "rounds",
             f"{which} was measured {times}: chance cannot be told from a difference; give --rounds 5 or more",
-        )
-
-
-def _edge(cells: Sequence[CellResult]) -> Iterator[Doubt]:
-    """What is under way at the end of a round is waited for and counts, although it took longer than the round."""
-    found = _worst(cells, lambda cell: cell.cell.clients / max(1, _least_requests(cell)), EDGE)
-    if found:
-        yield Doubt(
-            "edge",
-            f"rounds are short beside what requests take: those under way at the end are waited for and count, with "
-            f"{_named(found, share)} of all; rates are too high by as much: raise --duration",
         )
 
 

@@ -86,6 +86,7 @@ class GeneratorUse(msgspec.Struct, frozen=True):
     :param seconds: of the clock.
     :param late_p99: seconds by which it sent a request later than it was meant to although a connection was free;
         0 in a closed loop.
+    :param least_latency: seconds that it measures of a service that takes no time, see ``calibration.py``.
     """
 
     cpu_seconds: float
@@ -93,6 +94,7 @@ class GeneratorUse(msgspec.Struct, frozen=True):
     requests: int
     late_p50: float = 0.0
     late_p99: float = 0.0
+    least_latency: float = 0.0
 
     @property
     def share(self) -> float:

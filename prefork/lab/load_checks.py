@@ -44,6 +44,10 @@ def _check_numbers(load: Load) -> None:
             raise UsageError(f"{flag}: {number} is too few; 1 is the least")
     if load.processes > MOST_PROCESSES:
         raise UsageError(f"--processes: {load.processes} is too many; {MOST_PROCESSES} is the most")
+    if load.requests is not None and load.processes > load.requests:
+        raise UsageError(
+            f"--processes: {load.processes} share {load.requests} requests, and each needs one; give fewer"
+        )
     if load.processes > load.clients:
         raise UsageError(
             f"--processes: {load.processes} share {load.clients} clients, and each needs one; give --clients as many"

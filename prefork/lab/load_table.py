@@ -67,5 +67,7 @@ def _generators(uses: list[GeneratorUse], is_open: bool) -> Iterator[str]:
     cost = sum(use.cpu_seconds for use in uses) / requests
     busiest = max(use.share for use in uses)
     who = "of one CPU" if len(uses) == 1 else f"of one CPU in the busiest of {len(uses)}"
+    least = max(use.least_latency for use in uses)
     late = f", late by {latency(max(use.late_p99 for use in uses))} at p99" if is_open else ""
-    yield _row("generator", f"{latency(cost)} CPU a request, {share(busiest)} {who}{late}")
+    sees = f", sees {latency(least)} where a service takes no time" if least else ""
+    yield _row("generator", f"{latency(cost)} CPU a request, {share(busiest)} {who}{late}{sees}")

@@ -37,7 +37,11 @@ def test_a_load_and_all_its_files(tmp_path: Path) -> None:
     assert "closed loop, 2 clients, connections one a request" in done.stdout
     assert re.search(r"^answered   50   ", done.stdout, re.MULTILINE)
     assert re.search(r"^latency +\S+ +\S+ +\S+ +\S+ +\S+ +\S+$", done.stdout, re.MULTILINE)
-    assert re.search(r"^generator  \S+ CPU a request, \d+% of one CPU$", done.stdout, re.MULTILINE)
+    assert re.search(
+        r"^generator  \S+ CPU a request, \d+% of one CPU, sees \S+ where a service takes no time$",
+        done.stdout,
+        re.MULTILINE,
+    )
     assert "doubt: 50 samples are too few for p99" in done.stdout
     rows = list(csv.DictReader(paths["--samples"].open()))
     assert [row["kind"] for row in rows] == ["answered"] * 50
