@@ -94,9 +94,9 @@ def _compare(target: str | None, flags: Mapping[str, Any]) -> None:
     titles, depth = ([target], FULL) if target is not None else (NAMES, SHORT)
     plans = [_plan(title, depth, flags) for title in titles]
     outputs = [outputs_of(flags, plan.title if len(plans) > 1 else "") for plan in plans]
-    cells, about = sum(len(plan.cells) for plan in plans), age(sum(plan.seconds for plan in plans))
-    rounds = f"{plans[0].rounds} round{'s' * (plans[0].rounds != 1)}"
-    click.echo(f"{cells} cells in {rounds} take about {about}", err=True)
+    cells, rounds = sum(len(plan.cells) for plan in plans), plans[0].rounds
+    many = f"{cells} cell{'s' * (cells != 1)} in {rounds} round{'s' * (rounds != 1)}"
+    click.echo(f"{many}: about {age(sum(plan.seconds for plan in plans))}", err=True)
     signal.signal(signal.SIGTERM, _end)  # so that what was started is stopped
     for plan, paths in zip(plans, outputs, strict=True):
         _run(plan, paths)

@@ -21,7 +21,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Self
 
-from prefork.address import Address, parse
+from prefork.address import UNIX_PATH_MAX, Address, parse
 from prefork.config.service import MODES
 from prefork.control.client import ask_status, connect, find
 from prefork.control.report import Report
@@ -88,7 +88,7 @@ class Subject(ABC):
         self.pid = 0
         self.name = ""
         self.boot_seconds = 0.0
-        self._directory = tempfile.TemporaryDirectory(prefix="prefork-lab-")
+        self._directory = _temporary_directory()
         self._pidfd = -1
 
     @staticmethod
@@ -219,6 +219,13 @@ class Subject(ABC):
 
     def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         self.stop(_STOP_LIMIT if kind is None else _HURRY)
+
+
+def _temporary_directory() -> "tempfile.TemporaryDirectory[str]":
+    """Where users have theirs, unless a socket in it would have too long a name, unix(7)."""
+    usual = tempfile.gettempdir()
+    is_short = len(os.fsencode(usual)) + len("/prefork-lab-12345678/socket") <= UNIX_PATH_MAX
+    return tempfile.TemporaryDirectory(prefix="prefork-lab-", dir=usual if is_short else "/tmp")
 
 
 def _read(path: str) -> str:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,10 +20,16 @@ from tests.end_to_end.harness import Watched, look_until, processes_of
 TINY = ("--bind", "unix:", "-w", "2", "-c", "2", "-d", "200ms", "--warm-up", "50ms")
 
 
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """A temporary directory whose name is so short that sockets fit into it, whatever that of the tests is called."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        yield Path(directory)
+
+
 @contextmanager
 def comparing(scratch: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """The command in a session of its own, of which nothing is left afterwards, nor in its temporary directory."""
-    scratch.mkdir(exist_ok=True)
     with subprocess.Popen(
         [sys.executable, "-m", "prefork", "compare", *arguments],
         stdout=subprocess.PIPE,
@@ -49,13 +56,13 @@ def compare(scratch: Path, *arguments: str) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def test_it_measures_saves_and_shows_again(tmp_path: Path) -> None:
+def test_it_measures_saves_and_shows_again(scratch: Path, tmp_path: Path) -> None:
     """What was saved says the same when it is shown again, in every form."""
     saved, rows = tmp_path / "it.json", tmp_path / "it.csv"
     flags = ("--lines", "prefork,bare", "--rounds", "2", "--json", str(saved), "--csv", str(rows))
-    code, out, err = compare(tmp_path / "scratch", "echo", *TINY, *flags)
+    code, out, err = compare(scratch, "echo", *TINY, *flags)
     assert code == 0, err
-    assert err.startswith("2 cells in 2 rounds take about ")
+    assert err.startswith("2 cells in 2 rounds: about ")
     assert "[4/4] round 2: echo, " in err
     found = json.loads(saved.read_text())
     assert [len(cell["rounds"]) for cell in found["cells"]] == [2, 2]
@@ -63,15 +70,15 @@ def test_it_measures_saves_and_shows_again(tmp_path: Path) -> None:
     assert "--json" not in found["command"]
     assert len(rows.read_text().splitlines()) == 5
     again = tmp_path / "again.csv"
-    code, out_again, err = compare(tmp_path / "scratch", "--from", str(saved), "--csv", str(again))
+    code, out_again, err = compare(scratch, "--from", str(saved), "--csv", str(again))
     assert (code, err) == (0, "")
     assert out_again == out
     assert again.read_text() == rows.read_text()
-    code, out, _ = compare(tmp_path / "scratch", "--from", str(saved), "--json", "-")
+    code, out, _ = compare(scratch, "--from", str(saved), "--json", "-")
     assert json.loads(out) == found
 
 
-def test_arguments_after_two_dashes_are_for_the_service(tmp_path: Path) -> None:
+def test_arguments_after_two_dashes_are_for_the_service(scratch: Path, tmp_path: Path) -> None:
     """Its home above all, in references as under the master; and they are in the command that does it again."""
     home = tmp_path / "home"
     home.mkdir()
@@ -82,7 +89,7 @@ def test_arguments_after_two_dashes_are_for_the_service(tmp_path: Path) -> None:
     )
     send = ("--send", "hi\\n", "--expect", "hi\\n", "--rounds", "1", "--lines", "sync,bare")
     flags = ("shop:Handler", *TINY, *send, "--json", "-", "--", "--pythonpath", str(home), "--titles", "none")
-    code, out, err = compare(tmp_path / "scratch", *flags)
+    code, out, err = compare(scratch, *flags)
     assert code == 0, err
     found = json.loads(out)
     assert {cell["cell"]["line"]: cell["rounds"][0]["errors"] for cell in found["cells"]} == {"sync": {}, "bare": {}}
@@ -118,18 +125,18 @@ def test_a_mistake_is_one_line(
     assert err.count("\n") == 1
 
 
-def test_what_cannot_be_loaded_is_exit_3(tmp_path: Path) -> None:
+def test_what_cannot_be_loaded_is_exit_3(scratch: Path) -> None:
     """With the application's own reason, after the line that says what was to come."""
-    code, out, err = compare(tmp_path / "scratch", "nowhere:Handler", *TINY, "--lines", "prefork", "--rounds", "1")
-    assert (code, out) == (3, "")
+    code, out, err = compare(scratch, "nowhere:Handler", *TINY, "--lines", "prefork", "--rounds", "1")
+    assert (code, out) == (3, ""), err
     assert err.splitlines()[-1].startswith("prefork: no module named 'nowhere'")
 
 
-def test_an_interrupted_comparison_shows_what_it_has(tmp_path: Path) -> None:
+def test_an_interrupted_comparison_shows_what_it_has(scratch: Path, tmp_path: Path) -> None:
     """^C ends it, and what it had started."""
     saved = tmp_path / "it.json"
     flags = (*TINY, "--lines", "prefork", "--rounds", "1000", "--json", str(saved))
-    with comparing(tmp_path / "scratch", "echo", *flags) as process:
+    with comparing(scratch, "echo", *flags) as process:
         assert process.stderr is not None
         while "[3/1000]" not in process.stderr.readline():
             pass
@@ -140,13 +147,13 @@ def test_an_interrupted_comparison_shows_what_it_has(tmp_path: Path) -> None:
     assert "interrupted" in err.splitlines()[-1]
     assert "prefork" in out
     assert len(json.loads(saved.read_text())["cells"][0]["rounds"]) == 2
-    assert list((tmp_path / "scratch").iterdir()) == []
+    assert list(scratch.iterdir()) == []
 
 
 @pytest.mark.parametrize("line", ["prefork", "bare", "fork"])
-def test_nothing_outlives_a_comparison_that_is_killed(tmp_path: Path, line: str) -> None:
+def test_nothing_outlives_a_comparison_that_is_killed(scratch: Path, line: str) -> None:
     """Neither service nor generators, though nobody could stop them."""
-    with comparing(tmp_path / "scratch", "wait=1s", *TINY, "-d", "60s", "--lines", line, "--rounds", "1") as process:
+    with comparing(scratch, "wait=1s", *TINY, "-d", "60s", "--lines", line, "--rounds", "1") as process:
         assert process.stderr is not None
         while "[1/1]" not in process.stderr.readline():
             pass

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,15 @@ def test_a_unix_socket_has_a_place_of_its_own() -> None:
         path = subject.url.removeprefix("unix:")
         assert os.path.exists(path)
     assert not os.path.exists(os.path.dirname(path))
+
+
+def test_a_long_temporary_directory_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket's path holds 107 bytes, which some have used up by then."""
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    with Subject.start("bare", STREAM, 1, bind="unix:") as subject:
+        assert ask(subject.url, "hello") == "HELLO"
 
 
 def test_what_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
@@ -92,7 +102,7 @@ def is_busy(subject: Subject) -> bool:
     return report is not None and report.snapshot.services[0].busy == 1
 
 
-def test_it_ends_with_whoever_measured() -> None:
+def test_it_ends_with_whoever_measured(tmp_path: Path) -> None:
     """Also where he was killed, and could clean nothing up."""
     code = (
         "import sys\n"
@@ -102,7 +112,11 @@ def test_it_ends_with_whoever_measured() -> None:
         "sys.stdin.read()\n"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
     ) as measuring:
         assert measuring.stdout is not None
         with Watched(tree.pids(int(measuring.stdout.readline()))) as everybody:
