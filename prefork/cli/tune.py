@@ -3,16 +3,17 @@
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from prefork.cli.completing import files, instances, words
-from prefork.cli.lab_flags import load_flags, load_of, needs_lab, write_file, write_json
+from prefork.cli.lab_flags import FLAG_NAMES, load_flags, load_of, needs_lab
 from prefork.cli.lab_flags import seconds as seconds_of
 from prefork.cli.lab_target import RunsTarget, running
+from prefork.cli.tuned import check_outputs, show
 from prefork.config.service import DEFAULT_THREADS, MOST_WORKERS
 from prefork.config.units import parse_bytes
 from prefork.errors import Exit, UsageError
@@ -23,7 +24,7 @@ from prefork.report.units import age
 if TYPE_CHECKING:
     from prefork.lab.bench import RealBench
     from prefork.lab.tuner import Wish
-    from prefork.lab.tuning import Limits, Tuning
+    from prefork.lab.tuning import Limits
 
 INTERRUPTED = 130
 MODES = ("prefork", "hybrid")
@@ -73,9 +74,11 @@ def tune(target: str | None, live: bool, **flags: Any) -> None:
     prefork tune --live --name shop --window 5m
     """
     needs_lab("tune")
+    check_outputs(flags)
     goals = read_goals({name: flags.pop(name) for name in MEASURED}, flags.pop("goals"))
     if live:
-        _refuse(flags, _ONLY_MEASURED, "this is for measuring a target; --live only watches, leave it out")
+        measuring = (*_ONLY_MEASURED, *FLAG_NAMES)
+        _refuse(flags, measuring, "this is for measuring a target; --live only watches, leave it out")
         from prefork.cli.tune_live import tune_live
 
         tune_live(target, goals, flags)
@@ -86,20 +89,17 @@ def tune(target: str | None, live: bool, **flags: Any) -> None:
     _measure(target, goals, flags)
 
 
-def _refuse(flags: Mapping[str, Any], names: tuple[str, ...], why: str) -> None:
+def _refuse(flags: Mapping[str, Any], names: Iterable[str], why: str) -> None:
     for name in names:
-        if flags[name] is not None:
+        if flags[name] not in (None, (), False):
             raise UsageError(f"--{name.replace('_', '-')}: {why}")
 
 
 def _measure(title: str, goals: list[Goal], flags: Mapping[str, Any]) -> None:
-    from prefork.lab import tuning_text
     from prefork.lab.machine import this_machine
-    from prefork.lab.profiles import of_tuning
     from prefork.lab.tuner import Tuner
 
     limits = _limits(flags)
-    picture = _picture_path(flags["picture"])
     with asked_to_stop() as stop:
         wish, bench, threads = _wished(title, goals, flags, stop)
         about = age(round(wish.budget))
@@ -108,30 +108,11 @@ def _measure(title: str, goals: list[Goal], flags: Mapping[str, Any]) -> None:
 
         with Steps(wish.budget) as steps:
             tuning = Tuner(wish, limits, this_machine(), bench, steps.say).run()
-    if flags["as_json"] != "-":
-        for line in tuning_text.lines(tuning, threads):
-            click.echo(line)
-    if flags["as_json"] is not None:
-        write_json(flags["as_json"], tuning)
-    if picture is not None and tuning.sweep:
-        write_file("--picture", picture, _drawn(tuning, picture))
-    if flags["save_profile"] is not None:
-        profile = of_tuning(tuning)
-        if profile is None:
-            click.echo("prefork: --save-profile: too little was measured for a profile; give more time", err=True)
-        else:
-            write_profile(flags["save_profile"], profile)
+    show(tuning, threads, flags)
     if not tuning.is_whole:
         sys.exit(INTERRUPTED)
     if tuning.choice is None:
         sys.exit(Exit.REFUSED)
-
-
-def write_profile(path: str, profile: object) -> None:
-    """:raises CommandError: it cannot be written."""
-    import msgspec
-
-    write_file("--save-profile", path, msgspec.json.format(msgspec.json.encode(profile), indent=2) + b"\n")
 
 
 def limit_of_memory(text: str | None) -> tuple[int, str]:
@@ -194,6 +175,8 @@ def _wished(
     if ":" not in title:
         found = workload(title)
         title = found.title
+        sending = [name for name in FLAG_NAMES if name not in _OF_ANY_LOAD]
+        _refuse(flags, sending, f"the workload {title} says itself what is sent; leave it out, or name a TARGET")
         target, template = found.fit(bind)
         load = replace(template, **{name: getattr(load, name) for name in _OF_ANY_LOAD})
     run = running(target, bind)
@@ -237,19 +220,3 @@ def asked_to_stop() -> Iterator[_Stop]:
         yield stop
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _picture_path(path: str | None) -> str | None:
-    """:raises UsageError: nobody draws that."""
-    if path is not None and not path.endswith((".svg", ".png")):
-        raise UsageError(f"--picture: {path!r} cannot be drawn; end it in .svg or .png")
-    return path
-
-
-def _drawn(tuning: "Tuning", path: str) -> bytes:
-    from prefork.lab import ink, tuning_picture
-
-    figure = tuning_picture.draw(tuning)
-    if path.endswith(".png"):
-        return ink.as_png(figure)
-    return ink.as_svg(figure, tuning_picture.describe(tuning)).encode()

@@ -8,8 +8,9 @@ import click
 
 from prefork.cli.lab_flags import seconds as seconds_of
 from prefork.cli.lab_flags import write_json
-from prefork.cli.tune import INTERRUPTED, asked_to_stop, limit_of_memory, write_profile
+from prefork.cli.tune import INTERRUPTED, asked_to_stop, limit_of_memory
 from prefork.cli.tune_progress import Steps
+from prefork.cli.tuned import STDOUT, write_profile
 from prefork.control.client import DEFAULT_TIMEOUT
 from prefork.errors import CommandError, Exit, UsageError
 from prefork.lab import live, live_watch, profiles
@@ -36,7 +37,7 @@ def tune_live(service: str | None, goals: list[Goal], flags: Mapping[str, Any]) 
         click.echo(note, err=True)
     names = list(watched.looks[-1].report.workers)
     found = [advise(live.window(watched.looks, name), goals, usable.amount, memory) for name in names]
-    if flags["as_json"] != "-":
+    if flags["as_json"] != STDOUT:
         _print(found)
     if flags["as_json"] is not None:
         write_json(flags["as_json"], found)
@@ -61,7 +62,5 @@ def _save(path: str, found: list[LiveAdvice], usable: float, memory: int) -> Non
         raise CommandError(f"--save-profile: {len(found)} services were watched; name the one to keep")
     profile = profiles.of_window(found[0].window, found[0].workers, usable, memory)
     if profile is None:
-        raise CommandError(
-            "--save-profile: nothing was served, or its memory may not be read; watch longer, or as root"
-        )
+        raise CommandError("--save-profile: nothing was served, or its memory may not be read; watch longer")
     write_profile(path, profile)

@@ -17,6 +17,7 @@ from prefork.report.units import latency, rate, share, size
 RESERVE = 0.2  # of the memory, for what a sweep does not show
 _FULL = 0.85  # of the CPUs: there is no more to have
 _BUSY_GENERATOR = 0.8  # of its CPU
+_NEAR = 1.3  # times as many as there are have no room: that is what bounds them
 _APART = 0.25  # theory and measurement differ by more than that: a doubt
 
 
@@ -137,17 +138,20 @@ def bottleneck(tuning: Tuning, workers: int) -> str:
         if cpus >= 2 * generator:
             return f"the CPUs: {used}; give it more of them, or requests less to do"
         return f"the CPUs, and what sends the requests shares them: {used}; the service alone could do more"
+    room = fitting(tuning.weight, limits.memory)
+    largest = max((n for n in found if n <= room), default=1)
+    if tuning.weight is not None and room < _NEAR * workers and workers == largest:
+        each, memory = size(tuning.weight.worker), size(limits.memory)
+        return f"memory: of {each} each no more than {room} workers fit into 80% of {memory}; give it more"
+    if failed:
+        return f"errors: {failed} requests failed at {at} workers; see what they say before anything else"
+    if _still_grows(tuning):
+        return f"the number of workers: {max(found)} still gave more than fewer did; raise --max-workers"
     wanted = at * tuning.at_once * tuning.cpu_share
     if wanted >= _FULL * limits.cpus or any(doubt.kind == "shared-cpus" for one in rounds for doubt in one.doubts):
         return (
             f"the CPUs, of which something else on this machine has a part: {used}; quiet it, or give it more of them"
         )
-    if tuning.weight is not None and workers >= fitting(tuning.weight, limits.memory):
-        return f"memory: no more workers of {size(tuning.weight.worker)} fit into {size(limits.memory)}"
-    if failed:
-        return f"errors: {failed} requests failed at {at} workers; see what they say before anything else"
-    if _still_grows(tuning):
-        return f"the number of workers: {max(found)} still gave more than fewer did; raise --max-workers"
     return f"something that workers share, a lock, a database or a disk: {used}, yet more workers add nothing"
 
 

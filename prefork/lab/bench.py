@@ -14,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from msgspec.structs import replace
 
+from prefork.errors import CommandError
 from prefork.lab import generators
-from prefork.lab.load import GeneratorUse, Load
+from prefork.lab.load import GeneratorUse, Load, Result
 from prefork.lab.meter import Meter
 from prefork.lab.samples import ANSWERED, Samples
 from prefork.lab.subjects import Subject
@@ -67,10 +68,15 @@ class RealBench:
         return time.monotonic()
 
     def alone(self, seconds: float) -> tuple[Trial, list[float]]:
-        trial, samples = self._run(1, seconds, rate=None, clients=1)
+        """:raises CommandError: no request was answered rightly."""
+        trial, result, samples = self._run(1, seconds, rate=None, clients=1)
         times = samples.services
+        if not len(times):
+            why = result.first_error or f"none took less than {seconds:g} s"
+            remedy = "see to that with prefork load, or give more time (--budget)"
+            raise CommandError(f"{self._service.target}: no request was answered rightly: {why}; {remedy}")
         shares = (np.arange(QUANTILES) + 0.5) / QUANTILES
-        return trial, [float(one) for one in np.quantile(times, shares)] if len(times) else []
+        return trial, [float(one) for one in np.quantile(times, shares)]
 
     def closed(self, workers: int, seconds: float) -> Trial:
         """Clients for twice as many as there is room for: whoever is done finds the next one waiting."""
@@ -80,7 +86,7 @@ class RealBench:
         room = 4 * workers * self._service.at_once + round(asked)
         return self._run(workers, seconds, rate=asked, clients=min(max(64, room), _MOST_CONNECTIONS))[0]
 
-    def _run(self, workers: int, seconds: float, rate: float | None, clients: int) -> tuple[Trial, Samples]:
+    def _run(self, workers: int, seconds: float, rate: float | None, clients: int) -> tuple[Trial, Result, Samples]:
         if self._stop():
             raise Stopped
         service = self._service
@@ -141,7 +147,7 @@ class RealBench:
             boot_seconds=subject.boot_seconds,
             doubts=[*(doubt for doubt in result.doubts if doubt.kind not in _OF_ONE_RUN), *ended],
         )
-        return trial, samples
+        return trial, result, samples
 
 
 def _share(use: GeneratorUse) -> float:

@@ -43,7 +43,10 @@ class Bench(Protocol):
     """What carries out a run; see ``bench.py``. Each raises ``Stopped`` where the user has stopped it meanwhile."""
 
     def alone(self, seconds: float) -> tuple[Trial, list[float]]:
-        """One worker and one client; the run, and what requests took, evenly spaced quantiles."""
+        """One worker and one client; the run, and what requests took, evenly spaced quantiles.
+
+        :raises CommandError: no request was answered rightly.
+        """
 
     def closed(self, workers: int, seconds: float) -> Trial:
         """All workers kept busy."""
@@ -131,8 +134,6 @@ class Tuner:
         self._told("1 worker, 1 client: what a request takes")
         trial, self._service_seconds = self._bench.alone(seconds)
         self._runs += 1
-        if not self._service_seconds:
-            return
         mean = sum(self._service_seconds) / len(self._service_seconds)
         busy = min(1.0, trial.rate * mean)  # of its time; between requests the client has its turn
         self._cpu_share = min(1.0, trial.cpus / busy) if busy > 0 else 1.0
@@ -241,8 +242,6 @@ class Tuner:
         return min(top, max([by_rate, *(n for n in said if n is not None)]))
 
     def _least_by_theory(self, asked: float, goal: Goal, top: int) -> int | None:
-        if not self._service_seconds:
-            return None
         at_once = self._wish.at_once
         lanes = queueing.least_workers(asked, self._service_seconds, goal.share, goal.seconds, 1.0, top * at_once)
         return None if lanes is None else -(-lanes // at_once)
@@ -287,7 +286,8 @@ class Tuner:
         """The count, and one fewer and more; of many a quarter, or with a goal, which tells more sharply, an eighth."""
         step = max(1, workers // (4 if self._wish.rate is None else 8) if workers >= _MANY else 1)
         fitting = advice.fitting(advice.weigh(self._sweep), self._limits.memory)
-        return [n for n in (workers - step, workers, workers + step) if 1 <= n <= min(fitting, self._limits.most)]
+        most = max(workers, min(fitting, self._limits.most))
+        return sorted({max(1, workers - step), workers, min(most, workers + step)})
 
     # a run
 
@@ -358,7 +358,7 @@ def fitted(trials: list[Trial], seed: int) -> tuple[Law | None, list[Doubt]]:
 
 def theory(tuning: Tuning) -> dict[str, float]:
     """Seconds by goal at the chosen count, where theory says that the queue has an end."""
-    if tuning.choice is None or tuning.rate is None or not tuning.service_seconds:
+    if tuning.choice is None or tuning.rate is None:
         return {}
     station = queueing.station(tuning.choice.workers * tuning.at_once, tuning.rate, tuning.service_seconds)
     if station.utilisation >= 1:

@@ -72,7 +72,7 @@ def _expected(tuning: Tuning, workers: int) -> str:
     reached = median(rates(tuning.sweep + tuning.last_runs)[workers])
     lanes = workers * tuning.at_once
     calm = COMFORT * reached
-    if not tuning.service_seconds or not reached:
+    if not reached:
         return f"expect {rate(reached)} at most"
     slowed = lanes / reached / fmean(tuning.service_seconds)  # under full load requests take longer than alone
     taken = [one * slowed for one in tuning.service_seconds]

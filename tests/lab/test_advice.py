@@ -103,7 +103,7 @@ GROWING = (100.0, 200.0, 400.0)
         (FLAT, {"generator_share": 0.95}, {}, "the generator: it used 95% of a CPU"),
         (FLAT, {"cpus": 1.8}, {}, "the CPUs: the service used 1.8 of 2 CPUs"),
         (FLAT, {"cpus": 1.0, "generator_cpus": 0.9}, {}, "the CPUs, and what sends the requests shares them"),
-        (FLAT, {}, {"memory": 80 * MIB}, "memory: no more workers of 10.0M fit into 80.0M"),
+        (FLAT, {}, {"memory": 80 * MIB}, "memory: of 10.0M each no more than 4 workers fit into 80% of 80.0M"),
         (FLAT, {"errors": {"refused": 2}}, {}, "errors: 6 requests failed at 4 workers"),
         (GROWING, {}, {}, "the number of workers: 4 still gave more than fewer did; raise --max-workers"),
         (FLAT, {}, {}, "something that workers share, a lock, a database or a disk"),

@@ -104,3 +104,9 @@ def test_the_spread_is_that_of_rounds() -> None:
     """Not that of counts; one round has none."""
     assert sweep.spread({1: [100.0], 2: [200.0]}) == 0
     assert sweep.spread({1: [90.0, 100.0, 110.0], 2: [200.0, 200.0], 4: [300.0, 360.0, 240.0]}) == pytest.approx(0.1)
+
+
+def test_the_knee_is_the_least_that_is_as_good_as_the_best() -> None:
+    """But for one in twenty."""
+    assert sweep.knee({1: [100.0], 2: [191.0], 3: [200.0], 4: [199.0]}) == 2
+    assert sweep.knee({1: [100.0], 2: [189.0], 3: [200.0], 4: [199.0]}) == 3

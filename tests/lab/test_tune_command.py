@@ -108,6 +108,14 @@ def test_a_target_that_cannot_be_loaded_is_one_line() -> None:
     assert not done.stdout
 
 
+def test_a_service_that_answers_nothing_rightly_is_one_line() -> None:
+    """Exit 1, with the first reason, and no advice."""
+    done = run(STREAM, "--reply", "line", "--expect", "something else", "--budget", "5s")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"prefork: {STREAM}: no request was answered rightly: ")
+    assert not done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -126,6 +134,12 @@ def test_a_target_that_cannot_be_loaded_is_one_line() -> None:
         (["a:b", "--picture", "x.gif"], "--picture: 'x.gif' cannot be drawn; end it in .svg or .png"),
         (["a:b", "--window", "5s"], "--window: this is for watching what runs; give it with --live"),
         (["--live", "--budget", "5s"], "--budget: this is for measuring a target; --live only watches, leave it out"),
+        (["--live", "--send", "x"], "--send: this is for measuring a target; --live only watches, leave it out"),
+        (["cpu=2ms", "--send", "x"], "--send: the workload cpu=2ms says itself what is sent"),
+        (
+            ["a:b", "--json", "/nowhere/x.json"],
+            "--json: /nowhere/x.json cannot be written: we may write to no directory /nowhere",
+        ),
         (["--live", "--window", "10ms"], "--window: 0.01 s shows nothing"),
         (["a:b", "--budget", "5s", "--", "--workers", "3"], "after --: --workers is what is measured"),
     ],

@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from prefork.errors import CommandError
 from prefork.lab import tuner
@@ -128,6 +129,19 @@ def test_memory_bounds_what_is_measured_and_advised() -> None:
     tuning = tuned(bench, memory=200 * MIB)
     assert chosen(tuning) == 14  # 80 % of 200 less 20, by 10
     assert max(workers for _, workers in bench.runs) == 14
+
+
+def test_what_turns_out_not_to_fit_is_not_advised() -> None:
+    """Workers that weigh more the more there are of them."""
+
+    class Growing(Bench):
+        def closed(self, workers: int, seconds: float) -> Trial:
+            trial = super().closed(workers, seconds)
+            return replace(trial, pss_bytes=(20 + 10 * workers**2) * MIB)
+
+    tuning = tuned(Growing(lambda n: 50.0 * min(n, 40), cpu_share=0.05), memory=200 * MIB)
+    assert max(one.workers for one in tuning.sweep) == 4  # 180 of the 160 MiB that it may have
+    assert chosen(tuning) < 4
 
 
 def test_a_goal_is_met_by_measurement_not_by_theory() -> None:
