@@ -40,7 +40,10 @@ def say(process: subprocess.Popen[str]) -> None:
 
 BURNERS = {
     "itself": "burn(time.thread_time() + 0.3)",
-    "a thread that has ended": "t = threading.Thread(target=burn, args=(0.3,)); t.start(); t.join()",
+    "a thread that has ended": (
+        "t = threading.Thread(target=burn, args=(0.3,)); t.start(); t.join()\n"
+        "while len(os.listdir('/proc/self/task')) > 1: os.sched_yield()"  # joined is not ended yet
+    ),
     "a child that was collected": (
         "p = os.fork()\nif not p: burn(time.thread_time() + 0.3); os._exit(0)\nos.waitpid(p, 0)"
     ),
