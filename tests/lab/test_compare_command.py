@@ -78,6 +78,7 @@ def test_it_measures_saves_and_shows_again(scratch: Path, tmp_path: Path) -> Non
     assert json.loads(out) == found
 
 
+@pytest.mark.long
 def test_arguments_after_two_dashes_are_for_the_service(scratch: Path, tmp_path: Path) -> None:
     """Its home above all, in references as under the master; and they are in the command that does it again."""
     home = tmp_path / "home"

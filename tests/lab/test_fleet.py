@@ -9,6 +9,7 @@ from prefork.lab.fleet import Fleet, Machine, node, service_of, service_on_paper
 from prefork.lab.queueing import moments, response_percentile, station
 from prefork.lab.sizing import MOST_MACHINES, Size, Wish, sized
 from tests.lab.profiles import law, lognormal, profile
+from tests.long import histories
 
 GIB = 1024**3
 FOUR = Machine(4.0, 8 * GIB)
@@ -99,6 +100,7 @@ def test_the_least_machines_are_enough_and_one_fewer_is_not(service, rate, goal,
     assert found is None or found == 1 or not is_enough(found - 1)
 
 
+@histories(30)
 @given(
     rate=st.floats(10, 100_000),
     spare=st.integers(0, 5),

@@ -122,6 +122,7 @@ def test_more_than_they_can_do_takes_ever_longer() -> None:
     assert late[-1] > 10 * (course.seen[0].percentiles[0.5] or 0)
 
 
+@pytest.mark.long
 def test_ten_thousand_machines_are_simulated(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of them, for hundreds of requests, through a failure; in pieces, for memory."""
     monkeypatch.setattr(fleet_simulation, "MOST_WORK", 0)  # the least that is done of any fleet

@@ -36,6 +36,7 @@ def test_all_are_drawn(drawn: dict[str, ink.Picture]) -> None:
     assert tuple(drawn) == NAMES
 
 
+@pytest.mark.long
 def test_the_same_comparison_gives_the_same_bytes() -> None:
     """In another process as well: nothing goes by a hash, a clock or an address."""
     told = [subprocess.check_output([sys.executable, "-c", DRAW], text=True) for _ in range(2)]

@@ -65,6 +65,7 @@ def test_it_says_what_to_run_and_why() -> None:
     assert told[-1].startswith("below ")
 
 
+@pytest.mark.long
 def test_the_least_costly_size_is_chosen() -> None:
     """By CPUs where nobody told prices, else by the price."""
     plain = made(FOUR, SIXTEEN)

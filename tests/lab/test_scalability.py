@@ -68,6 +68,7 @@ def test_no_other_law_fits_better() -> None:
         assert squares(one, contention, coherency) > found
 
 
+@pytest.mark.long
 def test_the_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     """95 % are promised, of 60 sets of data; what rounds as few as three can do is a little less."""
     held = [
