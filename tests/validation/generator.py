@@ -10,10 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from prefork.lab.subjects import Subject
-
 from prefork.lab import generators
 from prefork.lab.load import Load
+from prefork.lab.subjects import Subject
 from tests.bench.measure import interval
 
 SECONDS = 3

@@ -4,11 +4,10 @@ import statistics
 import sys
 from collections.abc import Generator, Sequence
 
-from prefork.lab.queueing import Station, response_percentile
-from prefork.lab.subjects import Subject
-
 from prefork.lab import generators
 from prefork.lab.load import Latencies, Load
+from prefork.lab.queueing import Station, response_percentile
+from prefork.lab.subjects import Subject
 from tests.validation.services import MEAN
 
 WORKERS = 4

@@ -6,11 +6,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from prefork.lab.subjects import Subject
-
 from prefork.control.report import Report
 from prefork.lab import generators
 from prefork.lab.load import Latencies, Load, Result
+from prefork.lab.subjects import Subject
 
 RATE, SECONDS, STALL = 200, 10.0, 1.0
 
