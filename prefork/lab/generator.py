@@ -3,7 +3,8 @@
 Started by ``generators.py`` as ``python -m prefork.lab.generator``. It is told by lines of JSON on standard input: the
 load first, then the instant to begin at; the end of that input is an order to stop. It answers by lines on standard
 output. It must not know of other generators, nor judge what it measures.
-Invariant: whatever the server does, a request of an open loop counts from its intended start.
+Invariant: whatever the server does, a request of an open loop counts from its intended start; and a client of a closed
+loop that got nothing is told of, as an error or as starved.
 Read next: ``connection.py``, what one request goes through; ``samples.py``, where the figures go.
 """
 
@@ -81,7 +82,7 @@ class Generator:
         self._is_stopped = self._was_behind = False
         self._measured = 0  # requests over in the measured time, for what one costs
         self._cpu = self._cpu_from = 0.0
-        self._opened = self._dropped = self._failures = 0
+        self._opened = self._dropped = self._failures = self._starved = 0
         self._before = (0, 0, 0, 0)  # what had been opened, dropped, sent and received in the warm-up
         self._first_error = ("", 0.0)
         self._last_error = ""
@@ -224,7 +225,7 @@ class Generator:
         now = clock()
         del self._under_way[connection]
         self._failures += 1
-        if connection.intended >= self._zero:
+        if connection.intended >= self._zero or (not self._is_open_loop and now >= self._zero):
             self._measured += 1
             self._tape.write(connection.intended, connection.started, now, self._tape.code(kind))
             if not self._first_error[0]:
@@ -252,12 +253,22 @@ class Generator:
         return self._opened, self._dropped, sent, sum(connection.received for connection in self._connections)
 
     def _end_measuring(self) -> None:
-        """Nothing new is begun from now on; what is under way or due is waited for, as long as one request may take."""
+        """Nothing new is begun from now on; what is measured and under way or due is waited for, as long as one request
+        may take. In a closed loop whoever waits since before the measured time has starved: nothing of it is measured.
+        """
         if self._ended_at is None:
             self._ended_at = clock()
             self._cpu = time.process_time() - self._cpu_from
             self._was_behind = bool(self._waiting)
             self._at(self._ended_at + self._load.timeout, self._leave_unsent)
+            if not self._is_open_loop and self._ended_at >= self._zero:
+                self._leave_starved()
+
+    def _leave_starved(self) -> None:
+        for connection in [one for one in self._under_way if one.intended < self._zero]:
+            del self._under_way[connection]
+            connection.close()
+            self._starved += 1
 
     def _leave_unsent(self) -> None:
         now = clock()
@@ -303,6 +314,7 @@ class Generator:
             kinds=self._tape.kinds,
             connections=opened,
             dropped=dropped,
+            starved=self._starved,
             sent=sent,
             received=received,
             first_error=self._first_error[0],

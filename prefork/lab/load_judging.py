@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from prefork.lab.aim import is_datagram
 from prefork.lab.doubts import Doubt
 from prefork.lab.load import Result
 from prefork.lab.samples import Samples
@@ -45,16 +46,25 @@ class Surroundings:
     :param is_here: whether the service is on this machine.
     :param was_behind: whether requests that were due had no connection at the end.
     :param dropped: kept connections that the server closed between requests.
+    :param starved: clients of a closed loop that waited for one reply all the time.
     """
 
     def __init__(
-        self, *, busy: float = 0.0, cpus: int = 1, is_here: bool = False, was_behind: bool = False, dropped: int = 0
+        self,
+        *,
+        busy: float = 0.0,
+        cpus: int = 1,
+        is_here: bool = False,
+        was_behind: bool = False,
+        dropped: int = 0,
+        starved: int = 0,
     ) -> None:
         self.busy = busy
         self.cpus = cpus
         self.is_here = is_here
         self.was_behind = was_behind
         self.dropped = dropped
+        self.starved = starved
 
 
 def doubts_of(result: Result, samples: Samples, around: Surroundings) -> list[Doubt]:
@@ -71,6 +81,22 @@ def _errors(result: Result, samples: Samples, around: Surroundings) -> Doubt | N
         "errors",
         f"{result.failed} of {result.failed + result.requests} requests failed ({_percent(part)}), most of them "
         f"{kind} ({count}): {REMEDIES.get(kind, _UNKNOWN)}",
+    )
+
+
+def _starved(result: Result, samples: Samples, around: Surroundings) -> Doubt | None:
+    """Of them no latency is known, nor an error."""
+    if not around.starved:
+        return None
+    load = result.load
+    if is_datagram(load.url):
+        why = "a datagram was lost, or its answer takes longer; with a --timeout below --duration it is counted"
+    elif load.per_connection != 1:
+        why = "connections are kept and the service has fewer places; give it more workers, or --per-connection 1"
+    else:
+        why = "a request takes longer than was measured; give --duration more, or see what holds it by prefork dump"
+    return Doubt(
+        "starved", f"{around.starved} of {load.clients} clients got no reply in all the time that was measured: {why}"
     )
 
 
@@ -192,6 +218,7 @@ def _whole(value: float) -> str:
 
 RULES: tuple[Callable[[Result, Samples, Surroundings], Doubt | None], ...] = (
     _errors,
+    _starved,
     _behind,
     _bound,
     _shared,

@@ -90,6 +90,7 @@ def result_of(
         is_here=is_here,
         was_behind=any(end.was_behind for end in ends),
         dropped=sum(end.dropped for end in ends),
+        starved=sum(end.starved for end in ends),
     )
     return replace(result, doubts=doubts_of(result, samples, around))
 

@@ -43,6 +43,7 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     :param was_behind: whether requests that were due waited for a connection at that end.
     :param kinds: names of the numbers in the samples.
     :param dropped: connections that the server closed while they carried no request.
+    :param starved: clients of a closed loop that waited for the same reply from before the measured time to its end.
     :param first_error: in full; empty where there was none.
     :param first_error_at: in seconds of the measured time.
     """
@@ -53,6 +54,7 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     kinds: list[str]
     connections: int
     dropped: int
+    starved: int
     sent: int
     received: int
     first_error: str

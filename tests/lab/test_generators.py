@@ -146,6 +146,43 @@ def test_what_queued_in_the_warm_up_is_not_measured() -> None:
     assert len(seen) == 11  # and not the 60 that were due before
 
 
+def test_clients_that_get_nothing_are_told() -> None:
+    """One place for three kept connections: two clients wait from the warm-up to the end, and nobody waits for them."""
+    place = threading.Lock()
+
+    def serve_one(client: socket.socket) -> None:
+        with place:
+            echo(client)
+
+    with service(serve_one) as url:
+        load = counted(url, 20, clients=3, reply="line", per_connection=None, timeout=LONG, warm_up=0.5)
+        result, _ = run(load)
+    assert (result.requests, result.errors) == (20, {})
+    (doubt,) = [doubt for doubt in result.doubts if doubt.kind == "starved"]
+    assert doubt.text.startswith("2 of 3 clients got no reply in all the time that was measured: connections are kept ")
+
+
+def test_what_fails_after_the_warm_up_is_an_error() -> None:
+    """Although it was begun before: a closed loop has nothing else to show of that client."""
+    gate = threading.Event()
+
+    def watch(progress: Progress) -> None:
+        if progress.at_seconds > 0:
+            gate.set()
+
+    def close_first(client: socket.socket) -> None:
+        if gate.is_set():
+            answer_once(client)
+        else:
+            client.recv(4096)
+            assert gate.wait(LIMIT)
+
+    with service(close_first) as url:
+        result, samples = run(counted(url, 1, reply="line", timeout=LONG, warm_up=0.5), watch)
+    assert (result.requests, result.errors) == (1, {"closed": 1})
+    assert samples.rows["intended"].min() < 0 < samples.rows["ended"].min()
+
+
 def test_datagrams_that_are_lost() -> None:
     """Every second one is not answered."""
 

@@ -51,6 +51,12 @@ DOUBTFUL = {
         Surroundings(),
         "300µs of the 1ms at the median: so much is not the service's; ",
     ),
+    "starved": (
+        result(load=Load(url="tcp://127.0.0.1:9", clients=8, per_connection=None)),
+        Surroundings(starved=6),
+        "6 of 8 clients got no reply in all the time that was measured: connections are kept and the service has fewer "
+        "places; give it more workers, or --per-connection 1",
+    ),
     "dropped": (result(), Surroundings(dropped=3), "the server closed 3 kept connections"),
     "too-short": (result(requests=900, seconds=1.0), Surroundings(), "900 samples are too few for p99: "),
 }
@@ -72,6 +78,14 @@ def test_nothing_to_doubt() -> None:
     assert doubts_of(result(), samples(), Surroundings()) == []
     assert doubts_of(result(load=OPEN), samples(), Surroundings()) == []
     assert doubts_of(result(), samples(), Surroundings(busy=0.99, is_here=False)) == []
+
+
+def test_who_starves_is_told_why() -> None:
+    """By what may be in the way: places that others keep, a lost datagram, or a request that takes long."""
+    urls = {"tcp://127.0.0.1:9": "a request takes longer than was measured", "udp://127.0.0.1:9": "a datagram was lost"}
+    for url, why in urls.items():
+        (doubt,) = doubts_of(result(load=Load(url=url, clients=8)), samples(), Surroundings(starved=1))
+        assert f"1 of 8 clients got no reply in all the time that was measured: {why}" in doubt.text
 
 
 def test_little_was_measured() -> None:
