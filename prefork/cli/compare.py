@@ -1,10 +1,9 @@
 """``prefork compare``: one target in several modes, with figures, and with what to doubt of them."""
 
 import shlex
-import signal
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 from click.core import ParameterSource
@@ -14,10 +13,11 @@ from prefork.cli.compared import FLAGS, Outputs, outputs_of, read_saved, save, s
 from prefork.cli.completing import files, words
 from prefork.cli.lab_flags import FLAG_NAMES, load_flags, load_of, needs_lab
 from prefork.cli.lab_flags import seconds as seconds_of
+from prefork.cli.lab_signals import ends_in_order
 from prefork.cli.lab_steps import Steps
 from prefork.cli.lab_target import RunsTarget, running
 from prefork.config.service import MOST_WORKERS
-from prefork.errors import UsageError
+from prefork.errors import Exit, UsageError
 from prefork.lab.subjects import DEFAULT_BIND, LINES
 from prefork.report.units import age
 from prefork.system import cpus
@@ -25,7 +25,6 @@ from prefork.system import cpus
 if TYPE_CHECKING:
     from prefork.lab.rounds import Plan
 
-INTERRUPTED = 130
 MOST_CLIENTS = 10_000
 _OF_ANY_LOAD = ("timeout", "processes", "seed")  # of the flags of a load, those that a workload leaves open
 _OF_TLS = ("insecure", "ca", "server_name")
@@ -69,6 +68,7 @@ SHORT = Depth("4", "1,16", 3, "500ms", "200ms")  # of all workloads, one after t
 @click.option("--markdown", "as_markdown", metavar="FILE", shell_complete=files, help="Write a page of Markdown.")
 @click.option("--html", "as_html", metavar="FILE", shell_complete=files, help="Write a page with pictures.")
 @click.option("--from", "saved", metavar="FILE", shell_complete=files, help="Measure nothing: show what --json saved.")
+@ends_in_order
 def compare(target: str | None, **flags: Any) -> None:
     """Compare ways to run TARGET: modes, numbers of workers, and references without a master.
 
@@ -97,7 +97,6 @@ def _compare(target: str | None, flags: Mapping[str, Any]) -> None:
     cells, rounds = sum(len(plan.cells) for plan in plans), plans[0].rounds
     many = f"{cells} cell{'s' * (cells != 1)} in {rounds} round{'s' * (rounds != 1)}"
     click.echo(f"{many}: about {age(sum(plan.seconds for plan in plans))}", err=True)
-    signal.signal(signal.SIGTERM, _end)  # so that what was started is stopped
     for plan, paths in zip(plans, outputs, strict=True):
         _run(plan, paths)
 
@@ -227,8 +226,4 @@ def _run(plan: "Plan", outputs: Outputs) -> None:
         click.echo(
             "interrupted; what was measured until then is above" if comparison.cells else "interrupted", err=True
         )
-        sys.exit(INTERRUPTED)
-
-
-def _end(signum: int, frame: object) -> NoReturn:
-    sys.exit(128 + signum)
+        sys.exit(Exit.INTERRUPTED)

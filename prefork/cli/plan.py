@@ -7,10 +7,10 @@ import click
 
 from prefork.cli.completing import files
 from prefork.cli.lab_flags import needs_lab, seconds, write_file, write_json
+from prefork.cli.lab_signals import ends_in_order
 from prefork.errors import CommandError, UsageError
 from prefork.lab.goals import MEASURED, Goal, read_goals
 
-INTERRUPTED = 130
 PIPED_WIDTH = 120  # columns, where no terminal tells
 
 
@@ -46,6 +46,7 @@ PIPED_WIDTH = 120  # columns, where no terminal tells
 @click.option("--seed", metavar="N", type=click.IntRange(0), default=1, help="Of the simulation.  [default: 1]")
 @click.option("--json", "as_json", metavar="FILE", shell_complete=files, help="Write all figures; - prints them.")
 @click.option("--picture", metavar="FILE", shell_complete=files, help="Draw it, as .svg or .png.")
+@ends_in_order
 def plan(profile: str | None, **flags: Any) -> None:
     """Say how many workers on how many machines answer so many requests a second within a goal.
 
@@ -57,10 +58,7 @@ def plan(profile: str | None, **flags: Any) -> None:
     prefork plan --service-mean 20ms --service-scv 1 --rate 2000 --p99 100ms
     """
     needs_lab("plan")
-    try:
-        _plan(profile, flags)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    _plan(profile, flags)
 
 
 def _plan(path: str | None, flags: dict[str, Any]) -> None:

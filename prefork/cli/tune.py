@@ -1,10 +1,8 @@
 """``prefork tune``: how many workers, by measuring a target, or from what a running service does."""
 
 import shlex
-import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +10,7 @@ import click
 from prefork.cli.completing import files, instances, words
 from prefork.cli.lab_flags import FLAG_NAMES, load_flags, load_of, needs_lab
 from prefork.cli.lab_flags import seconds as seconds_of
+from prefork.cli.lab_signals import Stop, asked_to_stop, ends_in_order
 from prefork.cli.lab_target import RunsTarget, running
 from prefork.cli.tuned import check_outputs, show
 from prefork.config.service import DEFAULT_THREADS, MOST_WORKERS
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from prefork.lab.tuner import Wish
     from prefork.lab.tuning import Limits
 
-INTERRUPTED = 130
 MODES = ("prefork", "hybrid")
 DEFAULT_BUDGET = "2m"
 DEFAULT_MOST = 256
@@ -63,6 +61,7 @@ _ONLY_LIVE = ("name", "control", "window")
 @click.option("--picture", metavar="FILE", shell_complete=files, help="Draw it, as .svg or .png.")
 @click.option("--save-profile", metavar="FILE", shell_complete=files, help="Keep what prefork plan needs.")
 @click.option("--json", "as_json", metavar="FILE", shell_complete=files, help="Write all of it; -: print it.")
+@ends_in_order
 def tune(target: str | None, live: bool, **flags: Any) -> None:
     """Find how many workers TARGET needs, by measuring it; or, with --live, a service that runs.
 
@@ -110,7 +109,7 @@ def _measure(title: str, goals: list[Goal], flags: Mapping[str, Any]) -> None:
             tuning = Tuner(wish, limits, this_machine(), bench, steps.say).run()
     show(tuning, threads, flags)
     if not tuning.is_whole:
-        sys.exit(INTERRUPTED)
+        sys.exit(Exit.INTERRUPTED)
     if tuning.choice is None:
         sys.exit(Exit.REFUSED)
 
@@ -146,7 +145,7 @@ def _limits(flags: Mapping[str, Any]) -> "Limits":
 
 
 def _wished(
-    title: str, goals: list[Goal], flags: Mapping[str, Any], stop: "_Stop"
+    title: str, goals: list[Goal], flags: Mapping[str, Any], stop: Stop
 ) -> "tuple[Wish, RealBench, int | None]":
     """What is to be found, and the bench that measures it; and threads of a worker, where it has some.
 
@@ -195,28 +194,3 @@ def _wished(
         seed=load.seed,
     )
     return wish, RealBench(service, lambda url: replace(load, url=url), patience, stop), threads
-
-
-class _Stop:
-    """Whether ^C was typed; a second one ends at once."""
-
-    def __init__(self) -> None:
-        self.is_asked = False
-
-    def __call__(self) -> bool:
-        return self.is_asked
-
-    def ask(self, *_: object) -> None:
-        if self.is_asked:
-            raise KeyboardInterrupt
-        self.is_asked = True
-
-
-@contextmanager
-def asked_to_stop() -> Iterator[_Stop]:
-    stop = _Stop()
-    before = signal.signal(signal.SIGINT, stop.ask)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,10 +29,13 @@ def program(*arguments: str) -> list[str]:
 
 
 @contextmanager
-def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """The command, with its standard error to be read line by line; whatever happens, it ends."""
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(program(*arguments), cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
+def started(*arguments: str, scratch: str | None = None) -> Iterator[subprocess.Popen[str]]:
+    """The command, with its standard error to be read line by line; whatever happens, it ends.
+
+    :param scratch: its temporary directory.
+    """
+    pipe, environ = subprocess.PIPE, os.environ if scratch is None else {**os.environ, "TMPDIR": scratch}
+    process = subprocess.Popen(program(*arguments), cwd=ROOT, env=environ, stdout=pipe, stderr=pipe, text=True)
     try:
         yield process
     finally:
@@ -98,6 +102,20 @@ def test_it_is_interrupted_with_what_is_known() -> None:
         assert process.returncode == 130
         assert out.startswith("interrupted: this is what is known so far\n")
         assert not left_by(process.pid)
+
+
+def test_nothing_is_left_when_its_terminal_goes_away() -> None:
+    """Exit 129, in the middle of a run; neither a service nor what it needed is there any more."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as scratch:  # a name so short that sockets fit into it
+        with started("wait=5ms", "--budget", "1h", scratch=scratch) as process:
+            assert process.stderr is not None
+            for _ in range(2):
+                assert process.stderr.readline()
+            process.send_signal(signal.SIGHUP)
+            process.communicate(timeout=2 * LIMIT)
+            assert process.returncode == 129
+            assert not left_by(process.pid)
+        assert os.listdir(scratch) == []
 
 
 def test_a_target_that_cannot_be_loaded_is_one_line() -> None:
