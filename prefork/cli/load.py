@@ -89,12 +89,14 @@ def load(url: str, json_path: str | None, samples: str | None, hdr: str | None, 
 def _load(url: str, flags: dict[str, Any]) -> Load:
     chosen: dict[str, Any] = {
         "rate": flags["rate"],
-        "clients": flags["clients"] or (DEFAULT_CLIENTS if flags["rate"] is None else MOST_CONNECTIONS),
+        "clients": DEFAULT_CLIENTS if flags["rate"] is None else MOST_CONNECTIONS,
         "requests": flags["requests"],
         "duration": seconds("--duration", flags["duration"]),
         "warm_up": seconds("--warm-up", flags["warm_up"]),
         "arrivals": flags["arrivals"],
     }
+    if flags["clients"] is not None:
+        chosen["clients"] = flags["clients"]
     if chosen["requests"] is not None and chosen["duration"] is None:
         chosen["duration"] = UNBOUNDED
         chosen["warm_up"] = chosen["warm_up"] or 0.0
