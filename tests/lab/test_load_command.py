@@ -79,6 +79,8 @@ def test_json_on_standard_output_is_all_there_is() -> None:
         (["tcp://127.0.0.1:9", "--header", "A"], "--header: 'A' is no header"),
         (["tcp://127.0.0.1:9", "--per-connection", "few"], "--per-connection: 'few' is no number"),
         (["http://u@h/"], "'http://u@h/' wants a host"),
+        (["tcp://127.0.0.1:9", "-c", "0"], "--clients: 0 is too few"),
+        (["http://127.0.0.1:9", "--method", ""], "--method: '' is no method"),
     ],
 )
 def test_a_mistake_is_one_line(arguments: list[str], complaint: str) -> None:
@@ -94,6 +96,34 @@ def test_nobody_is_there() -> None:
     done = load(nobody(), "-d", "1h")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.endswith("could not connect: connection refused; is the service running there?\n")
+
+
+def test_the_dialogue_of_the_page(tmp_path: Path) -> None:
+    """The script that docs/load.md shows, by the command that it shows, with a service that speaks as the script does.
+
+    It prints as well, when it is loaded and at each request: that is no word to the parent.
+    """
+    (script,) = re.findall(r"```python\n(def login.*?)```", (ROOT / "docs" / "load.md").read_text(), re.DOTALL)
+    talking = script.replace("    welcome =", "    print('request', number)\n    welcome =", 1)
+    (tmp_path / "talks.py").write_text(f"print('loaded', flush=True)\n\n{talking}")
+
+    def behave(client: socket.socket) -> None:
+        with client.makefile("rb") as lines:
+            client.sendall(b"220 shop\n")
+            assert lines.readline().startswith(b"user ")
+            client.sendall(b"ok\n")
+            assert lines.readline() == b"quit\n"
+            client.sendall(b"221 bye\n")
+
+    with service(behave, tmp_path / "shop.sock") as url:
+        command = [sys.executable, "-m", "prefork", "load", url, "--script", "talks:login", "-c", "4", "-n", "8"]
+        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            [*command, "--json", "-"], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=LIMIT
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads(done.stdout)
+    assert (told["requests"], told["errors"]) == (8, {})
 
 
 def test_interrupted_it_tells_what_was_measured() -> None:
@@ -151,5 +181,7 @@ def test_flags_say_what_is_loaded() -> None:
         headers=(("A", "b"),),
         authorities="c.pem",
     )
+    assert load_of("unix:/s", {"script": "m:f"}) == Load(url="unix:/s", script="m:f", reply="line")
+    assert load_of("http://h", {"method": ""}).method == ""  # no method, and refused as such
     scripted = load_of("unix:/s", {"script": "m:f", "reply": "length=2", "timeout": "250ms", "pace": "1K", "seed": 0})
     assert scripted == Load(url="unix:/s", script="m:f", reply="length=2", timeout=0.25, pace=1024.0, seed=0)
