@@ -162,8 +162,9 @@ class Subject(ABC):
         """Wait until it serves, and set ``url``."""
 
     @abstractmethod
-    def served(self) -> list[int] | None:
-        """Requests that each worker has served, in a lasting order; ``None`` where there is one, or nobody counts."""
+    def served(self) -> dict[int, int] | None:
+        """Requests that each worker has served, by what tells it from the one that takes its place; ``None`` where
+        there is one, or nobody counts."""
 
     def status(self) -> Report | None:
         """What its master tells; ``None`` of a reference.
@@ -309,11 +310,10 @@ class _Ours(Subject):
     def status(self) -> Report | None:
         return self._ask()
 
-    def served(self) -> list[int] | None:
+    def served(self) -> dict[int, int] | None:
         workers = [worker for workers in self._ask().workers.values() for worker in workers]
-        if len(workers) < 2:
-            return None
-        return [worker.requests for worker in sorted(workers, key=lambda worker: worker.slot)]
+        served = {worker.pid: worker.requests for worker in workers if worker.pid is not None}
+        return served if len(workers) > 1 else None
 
 
 class _Reference(Subject):
@@ -354,8 +354,8 @@ class _Reference(Subject):
             raise TargetError(f"{self.target}: {rest}")
         raise CommandError(f"{self.line} of {self.target} did not start: {self._last_words()}")
 
-    def served(self) -> list[int] | None:
-        return list(self._counters) if self.line == "bare" and self.workers > 1 else None
+    def served(self) -> dict[int, int] | None:
+        return dict(enumerate(self._counters)) if self.line == "bare" and self.workers > 1 else None
 
     def _is_good_end(self, ending: processes.Ending) -> bool:
         return ending.signal == signal.SIGKILL  # by its own hand, with its group

@@ -25,7 +25,7 @@ def test_it_serves_and_leaves_nothing(line: str, workers: int) -> None:
         assert report is not None
         assert report.snapshot.services[0].ready == workers
         if workers > 1:
-            look_until(lambda: sum(subject.served() or ()) == 1, "the request is counted")
+            look_until(lambda: sum((subject.served() or {}).values()) == 1, "the request is counted")
         else:
             assert subject.served() is None
         everybody = Watched(tree.pids(subject.pid))
