@@ -109,6 +109,7 @@ class RealBench:
                 load,
                 rate=rate,
                 clients=clients,
+                processes=min(load.processes, clients),
                 duration=seconds,
                 warm_up=_WARM_UP * seconds,
                 requests=None,

@@ -96,3 +96,11 @@ def real_bench(**load: Any) -> bench.RealBench:
 def test_memory_is_what_it_takes_under_the_load(made: Made) -> None:
     """When the load is over its requests have given back what they held."""
     assert real_bench().closed(4, 0.001).pss_bytes == BUSY
+
+
+def test_no_process_sends_for_less_than_a_client(made: Made) -> None:
+    """One client is one process, however many were allowed."""
+    measuring = real_bench(processes=3)
+    measuring.alone(0.001)
+    measuring.closed(4, 0.001)
+    assert [(load.clients, load.processes) for load in made.loads] == [(1, 1), (10, 3)]
