@@ -21,6 +21,7 @@ from prefork.lab.load import Load
 
 PACKAGES = ("hdrh", "httptools", "jinja2", "matplotlib", "numpy", "rich", "scipy")  # as they are imported
 DEFAULT_SEND = "hello\\n"
+STDOUT = "-"
 ALL = ("none", "all", "inf")  # words for a connection that carries every request
 
 _FLAGS = (
@@ -132,19 +133,18 @@ def needs_lab(command: str) -> None:
 
 
 def write_json(path: str, record: object) -> None:
-    """:param path: ``-`` is standard output.
-    :raises CommandError: it cannot be written.
-    """
-    data = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
-    if path == "-":
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-    else:
-        write_file("--json", path, data)
+    """As ``write_file``."""
+    write_file("--json", path, msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
 
 
 def write_file(flag: str, path: str, data: bytes) -> None:
-    """:raises CommandError: it cannot be written."""
+    """:param path: ``-`` is standard output.
+    :raises CommandError: it cannot be written.
+    """
+    if path == STDOUT:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
     try:
         with open(path, "wb") as file:
             file.write(data)

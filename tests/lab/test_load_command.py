@@ -49,7 +49,12 @@ def test_a_load_and_all_its_files(tmp_path: Path) -> None:
     told = json.loads(paths["--json"].read_text())
     assert (told["requests"], told["errors"], told["load"]["url"]) == (50, {}, url)
     assert told["latency"]["maximum"] == pytest.approx(slowest, abs=1e-8)
-    assert "#[Max" in paths["--hdr"].read_text()
+    assert (told["rate"], told["failed"]) == (pytest.approx(50 / told["seconds"]), 0)
+    (use,) = told["generators"]
+    assert use["share"] == pytest.approx(use["cpu_seconds"] / use["seconds"])
+    last_words = re.search(r"StdDeviation += +(\S+)]\n#\[Max += +(\S+),", paths["--hdr"].read_text())
+    assert last_words is not None
+    assert float(last_words[1]) < float(last_words[2]) < 2000 * slowest  # milliseconds, both of them
     assert packed.returncode == 0
     assert re.search(r"^service  ", packed.stdout, re.MULTILINE)
     assert "late by" in packed.stdout
@@ -57,10 +62,11 @@ def test_a_load_and_all_its_files(tmp_path: Path) -> None:
         assert list(raw["kinds"][raw["kind"]]) == ["answered"] * 20
 
 
-def test_json_on_standard_output_is_all_there_is() -> None:
+def test_a_file_on_standard_output_is_all_there_is() -> None:
     """So that another program can read it."""
     with service(answer_once) as url:
         done = load(url, "-n", "5", "--expect", "other", "--json", "-")
+        assert load(url, "-n", "5", "--hdr", "-").stdout.split()[:2] == ["Value", "Percentile"]
     told = json.loads(done.stdout)
     assert (told["requests"], told["errors"]) == (0, {"wrong": 5})
     assert told["first_error"] == r"wrong: the reply was b'hello\n' and not b'other'"
@@ -75,6 +81,7 @@ def test_json_on_standard_output_is_all_there_is() -> None:
         (["tcp://127.0.0.1:9", "--reply", "x"], "--reply: 'x' does not say where a reply ends"),
         (["tcp://127.0.0.1:9", "--samples", "a.txt"], "--samples: a.txt has to end in .csv or .npz"),
         (["tcp://127.0.0.1:9", "--json", "/nowhere/a.json"], "--json: /nowhere/a.json cannot be written"),
+        (["tcp://127.0.0.1:9", "--json", "-", "--hdr", "-"], "--json and --hdr: standard output holds one of them"),
         (["tcp://127.0.0.1:9", "--send", "a", "--send-file", "b"], "--send and --send-file: "),
         (["tcp://127.0.0.1:9", "--header", "A"], "--header: 'A' is no header"),
         (["tcp://127.0.0.1:9", "--per-connection", "few"], "--per-connection: 'few' is no number"),
