@@ -256,6 +256,13 @@ def test_no_reply_is_waited_for() -> None:
         connection.close()
 
 
+def test_a_datagram_may_be_too_large() -> None:
+    """It is the sending that fails; there is nothing to connect to."""
+    with datagrams(lambda server: None) as url:
+        found = one(url, reply="datagram", per_connection=None, send=bytes(1 << 16))
+    assert found == ("size", "could not send: message too long")
+
+
 # TLS
 
 
