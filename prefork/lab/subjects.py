@@ -3,7 +3,7 @@
 Under our master as its users start it, by ``prefork run`` with titles and scoreboard; or by a reference beside it. It
 must not know loads or figures.
 Invariant: whatever happens, a subject that was started is gone when its ``with`` block is left; and should we be
-killed, it ends by itself, see ``leash.py``.
+killed, it ends by itself, see ``leash.py``, and what it wrote is taken away by the next, see ``scratch.py``.
 Read next: ``reference.py``, what runs beside our master; ``tree.py``, how nothing is left.
 """
 
@@ -15,19 +15,19 @@ import secrets
 import select
 import signal
 import sys
-import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Self
 
-from prefork.address import UNIX_PATH_MAX, Address, parse
+from prefork.address import Address, parse
 from prefork.config.service import MODES
 from prefork.control.client import ask_status, connect, find
 from prefork.control.report import Report
 from prefork.errors import BindError, CommandError, Exit, NoInstanceError, PreforkError, TargetError, UsageError
 from prefork.lab import leash, tree
 from prefork.lab.doubts import Doubt
+from prefork.lab.scratch import Scratch
 from prefork.system import processes
 
 OURS = tuple(MODES)
@@ -88,7 +88,7 @@ class Subject(ABC):
         self.pid = 0
         self.name = ""
         self.boot_seconds = 0.0
-        self._directory = _temporary_directory()
+        self._directory = Scratch()
         self._pidfd = -1
 
     @staticmethod
@@ -220,13 +220,6 @@ class Subject(ABC):
 
     def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         self.stop(_STOP_LIMIT if kind is None else _HURRY)
-
-
-def _temporary_directory() -> "tempfile.TemporaryDirectory[str]":
-    """Where users have theirs, unless a socket in it would have too long a name, unix(7)."""
-    usual = tempfile.gettempdir()
-    is_short = len(os.fsencode(usual)) + len("/prefork-lab-12345678/socket") <= UNIX_PATH_MAX
-    return tempfile.TemporaryDirectory(prefix="prefork-lab-", dir=usual if is_short else "/tmp")
 
 
 def _read(path: str) -> str:
