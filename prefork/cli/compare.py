@@ -63,7 +63,7 @@ SHORT = Depth("4", "1,16", 3, "500ms", "200ms")  # of all workloads, one after t
 @click.option("--rounds", metavar="N", type=click.IntRange(1), help=f"Measure each as often.  [default: {FULL.rounds}]")
 @click.option("-d", "--duration", metavar="TIME", help=f"For as long each time.  [default: {FULL.duration}]")
 @click.option("--warm-up", metavar="TIME", help=f"After as long, not counted.  [default: {FULL.warm_up}]")
-@load_flags
+@load_flags("half of the CPUs")
 @click.option("--json", "as_json", metavar="FILE", shell_complete=files, help="Save it after each round; -: print it.")
 @click.option("--csv", "as_csv", metavar="FILE", shell_complete=files, help="Write a row for each round of each cell.")
 @click.option("--markdown", "as_markdown", metavar="FILE", shell_complete=files, help="Write a page of Markdown.")

@@ -61,16 +61,23 @@ _FLAGS = (
         "--ca", metavar="FILE", shell_complete=files, help="Believe the certificates in this file, not the system's."
     ),
     click.option("--server-name", metavar="NAME", help="Whom the certificate is for, if not the URL's host."),
-    click.option("--processes", metavar="N", type=int, help="Processes that send.  [default: 1]"),
     click.option("--seed", metavar="N", type=int, help="Of what is random.  [default: 1]"),
 )
 
 
-def load_flags(function: Callable[..., Any]) -> Callable[..., Any]:
-    """All that say what is sent and how a reply ends; the command is given them as keywords, for ``load_of``."""
-    for flag in reversed(_FLAGS):
-        function = flag(function)
-    return function
+def load_flags(processes: str = "1") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """All that say what is sent and how a reply ends; the command is given them as keywords, for ``load_of``.
+
+    :param processes: how many send where nothing is said; for the help.
+    """
+    sending = click.option("--processes", metavar="N", type=int, help=f"Processes that send.  [default: {processes}]")
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        for flag in reversed((*_FLAGS, sending)):
+            function = flag(function)
+        return function
+
+    return add
 
 
 FLAG_NAMES = (

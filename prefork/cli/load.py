@@ -48,7 +48,7 @@ INTERRUPTED = 130  # 128 and SIGINT, as shells tell it
     help="With --rate: at random, as from many independent clients, or evenly.  [default: poisson]",
     shell_complete=words("poisson", "constant"),
 )  # fmt: skip
-@load_flags
+@load_flags()
 @click.option(
     "--json", "json_path", metavar="FILE", shell_complete=files, help="Write the result as JSON; - is standard output."
 )

@@ -59,7 +59,7 @@ _ONLY_LIVE = ("name", "control", "window")
 )
 @click.option("--budget", metavar="TIME", help=f"Be done by then.  [default: {DEFAULT_BUDGET}]")
 @click.option("--rounds", metavar="N", type=click.IntRange(1, 20), help="Measure each count as often.  [default: 3]")
-@load_flags
+@load_flags()
 @click.option("--picture", metavar="FILE", shell_complete=files, help="Draw it, as .svg or .png.")
 @click.option("--save-profile", metavar="FILE", shell_complete=files, help="Keep what prefork plan needs.")
 @click.option("--json", "as_json", metavar="FILE", shell_complete=files, help="Write all of it; -: print it.")
