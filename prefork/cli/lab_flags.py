@@ -4,6 +4,7 @@ It must not import what a load needs to be carried out, so that ``--help`` and t
 Invariant: a flag that was not given leaves the default of ``lab/load.py`` in force, or what the URL suggests.
 """
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
@@ -142,6 +143,23 @@ def needs_lab(command: str) -> None:
 def write_json(path: str, record: object) -> None:
     """As ``write_file``."""
     write_file("--json", path, msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
+
+
+def refuse_unwritable(flag: str, path: str) -> None:
+    """Rather before the measuring than after it.
+
+    :raises UsageError: there can be no such file, or we may not write to it.
+    """
+    directory = os.path.dirname(path) or "."
+    if os.path.isdir(path):
+        why = "it is a directory"
+    elif not os.path.isdir(directory):
+        why = f"there is no directory {directory}"
+    elif not os.access(path if os.path.exists(path) else directory, os.W_OK):
+        why = "it is not ours to write"
+    else:
+        return
+    raise UsageError(f"{flag}: {path} cannot be written: {why}; give the path of a file")
 
 
 def write_file(flag: str, path: str, data: bytes) -> None:
