@@ -17,6 +17,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from prefork.cli import cli
+from prefork.cli.tune import limit_of_memory
+from prefork.lab.goals import read_goal
 from prefork.lab.profile import Profile
 from prefork.lab.tuning import Tuning
 from prefork.system import sockets
@@ -134,6 +136,12 @@ def test_a_service_that_answers_nothing_rightly_is_one_line() -> None:
     assert not done.stdout
 
 
+def test_what_was_asked_for_can_be_saved() -> None:
+    """Durations and sizes as well, which are numbers of their own kind while they are read."""
+    asked = [read_goal("--p99", "p99", "50ms"), limit_of_memory("2GiB")]
+    assert json.loads(msgspec.json.encode(asked)) == [{"share": 0.99, "seconds": 0.05}, [2 << 30, "--memory"]]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -156,7 +164,7 @@ def test_a_service_that_answers_nothing_rightly_is_one_line() -> None:
         (["cpu=2ms", "--send", "x"], "--send: the workload cpu=2ms says itself what is sent"),
         (
             ["a:b", "--json", "/nowhere/x.json"],
-            "--json: /nowhere/x.json cannot be written: we may write to no directory /nowhere",
+            "--json: /nowhere/x.json cannot be written: there is no directory /nowhere",
         ),
         (["--live", "--window", "10ms"], "--window: 0.01 s shows nothing"),
         (["a:b", "--budget", "5s", "--", "--workers", "3"], "after --: --workers is what is measured"),
