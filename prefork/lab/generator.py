@@ -78,7 +78,7 @@ class Generator:
         self._tape = Tape(order.tape)
         self._late = array("d")
         self._ended_at: float | None = None
-        self._is_stopped = self._was_behind = False
+        self._is_stopped = False
         self._measured = 0  # requests over in the measured time, for what one costs
         self._cpu = self._cpu_from = 0.0
         self._opened = self._dropped = self._failures = 0
@@ -256,7 +256,6 @@ class Generator:
         if self._ended_at is None:
             self._ended_at = clock()
             self._cpu = time.process_time() - self._cpu_from
-            self._was_behind = bool(self._waiting)
             self._at(self._ended_at + self._load.timeout, self._leave_unsent)
 
     def _leave_unsent(self) -> None:
@@ -299,7 +298,6 @@ class Generator:
         return Finished(
             use=GeneratorUse(self._cpu, seconds, self._measured, late_p50, late_p99, self._least_latency),
             seconds=seconds,
-            was_behind=self._was_behind,
             kinds=self._tape.kinds,
             connections=opened,
             dropped=dropped,

@@ -18,7 +18,8 @@ LATE, LATE_AT_WORST = 0.2, 0.5  # of the latency at the median, and at p99: more
 HALF = 0.5  # of one CPU: a generator below it waits rather for the CPU than for itself
 FULL = 0.95  # of all CPUs
 SHORT = ((99.0, 1000), (99.9, 10_000))  # a percentile, and the samples that leave ten of them above it
-BEHIND = 0.97  # of the offered rate: less was not kept up with
+BEHIND = 0.97  # of what was due: less was not kept up with
+CHANCE = 3.0  # standard deviations of a number that varies by chance, as its square root
 STALL, LEAST_STALL = 100.0, 0.02  # times the median latency, and seconds
 
 REMEDIES = {
@@ -43,7 +44,7 @@ class Surroundings:
 
     :param busy: of all CPUs of this machine, 1 is all of them.
     :param is_here: whether the service is on this machine.
-    :param was_behind: whether requests that were due had no connection at the end.
+    :param was_behind: whether an open loop was not kept up with, see ``fell_behind``.
     :param dropped: kept connections that the server closed between requests.
     """
 
@@ -76,7 +77,7 @@ def _errors(result: Result, samples: Samples, around: Surroundings) -> Doubt | N
 
 def _behind(result: Result, samples: Samples, around: Surroundings) -> Doubt | None:
     offered = result.load.rate
-    if offered is None or not (around.was_behind or "unsent" in result.errors):
+    if offered is None or not around.was_behind:
         return None
     return Doubt(
         "behind",
@@ -160,6 +161,28 @@ def _dropped(result: Result, samples: Samples, around: Surroundings) -> Doubt | 
         f"the server closed {around.dropped} kept connections between requests, and each had to be made anew; give "
         "--per-connection what it allows, or let it keep them longer",
     )
+
+
+def fell_behind(samples: Samples, seconds: float) -> bool:
+    """Whether an open loop was not kept up with: requests gathered, and were over at a lower rate than they were due.
+
+    They gathered where more were waiting at the end than at half-time, by more than chance; a service that merely takes
+    long has as many at both. And where it takes more than half of the time, all are over within as long a time as they
+    were due in, if a later one.
+
+    :param seconds: in which they were due.
+    """
+    due, over = samples.rows["intended"], samples.rows["ended"]
+    was_sent = samples.rows["kind"] != samples.kinds.index("unsent")
+    if not was_sent.all():
+        return True
+    half = seconds / 2
+    at_half, at_end = (int(np.sum((due < at) & (over >= at))) for at in (half, seconds))
+    if at_end - at_half <= max((1 - BEHIND) * np.sum(due >= half), CHANCE * (1 + at_end) ** 0.5):
+        return False
+    ended = np.sort(over)
+    together = np.searchsorted(ended, ended + seconds, side="right") - np.arange(len(ended))
+    return bool(together.max() < BEHIND * len(ended))
 
 
 def longest_stall(samples: Samples) -> tuple[float, float]:

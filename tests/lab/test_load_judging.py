@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from prefork.lab.load import GeneratorUse, Latencies, Load, Result
-from prefork.lab.load_judging import REMEDIES, RULES, Surroundings, doubts_of, longest_stall
+from prefork.lab.load_judging import REMEDIES, RULES, Surroundings, doubts_of, fell_behind, longest_stall
+from prefork.lab.outcome import result_of
+from prefork.lab.reports import Finished
 from prefork.lab.samples import KINDS, ROW, Samples
 
 
@@ -33,6 +35,15 @@ def result(**facts: object) -> Result:
         "doubts": [],
     }
     return Result(**{**known, **facts})  # type: ignore[arg-type]
+
+
+def finished(seconds: float) -> Finished:
+    """What a generator tells that began requests for so long."""
+    return Finished(GeneratorUse(0.1, seconds, 1), seconds, list(KINDS), 0, 0, 0, 0, "", 0.0)
+
+
+def told(load: Load, raw: Samples, seconds: float = 3.0, is_stopped: bool = False) -> Result:
+    return result_of(load, raw, [finished(seconds)], is_stopped=is_stopped, busy=0.0, cpus=2, is_here=False)
 
 
 OPEN = Load(url="tcp://127.0.0.1:9", rate=1000.0, clients=100)
@@ -93,6 +104,42 @@ def test_a_stall_is_a_time_in_which_something_waited() -> None:
     assert longest_stall(raw) == pytest.approx((0.4, 0.5001))
     (doubt,) = [one for one in doubts_of(result(), raw, Surroundings()) if one.kind == "stall"]
     assert doubt.text.startswith("for 500ms nothing was answered although requests waited, from 0.4 s on")
+
+
+def queued(offered: float, served: float, seconds: float = 3.0) -> Samples:
+    """Of a service that answers so many a second, one after another."""
+    raw = samples(count=round(offered * seconds), every=1 / offered, latency=0.0)
+    raw.rows["ended"] = np.maximum(raw.rows["intended"], np.arange(len(raw.rows)) / served) + 1 / served
+    return raw
+
+
+def test_a_service_that_is_offered_more_than_it_can_do() -> None:
+    """All is answered in the end; yet its rate is its own, and not what was offered."""
+    overloaded = told(Load(url="tcp://127.0.0.1:9", rate=300.0, clients=1000, duration=3.0), queued(300.0, 90.0))
+    assert overloaded.requests == 900
+    assert overloaded.rate == pytest.approx(90.0, rel=0.01)
+    assert overloaded.doubts[0].kind == "behind"
+    assert overloaded.doubts[0].text.startswith("offered 300/s and answered 90.0/s: ")
+
+
+def test_a_service_that_is_slow_is_not_behind() -> None:
+    """However long a request takes, as long as that does not grow; nor is it by what chance heaps up at the end."""
+    assert not fell_behind(queued(300.0, 310.0), 3.0)
+    for latency in (0.001, 0.5, 1.4, 2.9, 10.0):
+        assert not fell_behind(samples(count=900, every=1 / 300, latency=latency), 3.0)
+    by_chance = samples(count=20, every=0.001, latency=0.001)
+    by_chance.rows["ended"][-3:] += 0.03
+    assert not fell_behind(by_chance, 0.02)
+
+
+def test_a_service_that_becomes_slow_is_behind() -> None:
+    """By what waits at the end, although it kept up with the first half; and wherever something was not sent at all."""
+    raw = samples(count=900, every=1 / 300, latency=0.001)
+    raw.rows["ended"][450:] = 1.5 + np.arange(450) / 100
+    assert fell_behind(raw, 3.0)
+    unsent = samples(count=900, every=1 / 300, latency=0.001)
+    unsent.rows["kind"][-1] = KINDS.index("unsent")
+    assert fell_behind(unsent, 3.0)
 
 
 def test_every_kind_has_a_remedy() -> None:
