@@ -25,7 +25,7 @@ from prefork.lab.tuning import Trial
 
 QUANTILES = 200  # of a service time
 _WARM_UP = 0.25  # of the measured time
-_OF_ONE_RUN = ("too-short", "behind", "errors")  # what they say is said over all runs
+_OF_ONE_RUN = ("too-short", "behind", "errors", "left-out")  # what they say is said over all runs
 _MOST_CONNECTIONS = 4000  # of an open loop: more is a service that is lost anyway
 
 

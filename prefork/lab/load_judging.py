@@ -18,6 +18,7 @@ LATE, LATE_AT_WORST = 0.2, 0.5  # of the latency at the median, and at p99: more
 HALF = 0.5  # of one CPU: a generator below it waits rather for the CPU than for itself
 FULL = 0.95  # of all CPUs
 SHORT = ((99.0, 1000), (99.9, 10_000))  # a percentile, and the samples that leave ten of them above it
+PERCENTILES = (50.0, 90.0, 99.0, 99.9)  # that are shown
 BEHIND = 0.97  # of what was due: less was not kept up with
 CHANCE = 3.0  # standard deviations of a number that varies by chance, as its square root
 STALL, LEAST_STALL = 100.0, 0.02  # times the median latency, and seconds
@@ -72,6 +73,19 @@ def _errors(result: Result, samples: Samples, around: Surroundings) -> Doubt | N
         "errors",
         f"{result.failed} of {result.failed + result.requests} requests failed ({_percent(part)}), most of them "
         f"{kind} ({count}): {REMEDIES.get(kind, _UNKNOWN)}",
+    )
+
+
+def _left_out(result: Result, samples: Samples, around: Surroundings) -> Doubt | None:
+    """Percentiles are of what was answered; those are wrong that lie where the failed ones might."""
+    part = result.failed / (result.failed + result.requests) if result.failed else 0.0
+    touched = [percentile for percentile in PERCENTILES if 100 * part >= 100 - percentile]
+    if not touched or result.latency is None:
+        return None
+    return Doubt(
+        "left-out",
+        f"p{touched[0]:g} and beyond leave out the {_percent(part)} that failed, however long those took: of all "
+        "requests they are unknown; see to the errors first, or read them as of the lucky ones",
     )
 
 
@@ -215,6 +229,7 @@ def _whole(value: float) -> str:
 
 RULES: tuple[Callable[[Result, Samples, Surroundings], Doubt | None], ...] = (
     _errors,
+    _left_out,
     _behind,
     _bound,
     _shared,

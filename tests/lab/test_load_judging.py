@@ -49,7 +49,7 @@ def told(load: Load, raw: Samples, seconds: float = 3.0, is_stopped: bool = Fals
 OPEN = Load(url="tcp://127.0.0.1:9", rate=1000.0, clients=100)
 HERE = Surroundings(busy=0.99, cpus=2, is_here=True)
 DOUBTFUL = {
-    "errors": (result(errors={"refused": 20, "tls": 1}), Surroundings(), "21 of 20021 requests failed (0.1%), most "),
+    "errors": (result(errors={"refused": 9, "tls": 1}), Surroundings(), "10 of 20010 requests failed (0.05%), most "),
     "behind": (result(load=OPEN, seconds=50.0), Surroundings(was_behind=True), "offered 1000/s and answered 400/s"),
     "generator-bound": (
         result(generators=[GeneratorUse(17.0, 20.0, 20_000)]),
@@ -76,6 +76,20 @@ def test_a_doubt(kind: str) -> None:
     assert text in doubt.text
     assert "\n" not in doubt.text
     assert not doubt.text.endswith(".")
+
+
+def test_percentiles_leave_out_what_failed() -> None:
+    """From the first on that it may have changed; where nothing was answered there are none."""
+
+    def said(failed: int, answered: int = 20_000) -> str:
+        measured = result(requests=answered - failed, errors={"timeout": failed})
+        return " ".join(one.text for one in doubts_of(measured, samples(), Surroundings()) if one.kind == "left-out")
+
+    assert said(10) == ""
+    assert said(20).startswith("p99.9 and beyond leave out the 0.1% that failed, ")
+    assert said(200).startswith("p99 and beyond leave out the 1% that failed, ")
+    assert said(820).startswith("p99 and beyond leave out the 4.1% that failed, ")
+    assert said(15_000).startswith("p50 and beyond leave out the 75% that failed, ")
 
 
 def test_nothing_to_doubt() -> None:
