@@ -266,6 +266,14 @@ class Generator:
             if intended >= self._zero:
                 self._tape.write(intended, now, now, unsent)
 
+    def _leave_unfinished(self) -> None:
+        """What is under way when all is ended early was asked for too, and may have waited longest."""
+        now = clock()
+        unfinished = self._tape.code("unfinished")
+        for connection in self._under_way:
+            if connection.intended >= self._zero:
+                self._tape.write(connection.intended, connection.started, now, unfinished)
+
     def _expire(self) -> None:
         """All have the same time, so the one begun first is late first. Asked again when the next one may be."""
         now, limit = clock(), self._load.timeout
@@ -288,6 +296,7 @@ class Generator:
         if self._is_stopped:
             self._end_measuring()
             self._leave_unsent()
+            self._leave_unfinished()
             self._tape.flush()
         assert self._ended_at is not None
         seconds = max(0.0, self._ended_at - self._zero)

@@ -32,6 +32,7 @@ REMEDIES = {
     "status": "the server's log tells why",
     "lost": "datagrams are dropped where a queue is full; send fewer, or give --timeout more",
     "unsent": "no connection was free in time; give --clients more, or send less",
+    "unfinished": "the load was ended while they were under way; let it end by itself to know what became of them",
     "tls": "believe its certificate by --ca FILE, or any by --insecure",
     "descriptors": "the generator has no descriptors left; raise the hard limit (ulimit -Hn), or give --clients less",
     "ports": "the generator's own ports are used up; keep connections by --per-connection, or widen "
@@ -187,16 +188,16 @@ def fell_behind(samples: Samples, seconds: float) -> bool:
     :param seconds: in which they were due.
     """
     due, over = samples.rows["intended"], samples.rows["ended"]
-    was_sent = samples.rows["kind"] != samples.kinds.index("unsent")
-    if not was_sent.all():
+    kind = samples.rows["kind"]
+    if np.any(kind == samples.kinds.index("unsent")):
         return True
     half = seconds / 2
     at_half, at_end = (int(np.sum((due < at) & (over >= at))) for at in (half, seconds))
     if at_end - at_half <= max((1 - BEHIND) * np.sum(due >= half), CHANCE * (1 + at_end) ** 0.5):
         return False
-    ended = np.sort(over)
+    ended = np.sort(over[kind != samples.kinds.index("unfinished")])
     together = np.searchsorted(ended, ended + seconds, side="right") - np.arange(len(ended))
-    return bool(together.max() < BEHIND * len(ended))
+    return bool(together.max(initial=0) < BEHIND * len(over))
 
 
 def longest_stall(samples: Samples) -> tuple[float, float]:

@@ -151,6 +151,10 @@ def test_a_service_that_becomes_slow_is_behind() -> None:
     raw = samples(count=900, every=1 / 300, latency=0.001)
     raw.rows["ended"][450:] = 1.5 + np.arange(450) / 100
     assert fell_behind(raw, 3.0)
+    stopped = queued(300.0, 90.0)
+    stopped.rows["kind"][stopped.rows["ended"] > 3.0] = KINDS.index("unfinished")
+    stopped.rows["ended"] = np.minimum(stopped.rows["ended"], 3.0)
+    assert fell_behind(stopped, 3.0)
     unsent = samples(count=900, every=1 / 300, latency=0.001)
     unsent.rows["kind"][-1] = KINDS.index("unsent")
     assert fell_behind(unsent, 3.0)
