@@ -119,11 +119,11 @@ def _late(result: Result, samples: Samples, around: Surroundings) -> Doubt | Non
         return None
     p50, p99 = result.latency.p50, result.latency.p99
     usual, worst = max(one.late_p50 for one in result.generators), max(one.late_p99 for one in result.generators)
-    if usual > LATE * p50:
-        part = f"{latency(usual)} of the {latency(p50)} at the median"
-    elif worst > LATE_AT_WORST * p99:
-        part = f"{latency(worst)} of the {latency(p99)} at p99"
-    else:
+    excess, part = max(
+        (usual / (LATE * p50), f"{latency(usual)} of the {latency(p50)} at the median"),
+        (worst / (LATE_AT_WORST * p99), f"{latency(worst)} of the {latency(p99)} at p99"),
+    )
+    if excess <= 1:
         return None
     return Doubt(
         "late",

@@ -86,3 +86,24 @@ def test_what_is_under_way_when_it_is_told_to_end_is_written_down(monkeypatch: p
     assert (samples.rows["ended"] >= end.seconds).all()
     assert (samples.rows["started"] < end.seconds).all()
     assert np.array_equal(samples.rows["intended"], samples.rows["started"])
+
+
+def test_requests_that_are_due_at_once_start_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each when it is begun, so that its service time has nothing of those before it."""
+    _, samples = ran(monkeypatch, load(requests=300, clients=300, rate=1e9, arrivals="constant"))
+    assert samples.errors == {}
+    assert len(np.unique(samples.rows["started"])) == 300
+
+
+def test_replies_are_looked_for_while_many_are_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In both loops: the first reply does not wait for the last request."""
+    for rate in (1e9, None):
+        _, samples = ran(monkeypatch, load(requests=300, clients=300, rate=rate, arrivals="constant"))
+        assert len(samples.rows) == 300
+        assert samples.rows["ended"].min() < samples.rows["started"].max()
+
+
+def test_what_was_due_when_time_was_over_is_sent_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However late the generator is with it."""
+    _, samples = ran(monkeypatch, load(duration=1e-5, clients=300, rate=3e7, arrivals="constant"))
+    assert len(samples.latencies) == 300

@@ -99,6 +99,13 @@ def test_nothing_to_doubt() -> None:
     assert doubts_of(result(), samples(), Surroundings(busy=0.99, is_here=False)) == []
 
 
+def test_of_a_late_generator_the_worse_is_told() -> None:
+    """It may be a little late always, and very late now and then."""
+    halted = result(load=OPEN, generators=[GeneratorUse(8.0, 20.0, 20_000, 0.0003, 0.0014)])
+    (doubt,) = doubts_of(halted, samples(), Surroundings())
+    assert doubt.text.startswith("the generator itself sent late, 1.4ms of the 1.5ms at p99: ")
+
+
 def test_little_was_measured() -> None:
     """Advice by what was asked for: longer, or more."""
     short = result(requests=500, seconds=2.0)
