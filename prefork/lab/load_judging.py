@@ -17,6 +17,7 @@ BOUND = 0.8  # of one CPU: a generator that needs more may be what is measured
 LATE, LATE_AT_WORST = 0.2, 0.5  # of the latency at the median, and at p99: more of it is too much of our own
 HALF = 0.5  # of one CPU: a generator below it waits rather for the CPU than for itself
 FULL = 0.95  # of all CPUs
+LITTLE = 0.1  # of what was busy: a generator that had no more took nothing from the service that matters
 SHORT = ((99.0, 1000), (99.9, 10_000))  # a percentile, and the samples that leave ten of them above it
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)  # that are shown
 BEHIND = 0.97  # of what was due: less was not kept up with
@@ -44,14 +45,15 @@ _UNKNOWN = "the first one in full is below"
 class Surroundings:
     """What else judging needs to know of a load.
 
-    :param busy: of all CPUs of this machine, 1 is all of them.
+    :param busy: of the CPUs that may be used, in the measured time; 1 is all of them.
+    :param cpus: how many those are.
     :param is_here: whether the service is on this machine.
     :param was_behind: whether an open loop was not kept up with, see ``fell_behind``.
     :param dropped: kept connections that the server closed between requests.
     """
 
     def __init__(
-        self, *, busy: float = 0.0, cpus: int = 1, is_here: bool = False, was_behind: bool = False, dropped: int = 0
+        self, *, busy: float = 0.0, cpus: float = 1.0, is_here: bool = False, was_behind: bool = False, dropped: int = 0
     ) -> None:
         self.busy = busy
         self.cpus = cpus
@@ -135,9 +137,16 @@ def _late(result: Result, samples: Samples, around: Surroundings) -> Doubt | Non
 def _shared(result: Result, samples: Samples, around: Surroundings) -> Doubt | None:
     if not around.is_here or around.busy < FULL:
         return None
+    if sum(one.share for one in result.generators) < LITTLE * around.busy * around.cpus:
+        return Doubt(
+            "shared-cpus",
+            f"this machine was busy ({share(around.busy)} of {around.cpus:g} CPUs), with the service or with other work, "
+            "hardly with the generator: if it was the service, this is what it can do here; if not, quiet the machine, "
+            "and measure again",
+        )
     return Doubt(
         "shared-cpus",
-        f"generator and service shared {around.cpus} CPUs, {share(around.busy)} busy: each took from the other; send "
+        f"generator and service shared {around.cpus:g} CPUs, {share(around.busy)} busy: each took from the other; send "
         "from another machine, or at a --rate that leaves some idle",
     )
 

@@ -61,10 +61,11 @@ def histogram_of(seconds: npt.NDArray[np.float64]) -> HdrHistogram:
 
 
 def result_of(
-    load: Load, samples: Samples, ends: Sequence[Finished], *, is_stopped: bool, busy: float, cpus: int, is_here: bool
+    load: Load, samples: Samples, ends: Sequence[Finished], *, is_stopped: bool, busy: float, cpus: float, is_here: bool
 ) -> Result:
     """:param is_stopped: it was ended before its time.
-    :param busy: of all CPUs of this machine meanwhile, 1 is all of them.
+    :param busy: of the CPUs that may be used, in the measured time; 1 is all of them.
+    :param cpus: how many those are.
     :param is_here: whether the service is on this machine too.
     """
     latencies = samples.latencies

@@ -56,7 +56,7 @@ DOUBTFUL = {
         Surroundings(cpus=2),
         "a generator used 85% of its CPU",
     ),
-    "shared-cpus": (result(), HERE, "generator and service shared 2 CPUs, 99% busy"),
+    "shared-cpus": (result(), HERE, "generator and service shared 2 CPUs, 99% busy: each took from the other; "),
     "late": (
         result(load=OPEN, generators=[GeneratorUse(8.0, 20.0, 20_000, 0.0003, 0.0004)]),
         Surroundings(),
@@ -97,6 +97,14 @@ def test_nothing_to_doubt() -> None:
     assert doubts_of(result(), samples(), Surroundings()) == []
     assert doubts_of(result(load=OPEN), samples(), Surroundings()) == []
     assert doubts_of(result(), samples(), Surroundings(busy=0.99, is_here=False)) == []
+
+
+def test_a_machine_that_is_busy_with_something_else() -> None:
+    """Is not laid at the generator's door when it had hardly any of it."""
+    idle = result(generators=[GeneratorUse(3.0, 20.0, 20_000)])
+    (doubt,) = doubts_of(idle, samples(), HERE)
+    assert doubt.kind == "shared-cpus"
+    assert doubt.text.startswith("this machine was busy (99% of 2 CPUs), with the service or with other work, hardly")
 
 
 def test_of_a_late_generator_the_worse_is_told() -> None:
