@@ -3,6 +3,7 @@
 Invariant: a doubt is raised by what was measured, never by what was asked for alone.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -49,17 +50,26 @@ class Surroundings:
     :param cpus: how many those are.
     :param is_here: whether the service is on this machine.
     :param was_behind: whether an open loop was not kept up with, see ``fell_behind``.
+    :param begun_for: seconds in which requests were begun; after them no more are.
     :param dropped: kept connections that the server closed between requests.
     """
 
     def __init__(
-        self, *, busy: float = 0.0, cpus: float = 1.0, is_here: bool = False, was_behind: bool = False, dropped: int = 0
+        self,
+        *,
+        busy: float = 0.0,
+        cpus: float = 1.0,
+        is_here: bool = False,
+        was_behind: bool = False,
+        dropped: int = 0,
+        begun_for: float = math.inf,
     ) -> None:
         self.busy = busy
         self.cpus = cpus
         self.is_here = is_here
         self.was_behind = was_behind
         self.dropped = dropped
+        self.begun_for = begun_for
 
 
 def doubts_of(result: Result, samples: Samples, around: Surroundings) -> list[Doubt]:
@@ -140,7 +150,7 @@ def _shared(result: Result, samples: Samples, around: Surroundings) -> Doubt | N
     if sum(one.share for one in result.generators) < LITTLE * around.busy * around.cpus:
         return Doubt(
             "shared-cpus",
-            f"this machine was busy ({share(around.busy)} of {around.cpus:g} CPUs), with the service or with other work, "
+            f"this machine was busy ({share(around.busy)} of {around.cpus:g} CPUs), with the service or other work, "
             "hardly with the generator: if it was the service, this is what it can do here; if not, quiet the machine, "
             "and measure again",
         )
@@ -167,7 +177,7 @@ def _short(result: Result, samples: Samples, around: Surroundings) -> Doubt | No
 def _stalled(result: Result, samples: Samples, around: Surroundings) -> Doubt | None:
     if result.latency is None:
         return None
-    at, seconds = longest_stall(samples)
+    at, seconds = longest_stall(samples, around.begun_for)
     if seconds < max(LEAST_STALL, STALL * result.latency.p50):
         return None
     return Doubt(
@@ -209,15 +219,19 @@ def fell_behind(samples: Samples, seconds: float) -> bool:
     return bool(together.max(initial=0) < BEHIND * len(over))
 
 
-def longest_stall(samples: Samples) -> tuple[float, float]:
-    """The longest time in which something waited and nothing was over: when it began, and how long, in seconds."""
+def longest_stall(samples: Samples, begun_for: float = math.inf) -> tuple[float, float]:
+    """The longest time in which something waited and nothing was over: when it began, and how long, in seconds.
+
+    :param begun_for: seconds that are looked at: after them only the last replies are waited for, and a single one that
+        takes long is no stall.
+    """
     rows = np.sort(samples.rows[samples.rows["started"] < samples.rows["ended"]], order="ended")
     if not len(rows):
         return 0.0, 0.0
     ended: npt.NDArray[np.float64] = rows["ended"]
     oldest = np.minimum.accumulate(rows["intended"][::-1])[::-1]  # of those that were not over before
     since = np.maximum(oldest, np.concatenate(([-np.inf], ended[:-1])))
-    waits = ended - since
+    waits = np.minimum(ended, begun_for) - since
     longest = int(waits.argmax())
     return float(since[longest]), float(waits[longest])
 

@@ -92,6 +92,7 @@ def result_of(
         cpus=cpus,
         is_here=is_here,
         was_behind=was_behind,
+        begun_for=begun_for,
         dropped=sum(end.dropped for end in ends),
     )
     return replace(result, doubts=doubts_of(result, samples, around))

@@ -104,7 +104,7 @@ def test_a_machine_that_is_busy_with_something_else() -> None:
     idle = result(generators=[GeneratorUse(3.0, 20.0, 20_000)])
     (doubt,) = doubts_of(idle, samples(), HERE)
     assert doubt.kind == "shared-cpus"
-    assert doubt.text.startswith("this machine was busy (99% of 2 CPUs), with the service or with other work, hardly")
+    assert doubt.text.startswith("this machine was busy (99% of 2 CPUs), with the service or other work, hardly")
 
 
 def test_of_a_late_generator_the_worse_is_told() -> None:
@@ -133,6 +133,19 @@ def test_a_stall_is_a_time_in_which_something_waited() -> None:
     assert longest_stall(raw) == pytest.approx((0.4, 0.5001))
     (doubt,) = [one for one in doubts_of(result(), raw, Surroundings()) if one.kind == "stall"]
     assert doubt.text.startswith("for 500ms nothing was answered although requests waited, from 0.4 s on")
+
+
+def test_the_last_request_is_no_stall() -> None:
+    """It hangs alone, for no more are begun; one that hangs while they are stands in the way of all."""
+    load = Load(url="tcp://127.0.0.1:9", duration=3.0)
+    raw = samples(count=3000)
+    raw.rows["ended"][-1] = 13.0
+    raw.rows["kind"][-1] = KINDS.index("timeout")
+    assert "stall" not in {doubt.kind for doubt in told(load, raw).doubts}
+    raw.rows["intended"][1500:] += 1.0  # as if nothing had been over for a second
+    raw.rows["ended"][1500:] += 1.0
+    raw.rows["intended"][1500] = raw.rows["started"][1500] = 1.5
+    assert longest_stall(raw, 4.0) == pytest.approx((1.5, 1.001))
 
 
 def queued(offered: float, served: float, seconds: float = 3.0) -> Samples:
