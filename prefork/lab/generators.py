@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prefork.errors import CommandError, UsageError
-from prefork.lab import busy
+from prefork.lab import busy, leash
 from prefork.lab.aim import aim_of
 from prefork.lab.load import Load, Result
 from prefork.lab.load_checks import check
@@ -57,8 +57,9 @@ class Generator:
     def __init__(self, load: Load, part: int) -> None:
         self.reel = Reel()
         self._errors = os.memfd_create("prefork-load-errors")
+        leashed = [sys.executable, "-I", "-S", leash.__file__, str(os.getpid())]  # for while it does not listen to us
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "prefork.lab.generator"],
+            [*leashed, sys.executable, "-m", "prefork.lab.generator"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

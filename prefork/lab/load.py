@@ -12,6 +12,8 @@ import msgspec
 
 from prefork.lab.doubts import Doubt
 
+MOST_CLIENTS = 10_000  # of a load: one address has hardly more ports for them
+
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
     """What is sent, where, and when. Seconds and bytes throughout.
