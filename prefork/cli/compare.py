@@ -18,14 +18,13 @@ from prefork.cli.lab_steps import Steps
 from prefork.cli.lab_target import RunsTarget, chosen, running
 from prefork.config.service import MOST_WORKERS
 from prefork.errors import Exit, UsageError
+from prefork.lab.load import MOST_CLIENTS
 from prefork.lab.subjects import DEFAULT_BIND, LINES
 from prefork.report.units import age
 from prefork.system import cpus
 
 if TYPE_CHECKING:
     from prefork.lab.rounds import Plan
-
-MOST_CLIENTS = 10_000
 
 
 class Depth(NamedTuple):
