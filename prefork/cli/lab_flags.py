@@ -57,24 +57,27 @@ _FLAGS = (
     ),
     click.option("--timeout", metavar="TIME", help="What a request may take, from its sending.  [default: 10s]"),
     click.option("--pace", metavar="SIZE", help="Send so many bytes a second, as slow clients do."),
+    click.option("--seed", metavar="N", type=int, help="Of what is random.  [default: 1]"),
+)
+_TLS_FLAGS = (
     click.option("--insecure", is_flag=True, help="Believe any certificate of a TLS server."),
     click.option(
         "--ca", metavar="FILE", shell_complete=files, help="Believe the certificates in this file, not the system's."
     ),
     click.option("--server-name", metavar="NAME", help="Whom the certificate is for, if not the URL's host."),
-    click.option("--seed", metavar="N", type=int, help="Of what is random.  [default: 1]"),
 )
 
 
-def load_flags(processes: str = "1") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def load_flags(processes: str = "1", *, has_tls: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """All that say what is sent and how a reply ends; the command is given them as keywords, for ``load_of``.
 
     :param processes: how many send where nothing is said; for the help.
+    :param has_tls: whether what is loaded may be reached by TLS.
     """
     sending = click.option("--processes", metavar="N", type=int, help=f"Processes that send.  [default: {processes}]")
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
-        for flag in reversed((*_FLAGS, sending)):
+        for flag in reversed((*_FLAGS, *(_TLS_FLAGS if has_tls else ()), sending)):
             function = flag(function)
         return function
 
@@ -83,9 +86,10 @@ def load_flags(processes: str = "1") -> Callable[[Callable[..., Any]], Callable[
 
 FLAG_NAMES = (
     "send", "send_file", "reply", "expect", "script", "http", "method", "header", "per_connection", "timeout", "pace",
-    "insecure", "ca", "server_name", "processes", "seed",
+    "processes", "seed",
 )  # fmt: skip
-"""As keywords, for who wants to tell them from flags of his own."""
+"""As keywords, for who wants to tell them from flags of his own; those of TLS are beside them."""
+_TLS_NAMES = ("insecure", "ca", "server_name")
 
 
 def load_of(url: str, flags: Mapping[str, Any]) -> Load:
@@ -94,7 +98,7 @@ def load_of(url: str, flags: Mapping[str, Any]) -> Load:
     :param flags: others are not looked at.
     :raises UsageError: one of them is wrong.
     """
-    given = {name: flags.get(name) for name in FLAG_NAMES}
+    given = {name: flags.get(name) for name in (*FLAG_NAMES, *_TLS_NAMES)}
     carrier, path = split_http(url)
     path = _path(path, given["http"])
     per_connection = _per_connection(given["per_connection"], is_kept=bool(path) or is_datagram(carrier))

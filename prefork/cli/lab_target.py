@@ -16,7 +16,6 @@ from prefork.errors import UsageError
 from prefork.lab.load import Load
 
 _OF_ANY_LOAD = ("timeout", "processes", "seed")  # of the flags of a load, those that a workload leaves open
-_OF_TLS = ("insecure", "ca", "server_name")
 _EXTRA = "prefork.lab.extra"  # in the context of click
 _MEASURED = ("bind", "workers", "mode", "concurrency", "min_workers", "max_workers", "min_spare", "max_spare")
 _LAB = ("config", "name", "control", "log_file", "log_format", "log_to")
@@ -62,9 +61,6 @@ def chosen(title: str, bind: str, flags: Mapping[str, Any]) -> Chosen:
     :param flags: those of a load are looked at.
     :raises UsageError: one of them is wrong, or is nothing for it; or there is no such workload.
     """
-    for name in _OF_TLS:
-        if flags[name]:
-            raise UsageError(f"{_flag(name)}: what is measured is reached without TLS; leave it out")
     load = load_of(bind, flags)
     if ":" in title:
         return Chosen(title, "", title, load)

@@ -54,7 +54,7 @@ UNBOUNDED = 86_400.0  # seconds, where a number of requests ends it
     help="With --rate: at random, as from many independent clients, or evenly.  [default: poisson]",
     shell_complete=words("poisson", "constant"),
 )  # fmt: skip
-@load_flags()
+@load_flags(has_tls=True)
 @click.option(
     "--json", "json_path", metavar="FILE", shell_complete=files, help="Write the result as JSON; - is standard output."
 )
