@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -15,7 +15,7 @@ from prefork.cli.lab_flags import load_flags, needs_lab
 from prefork.cli.lab_flags import seconds as seconds_of
 from prefork.cli.lab_signals import ends_in_order
 from prefork.cli.lab_steps import Steps
-from prefork.cli.lab_target import RunsTarget, chosen, running
+from prefork.cli.lab_target import RunsTarget, chosen, extra_arguments, running
 from prefork.config.service import MOST_WORKERS
 from prefork.errors import Exit, UsageError
 from prefork.lab.load import MOST_CLIENTS
@@ -80,6 +80,7 @@ def compare(target: str | None, **flags: Any) -> None:
     if flags["saved"]:
         if target is not None:
             raise UsageError(f"--from: what was saved has its target; leave {target} out")
+        _refuse_measuring()
         show(read_saved(flags["saved"]), outputs_of(flags))
     else:
         _compare(target, flags)
@@ -165,16 +166,29 @@ def _command(title: str, said: Mapping[str, object], extra: Sequence[str]) -> st
     """That measures it again, whatever will be the default by then."""
     context = click.get_current_context()
     spoken = ["prefork", "compare", title]
-    for parameter in context.command.params:
-        name, value = parameter.name or "", context.params.get(parameter.name or "")
-        is_given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if is_given and name not in ("target", "saved", *FLAGS) and name.replace("_", "-") not in said:
-            flag = next(one for one in parameter.opts if one.startswith("--"))
-            spoken += [
-                flag if one is True else f"{flag}={one}" for one in (value if type(value) is tuple else (value,))
-            ]
+    for name, flag in _given_to_measure():
+        value = context.params[name]
+        if name.replace("_", "-") not in said:
+            spoken += [f"{flag}={one}" for one in (value if type(value) is tuple else (value,))]
     spoken += [f"--{flag}={value}" for flag, value in said.items()]
     return shlex.join([*spoken, *(["--", *extra] if extra else [])])
+
+
+def _given_to_measure() -> Iterator[tuple[str, str]]:
+    """Names and flags of what was said of how to measure."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        is_given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if is_given and name not in ("target", "saved", *FLAGS):
+            yield name, next(one for one in parameter.opts if one.startswith("--"))
+
+
+def _refuse_measuring() -> None:
+    """:raises UsageError: something was said of how to measure."""
+    said = [flag for _, flag in _given_to_measure()] or ["after --"] * bool(extra_arguments())
+    if said:
+        raise UsageError(f"{said[0]}: this is for measuring; --from only shows what was saved, leave it out")
 
 
 # measuring

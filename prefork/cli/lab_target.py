@@ -80,12 +80,18 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def extra_arguments() -> Sequence[str]:
+    """What was said after ``--`` of this command."""
+    said: Sequence[str] = click.get_current_context().meta[_EXTRA]
+    return said
+
+
 def running(target: str, bind: str) -> Running:
     """What was said after ``--`` of this command, checked together with its target.
 
     :raises UsageError: it is wrong, or is said before ``--``.
     """
-    extra: Sequence[str] = click.get_current_context().meta[_EXTRA]
+    extra = extra_arguments()
     from prefork.cli.run import run
 
     given: dict[str, Any] = run.make_context("run", [target, *extra]).params

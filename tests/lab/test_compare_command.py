@@ -109,6 +109,10 @@ def test_arguments_after_two_dashes_are_for_the_service(scratch: Path, tmp_path:
         (("echo", "--json", "/nowhere/it.json"), "--json: /nowhere/it.json cannot be written"),
         (("echo", "--", "--workers", "3"), "after --: --workers is what is measured"),
         (("echo", "--", "--timeout", "soon"), "timeout: 'soon' is no duration"),
+        (("--from", "it.json", "--rounds", "9"), "--rounds: this is for measuring; --from only shows what was saved"),
+        (("--from", "it.json", "--modes", "prefork"), "--lines: this is for measuring; --from only shows"),
+        (("--from", "it.json", "--header", "A:b"), "--header: this is for measuring; --from only shows"),
+        (("--from", "it.json", "--", "--threads", "8"), "after --: this is for measuring; --from only shows"),
         (("--from", "/nowhere/it.json"), "--from: /nowhere/it.json cannot be read"),
     ],
 )
