@@ -4,7 +4,9 @@ says both; and the arguments after ``--``, which are those of ``prefork run``.
 They are checked as ``prefork run`` would, before anything starts. It must not know what is measured.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from typing import Any, NamedTuple
 
 import click
@@ -62,6 +64,7 @@ def chosen(title: str, bind: str, flags: Mapping[str, Any]) -> Chosen:
     :raises UsageError: one of them is wrong, or is nothing for it; or there is no such workload.
     """
     load = load_of(bind, flags)
+    _check(load)
     if ":" in title:
         return Chosen(title, "", title, load)
     for name in FLAG_NAMES:
@@ -74,6 +77,20 @@ def chosen(title: str, bind: str, flags: Mapping[str, Any]) -> Chosen:
     target, template = found.fit(bind)
     load = replace(template, **{name: getattr(load, name) for name in _OF_ANY_LOAD})
     return Chosen(found.title, found.teaches, target, load)
+
+
+def _check(load: Load) -> None:
+    """Before anything is started. How many clients there are is said later.
+
+    :raises UsageError: it cannot be sent.
+    """
+    from prefork.lab.load_checks import check
+    from prefork.lab.talk import script_of
+
+    check(replace(load, clients=max(load.clients, load.processes)))
+    if load.script:
+        with redirect_stdout(sys.stderr):  # a script may print when it is loaded
+            script_of(load.script)
 
 
 def _flag(name: str) -> str:
