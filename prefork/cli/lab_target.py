@@ -111,7 +111,13 @@ def running(target: str, bind: str) -> Running:
     extra = extra_arguments()
     from prefork.cli.run import run
 
-    given: dict[str, Any] = run.make_context("run", [target, *extra]).params
+    try:  # nobody asks for help here
+        given: dict[str, Any] = run.make_context("run", [target, *extra], help_option_names=[]).params
+    except click.UsageError as error:
+        why = error.format_message().rstrip(".")
+        raise UsageError(
+            f"after --: {why[:1].lower()}{why[1:]}; see prefork run --help for what may stand there"
+        ) from None
     given = {name: value for name, value in given.items() if value not in (None, ()) and name != "target"}
     for name in given:
         if name in _MEASURED:
