@@ -10,12 +10,12 @@ from click.core import ParameterSource
 from msgspec.structs import replace
 
 from prefork.cli.compared import FLAGS, Outputs, outputs_of, read_saved, save, show
-from prefork.cli.completing import files, words
+from prefork.cli.completing import files, lists
 from prefork.cli.lab_flags import load_flags, needs_lab
 from prefork.cli.lab_flags import seconds as seconds_of
 from prefork.cli.lab_signals import ends_in_order
 from prefork.cli.lab_steps import Steps
-from prefork.cli.lab_target import RunsTarget, chosen, extra_arguments, running
+from prefork.cli.lab_target import RunsTarget, chosen, extra_arguments, running, targets
 from prefork.config.service import MOST_WORKERS
 from prefork.errors import Exit, UsageError
 from prefork.lab.load import MOST_CLIENTS
@@ -42,14 +42,14 @@ SHORT = Depth("4", "1,16", 3, "500ms", "200ms")  # of all workloads, one after t
 
 
 @click.command(cls=RunsTarget)
-@click.argument("target", required=False, metavar="[TARGET] [-- FLAGS OF prefork run]")
+@click.argument("target", required=False, metavar="[TARGET] [-- FLAGS OF prefork run]", shell_complete=targets)
 @click.option("-b", "--bind", metavar="URL", default=DEFAULT_BIND, help=f"Serve here.  [default: {DEFAULT_BIND}]")
 @click.option(
     "--lines",
     "--modes",
     metavar="NAMES",
     default=",".join(LINES),
-    shell_complete=words(*LINES),
+    shell_complete=lists(*LINES),
     help=f"What to compare, of {', '.join(LINES)}.  [default: all]",
 )
 @click.option(

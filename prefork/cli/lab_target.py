@@ -10,8 +10,10 @@ from contextlib import redirect_stdout
 from typing import Any, NamedTuple
 
 import click
+from click.shell_completion import CompletionItem
 from msgspec.structs import replace
 
+from prefork.cli.completing import services, words
 from prefork.cli.lab_flags import FLAG_NAMES, load_of
 from prefork.config.sources import read
 from prefork.errors import UsageError
@@ -56,6 +58,15 @@ class RunsTarget(click.Command):
         before, after = (args[: args.index("--")], args[args.index("--") + 1 :]) if "--" in args else (args, [])
         context.meta[_EXTRA] = tuple(after)
         return super().parse_args(context, before)
+
+
+def targets(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Workloads for the shell's completion; with ``--live`` the services of what runs."""
+    if context.params.get("live"):
+        return services(context, parameter, incomplete)
+    from prefork.lab.workloads import NAMES
+
+    return words(*NAMES)(context, parameter, incomplete)
 
 
 def chosen(title: str, bind: str, flags: Mapping[str, Any]) -> Chosen:
@@ -114,7 +125,7 @@ def running(target: str, bind: str) -> Running:
     try:  # nobody asks for help here
         given: dict[str, Any] = run.make_context("run", [target, *extra], help_option_names=[]).params
     except click.UsageError as error:
-        why = error.format_message().rstrip(".")
+        why = error.format_message().rstrip(".?")
         raise UsageError(
             f"after --: {why[:1].lower()}{why[1:]}; see prefork run --help for what may stand there"
         ) from None
