@@ -9,8 +9,8 @@ import click
 from prefork.cli.lab_flags import STDOUT, write_json
 from prefork.cli.lab_flags import seconds as seconds_of
 from prefork.cli.lab_signals import asked_to_stop
+from prefork.cli.lab_steps import TimedSteps
 from prefork.cli.tune import limit_of_memory
-from prefork.cli.tune_progress import Steps
 from prefork.cli.tuned import write_profile
 from prefork.control.client import DEFAULT_TIMEOUT
 from prefork.errors import CommandError, Exit, UsageError
@@ -31,7 +31,7 @@ def tune_live(service: str | None, goals: list[Goal], flags: Mapping[str, Any]) 
     memory, _ = limit_of_memory(flags["memory"])
     usable = cpus.usable()
     target = live_watch.Target(flags["name"], flags["control"], service, DEFAULT_TIMEOUT)
-    with asked_to_stop() as stop, Steps(window) as steps:
+    with asked_to_stop() as stop, TimedSteps(window) as steps:
         steps.say(f"watching for {window:g} s; nothing is sent to the service")
         watched = live_watch.watch(target, window, lambda part: steps.move(part * window), stop)
     for note in watched.notes:
