@@ -24,6 +24,8 @@ _SURE = 1.645  # standard deviations: the rate is below that with 95 %
 _OFTEN = 0.05  # share of looks without room that is no accident
 _GROWN = 0.9  # of a pool that sizes itself: until then it is still to grow
 _SLACK = 0.2  # workers too many that are nobody's loss
+_LONGER = "watch longer (--window)"
+_BEYOND = 10  # requests beyond a percentile, for the percentile to be known
 
 
 class LiveAdvice(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,10 +58,13 @@ def advise(window: Window, goals: Sequence[Goal], cpus: float, memory: int) -> L
     :param memory: bytes, likewise.
     """
     if window.requests < ENOUGH:
-        few = f"{window.requests} request{'s' * (window.requests != 1)} in {window.seconds:.0f} s"
-        return _without(window, "unknown", f"too little traffic to say: {few}; watch longer (--window)")
+        few = f"{_many(window.requests)} in {window.seconds:.0f} s"
+        return _without(window, "unknown", f"too little traffic to say: {few}; {_LONGER}")
     for goal in goals:
-        alone = sorted(window.service_seconds)[min(len(window.service_seconds) - 1, int(goal.share * 200))]
+        if (least_known := round(_BEYOND / (1 - goal.share))) > window.requests:
+            few = f"{_many(window.requests)} in {window.seconds:.0f} s, and {least_known} are the least for it"
+            return _without(window, "unknown", f"too little traffic to say anything of {goal.name}: {few}; {_LONGER}")
+        alone = _percentile(window, goal.share)
         if alone > goal.seconds:
             why = f"the service time alone has {goal.name} {latency(alone)}; make requests shorter, or the goal longer"
             return _without(window, "impossible", f"no number of workers meets {goal}: {why}")
@@ -100,7 +105,8 @@ def does(found: queueing.Station, window: Window, goals: Sequence[Goal]) -> bool
 
 
 def station(window: Window, arrivals: float, lanes: int) -> queueing.Station:
-    return queueing.station(lanes, arrivals, window.service_seconds, window.arrival_scv)
+    taken = window.service_mean, window.service_scv
+    return queueing.Station(lanes, arrivals, *taken, window.arrival_scv, window.service_third)
 
 
 def upper_rate(window: Window) -> float:
@@ -170,6 +176,15 @@ def _bounded(window: Window, needed: int, memory: int) -> tuple[int, str]:
     )
 
 
+def _many(requests: int) -> str:
+    return f"{requests} request" if requests == 1 else f"{requests} requests"
+
+
+def _percentile(window: Window, q: float) -> float:
+    """Seconds of the service time."""
+    return window.service_seconds[min(len(window.service_seconds) - 1, int(q * len(window.service_seconds)))]
+
+
 def _traffic(window: Window) -> str:
     failed = f", {window.errors} failed" if window.errors else ""
     came = "about as at random"
@@ -183,8 +198,7 @@ def _traffic(window: Window) -> str:
 
 
 def _service(window: Window) -> str:
-    times = sorted(window.service_seconds)
-    p50, p99 = times[len(times) // 2], times[int(0.99 * len(times))]
+    p50, p99 = _percentile(window, 0.5), _percentile(window, 0.99)
     return (
         f"service time: mean {latency(window.service_mean)}, p50 {latency(p50)}, p99 {latency(p99)} "
         f"(squared variation {window.service_scv:.2g})"

@@ -43,9 +43,10 @@ def test_a_window_is_what_happened(taken: Taken) -> None:
     assert found.service_mean == pytest.approx(0.05, rel=0.05)
     assert 0.6 < found.arrival_scv < 1.6
     assert (found.saturated, found.queued, found.errors) == (0, 0, 0)
-    times = sorted(found.service_seconds)
+    times = found.service_seconds
+    assert times == sorted(times)
     expected = 0.05 if taken is even else 0.05 * 4.6
-    assert times[198] == pytest.approx(expected, rel=0.3)  # a bucket is a quarter wide
+    assert times[int(0.99 * len(times))] == pytest.approx(expected, rel=0.3)  # a bucket is a quarter wide
 
 
 def test_bursts_are_seen_in_the_dispersion_of_counts() -> None:
@@ -58,17 +59,60 @@ def test_quantiles_have_the_mean_that_is_known() -> None:
     counts = [0] * 72
     counts[30] = 90
     counts[40] = 10
-    found = live.quantiles(counts, 0.021)
-    assert sum(found) / len(found) == pytest.approx(0.021)
+    found = live.quantiles(live.buckets(counts, 0.021))
+    assert sum(found) / len(found) == pytest.approx(0.021, rel=0.01)
     assert found == sorted(found)
-    assert live.quantiles([0] * 72, 0.0) == []
+    assert len(found) == 100
+    assert live.quantiles(live.buckets([0] * 72, 0.0)) == []
+    assert live.moments([]) == (0.0, 0.0)
 
 
 def test_what_has_no_bound_is_called_the_last_bound() -> None:
-    """A request of two minutes is counted as 100 s."""
+    """And takes what the mean says beyond it; the others stay what they are."""
     counts = [0] * 72
     counts[71] = 3
-    assert live.quantiles(counts, 0.0) == pytest.approx([100.0] * 200)
+    assert live.quantiles(live.buckets(counts, 0.0)) == pytest.approx([100.0] * 3)
+    counts[30] = 97
+    found = live.quantiles(live.buckets(counts, 6.0))
+    assert found[-3:] == pytest.approx([200.0] * 3, rel=0.01)
+    assert found[50] == pytest.approx(0.009, rel=0.1)
+
+
+def test_what_is_rare_is_not_lost() -> None:
+    """One in a million of a minute: no quantile has it, the variation does, and the others take what they take."""
+    counts = [0] * 72
+    counts[34] = 999_999
+    counts[68] = 1
+    served = live.buckets(counts, 0.0224)
+    found = live.quantiles(served)
+    assert found[1000] == pytest.approx(0.0224, rel=0.02)
+    scv, third = live.moments(served)
+    assert scv == pytest.approx(1e-6 * 56**2 / 0.0224**2, rel=0.1)
+    assert third == pytest.approx(1e-6 * 56**3 / 0.0224**3, rel=0.1)
+
+
+def test_a_tail_of_one_in_five_hundred_decides() -> None:
+    """It is in the percentiles, in the variation, and in what is promised of it."""
+
+    def tailed(dice: random.Random) -> float:
+        return 5.0 if dice.random() < 0.002 else 0.02
+
+    found = window(24, 199, tailed, seconds=120)
+    assert found.service_seconds[len(found.service_seconds) // 2] == pytest.approx(0.02, rel=0.15)
+    assert found.service_scv > 30
+    out = advised(found, Goal(0.999, 0.1))
+    assert (out.verdict, out.workers, out.toml) == ("impossible", None, [])
+    assert "the service time alone has p999" in out.headline
+
+
+def test_a_percentile_that_few_requests_show_is_not_answered_with() -> None:
+    """Ten requests beyond it are the least; it says how many that takes."""
+    found = window(12, 60, even, seconds=120)
+    assert advised(found, Goal(0.99, 0.2)).workers is not None
+    advice = advised(found, Goal(0.999, 0.2))
+    assert (advice.verdict, advice.workers, advice.toml) == ("unknown", None, [])
+    assert "to say anything of p999: " in advice.headline
+    assert ", and 10000 are the least for it; watch longer" in advice.headline
 
 
 def test_fewer_would_do() -> None:
