@@ -22,6 +22,8 @@ MOST = 10_000  # workers that are thought of
 RESERVE = 0.2  # of the memory, for what a window does not show
 _SURE = 1.645  # standard deviations: the rate is below that with 95 %
 _OFTEN = 0.05  # share of looks without room that is no accident
+_MOSTLY = 0.5  # share of looks without room, at which somebody waited, that is an overload
+_ENDED = 20  # requests of an overloaded service, for a service time
 _GROWN = 0.9  # of a pool that sizes itself: until then it is still to grow
 _SLACK = 0.2  # workers too many that are nobody's loss
 _LONGER = "watch longer (--window)"
@@ -32,7 +34,7 @@ class LiveAdvice(msgspec.Struct, frozen=True, kw_only=True):
     """See above.
 
     :param verdict: ``fewer``, ``more``, ``right``, ``unknown`` (too little to say) or ``impossible`` (no number does).
-    :param workers: to run; ``None`` in the last two.
+    :param workers: to run; ``None`` in the last two, and where more are needed and nobody can say how many.
     :param headline: what to do and why.
     :param reasons: what it rests on.
     :param toml: lines for prefork.toml; empty where nothing is to be changed.
@@ -57,13 +59,12 @@ def advise(window: Window, goals: Sequence[Goal], cpus: float, memory: int) -> L
     :param cpus: that the service may use.
     :param memory: bytes, likewise.
     """
-    if window.requests < ENOUGH:
-        few = f"{_many(window.requests)} in {window.seconds:.0f} s"
-        return _without(window, "unknown", f"too little traffic to say: {few}; {_LONGER}")
+    if too_few := _too_few(window, goals):
+        if _is_overloaded(window):
+            seen = f"saturated {share(window.saturated)} of the time, with {window.queued_most} queued at most"
+            return _without(window, "more", f"add workers: you were {seen}; how many cannot be said of {too_few}")
+        return _without(window, "unknown", f"too little traffic to say: {too_few}")
     for goal in goals:
-        if (least_known := round(_BEYOND / (1 - goal.share))) > window.requests:
-            few = f"{_many(window.requests)} in {window.seconds:.0f} s, and {least_known} are the least for it"
-            return _without(window, "unknown", f"too little traffic to say anything of {goal.name}: {few}; {_LONGER}")
         alone = _percentile(window, goal.share)
         if alone > goal.seconds:
             why = f"the service time alone has {goal.name} {latency(alone)}; make requests shorter, or the goal longer"
@@ -72,6 +73,27 @@ def advise(window: Window, goals: Sequence[Goal], cpus: float, memory: int) -> L
     if needed is None:
         return _without(window, "impossible", f"no number of workers up to {MOST} would do")
     return _found(window, goals, needed, cpus, memory)
+
+
+def _too_few(window: Window, goals: Sequence[Goal]) -> str:
+    """How few requests ended, where that says too little, and the remedy; empty where it is enough.
+
+    Of an overloaded service few end: those that came count, and what the few took has to do.
+    """
+    few = f"{_many(window.requests)} in {window.seconds:.0f} s"
+    came = window.arrivals if window.requests >= _ENDED and _is_overloaded(window) else window.requests
+    if came < ENOUGH:
+        return f"{few}; {_LONGER}"
+    for goal in goals:
+        if (enough := round(_BEYOND / (1 - goal.share))) > window.requests:
+            return f"{few}, and {enough} are the least for {goal.name}; {_LONGER}"
+    return ""
+
+
+def _is_overloaded(window: Window) -> bool:
+    """Whether clients waited so much that nobody need know how many came; not while a pool is still to grow."""
+    waited = window.queued >= 1 or (window.saturated > _MOSTLY and window.queued_most > 0)
+    return waited and window.workers >= _GROWN * window.pool
 
 
 def least(window: Window, goals: Sequence[Goal]) -> int | None:
@@ -115,7 +137,7 @@ def upper_rate(window: Window) -> float:
 
 
 def _without(window: Window, verdict: str, headline: str) -> LiveAdvice:
-    seen = [_traffic(window)] if window.requests else []
+    seen = [_traffic(window), _room(window)] if window.arrivals else []
     return LiveAdvice(verdict=verdict, workers=None, headline=headline, reasons=seen, toml=[], window=window)
 
 
@@ -192,7 +214,10 @@ def _traffic(window: Window) -> str:
         came = "in bursts"
     elif window.arrival_scv < 0.5:
         came = "more evenly than at random"
-    seen = f"watched {window.seconds:.0f} s in {window.looks} looks: {window.requests} requests"
+    served = _many(window.requests)
+    if window.arrivals > 1.1 * window.requests:
+        served += f" served of {window.arrivals} that came"
+    seen = f"watched {window.seconds:.0f} s in {window.looks} looks: {served}"
     came = f"they came {came} (index of dispersion {window.arrival_scv:.2g}, 1 is random)"
     return f"{seen}, {rate(window.rate)}{failed}; {came}"
 

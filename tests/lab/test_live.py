@@ -111,8 +111,8 @@ def test_a_percentile_that_few_requests_show_is_not_answered_with() -> None:
     assert advised(found, Goal(0.99, 0.2)).workers is not None
     advice = advised(found, Goal(0.999, 0.2))
     assert (advice.verdict, advice.workers, advice.toml) == ("unknown", None, [])
-    assert "to say anything of p999: " in advice.headline
-    assert ", and 10000 are the least for it; watch longer" in advice.headline
+    assert advice.headline.startswith("too little traffic to say: ")
+    assert advice.headline.endswith(", and 10000 are the least for p999; watch longer (--window)")
 
 
 def test_fewer_would_do() -> None:
@@ -153,6 +153,37 @@ def test_few_requests_say_nothing() -> None:
     assert advice.workers is None
     assert advice.headline.endswith("; watch longer (--window)")
     assert advised(window(2, 0.001)).headline.startswith("too little traffic to say: 0 requests in 60 s")
+
+
+def test_an_overload_by_long_requests_is_not_too_little_traffic() -> None:
+    """Few end while hundreds come: it says add, and how many as soon as some have ended."""
+
+    def long(dice: random.Random) -> float:
+        return 20.0
+
+    found = window(12, 5, long, seconds=180)
+    assert found.requests < 100 < found.arrivals
+    advice = advised(found)
+    assert advice.verdict == "more"
+    assert advice.workers is not None
+    assert 100 <= advice.workers <= 150  # 5/s of 20 s are 100 at a time
+    assert advice.headline.startswith("add ")
+    assert ": you were saturated 9" in advice.headline
+    assert " served of " in advice.reasons[0]
+    advice = advised(window(12, 5, long, seconds=30))
+    assert (advice.verdict, advice.workers, advice.toml) == ("more", None, [])
+    assert advice.headline.startswith("add workers: you were saturated ")
+    assert advice.headline.endswith("how many cannot be said of 12 requests in 30 s; watch longer (--window)")
+
+
+def test_few_clients_that_hold_all_workers_are_too_little_traffic() -> None:
+    """Nobody waits: that is no overload; nor is a pool that is still to grow. But it is told how full it was."""
+    found = replace(window(1, 0.2, even), saturated=1.0)
+    assert advised(found).verdict == "unknown"
+    assert any("saturated at 100% of looks" in reason for reason in advised(found).reasons)
+    queued = replace(found, queued=2.0, queued_most=3)
+    assert advised(queued).verdict == "more"
+    assert advised(replace(queued, configured=(1, 8))).verdict == "unknown"
 
 
 def test_a_goal_is_met_or_said_to_be_out_of_reach() -> None:
