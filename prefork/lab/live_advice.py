@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from prefork.lab import queueing
+from prefork.lab.advice import RESERVE
 from prefork.lab.goals import Goal
 from prefork.lab.live import Window
 from prefork.report.units import latency, rate, share, size
@@ -19,7 +20,6 @@ ENOUGH = 100  # requests, for a service time and a rate that mean something
 WAITING = 0.05  # share of requests that may find no idle worker, where no goal says otherwise
 FULLEST = 0.8  # utilisation, likewise
 MOST = 10_000  # workers that are thought of
-RESERVE = 0.2  # of the memory, for what a window does not show
 _SURE = 1.645  # standard deviations: the rate is below that with 95 %
 _OFTEN = 0.05  # share of looks without room that is no accident
 _MOSTLY = 0.5  # share of looks without room, at which somebody waited, that is an overload
@@ -33,7 +33,8 @@ _BEYOND = 10  # requests beyond a percentile, for the percentile to be known
 class LiveAdvice(msgspec.Struct, frozen=True, kw_only=True):
     """See above.
 
-    :param verdict: ``fewer``, ``more``, ``right``, ``unknown`` (too little to say) or ``impossible`` (no number does).
+    :param verdict: ``fewer``, ``more``, ``right``, ``unknown`` (too little to say) or ``impossible`` (no number does,
+        or those that would do not fit into the memory).
     :param workers: to run; ``None`` in the last two, and where more are needed and nobody can say how many.
     :param headline: what to do and why.
     :param reasons: what it rests on.
@@ -136,8 +137,9 @@ def upper_rate(window: Window) -> float:
     return window.rate + _SURE * math.sqrt(window.rate * window.arrival_scv / window.seconds)
 
 
-def _without(window: Window, verdict: str, headline: str) -> LiveAdvice:
-    seen = [_traffic(window), _room(window)] if window.arrivals else []
+def _without(window: Window, verdict: str, headline: str, reasons: Sequence[str] = ()) -> LiveAdvice:
+    """Without a number of workers."""
+    seen = list(reasons) or ([_traffic(window), _room(window)] if window.arrivals else [])
     return LiveAdvice(verdict=verdict, workers=None, headline=headline, reasons=seen, toml=[], window=window)
 
 
@@ -153,10 +155,15 @@ def _found(window: Window, goals: Sequence[Goal], needed: int, cpus: float, memo
         reasons.append("while clients queue nobody sees all who would come: watch again after the change")
     if window.cpus is not None and window.cpus > 0.85 * cpus and needed > now:
         reasons.append(f"its workers use {window.cpus:.2g} of {cpus:g} CPUs: more of them will share those; add CPUs")
-    needed, bounded = _bounded(window, needed, memory)
-    if bounded:
-        reasons.append(bounded)
     reasons.append(_expected(window, needed, goals))
+    if fitting := _fitting_below(window, needed, memory):
+        room = (
+            f"of {size(window.worker_bytes or 0)} each only {fitting} fit into {share(1 - RESERVE)} of {size(memory)}"
+        )
+        if needed > now:
+            headline = f"{needed} workers were needed, and {room}; add memory"
+            return _without(window, "impossible", headline, reasons)
+        reasons.append(f"{room}: they run on what should be left free; add memory")
     changed = needed > now or needed < now - max(0.0, _SLACK * now)
     verdict = "right" if not changed else "more" if needed > now else "fewer"
     return LiveAdvice(
@@ -184,18 +191,12 @@ def _headline(window: Window, verdict: str, needed: int, goals: Sequence[Goal]) 
     return f"add {needed - now}: {used}, which leaves {now} workers too little room"
 
 
-def _bounded(window: Window, needed: int, memory: int) -> tuple[int, str]:
-    """As many as have room, and what it was that had none."""
+def _fitting_below(window: Window, needed: int, memory: int) -> int | None:
+    """As many as have room, one always, where those are fewer; ``None`` where all have, or nobody knows."""
     if window.worker_bytes is None or window.base_bytes is None or not window.worker_bytes:
-        return needed, ""
+        return None
     fitting = max(1, int(((1 - RESERVE) * memory - window.base_bytes) // window.worker_bytes))
-    if needed <= fitting:
-        return needed, ""
-    each = size(window.worker_bytes)
-    return (
-        fitting,
-        f"{needed} were better, but of {each} each only {fitting} fit into 80% of {size(memory)}; add memory",
-    )
+    return fitting if fitting < needed else None
 
 
 def _many(requests: int) -> str:

@@ -199,16 +199,22 @@ def test_a_goal_is_met_or_said_to_be_out_of_reach() -> None:
     assert "the service time alone has p99" in out.headline
 
 
-def test_memory_bounds_the_advice() -> None:
-    """With a reserve, and it says so."""
+def test_workers_that_do_not_fit_into_memory_are_no_advice() -> None:
+    """More are needed than fit, with a reserve: no number is advised, least of all fewer than run."""
     looks = made_up_service.looks(4, 60, varied, seconds=60)
     usage = {pid: Usage(100 << 20, 90 << 20, 1.0, looks[-1].at) for pid in [7, *range(1000, 1004)]}
     looks[-1] = Look(looks[-1].report._replace(usage=usage), looks[-1].at)
     found = live.window(looks, "echo")
     assert (found.worker_bytes, found.base_bytes, found.cpus) == (100 << 20, 100 << 20, None)
-    advice = advised(found, memory=800 << 20)
-    assert advice.workers == 5
-    assert any("only 5 fit into 80% of 800M" in reason for reason in advice.reasons)
+    for memory, fitting in ((800, 5), (500, 3)):
+        advice = advised(found, memory=memory << 20)
+        assert (advice.verdict, advice.workers, advice.toml) == ("impossible", None, [])
+        assert " workers were needed, and of 100M each only " in advice.headline
+        assert f"only {fitting} fit into 80% of {memory}M; add memory" in advice.headline
+    many = replace(window(12, 60, seconds=120), worker_bytes=100 << 20, base_bytes=100 << 20)
+    advice = advised(many, memory=600 << 20)
+    assert advice.verdict == "fewer"
+    assert any("only 3 fit into 80% of 600M: " in reason for reason in advice.reasons)
 
 
 def test_a_sized_pool_is_told_its_bounds() -> None:
