@@ -11,7 +11,7 @@ Read next: ``live_watch.py``, who looks; ``live_advice.py``, what follows.
 import itertools
 import math
 from collections.abc import Sequence
-from statistics import fmean, variance
+from statistics import fmean, pstdev, variance
 from typing import NamedTuple
 
 import msgspec
@@ -43,6 +43,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     :param service_scv: squared coefficient of variation of the service time, ``service_third`` its third moment by the
         third power of the mean: of all that was served, for a quantile may miss what is rare; 0 where nothing was.
     :param busy: requests under way, on average; ``workers``: that were ready, likewise.
+    :param busy_spread: standard deviation, over looks, of requests that were under way or queued.
     :param queued: clients in its queues, on average and at most, over looks.
     :param saturated: share of looks at which no ready worker had room for another request.
     :param ready: workers at the end; ``configured``: the least and the most.
@@ -64,6 +65,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     service_scv: float
     service_third: float
     busy: float
+    busy_spread: float
     workers: float
     at_once: int
     queued: float
@@ -154,6 +156,7 @@ def window(looks: Sequence[Look], name: str) -> Window:
         service_scv=scv,
         service_third=third,
         busy=max(0.0, _busy(looks[-1], name) - _busy(looks[0], name)) / seconds,
+        busy_spread=pstdev(_there(look, status) for look, status in zip(looks, statuses, strict=True)),
         workers=workers,
         at_once=last.at_once,
         queued=fmean(_waiting(status) for status in statuses),
@@ -216,8 +219,12 @@ def _status(look: Look, name: str) -> ServiceStatus:
 
 def _came(look: Look, status: ServiceStatus) -> int:
     """Requests that have come so far, but for a number that stays the same."""
-    under_way = sum(len(worker.current) for worker in look.report.workers[status.name])
-    return status.requests + under_way + _waiting(status) + _dropped(status)
+    return status.requests + _there(look, status) + _dropped(status)
+
+
+def _there(look: Look, status: ServiceStatus) -> int:
+    """Requests under way or queued."""
+    return sum(len(worker.current) for worker in look.report.workers[status.name]) + _waiting(status)
 
 
 def _waiting(status: ServiceStatus) -> int:

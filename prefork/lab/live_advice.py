@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from prefork.config.service import DEFAULT_SPARE, MORE_SPARE, MOST_WORKERS
 from prefork.lab import queueing
 from prefork.lab.advice import RESERVE
 from prefork.lab.goals import Goal
@@ -19,7 +20,6 @@ from prefork.report.units import latency, rate, share, size
 ENOUGH = 100  # requests, for a service time and a rate that mean something
 WAITING = 0.05  # share of requests that may find no idle worker, where no goal says otherwise
 FULLEST = 0.8  # utilisation, likewise
-MOST = 10_000  # workers that are thought of
 _SURE = 1.645  # standard deviations: the rate is below that with 95 %
 _OFTEN = 0.05  # share of looks without room that is no accident
 _MOSTLY = 0.5  # share of looks without room, at which somebody waited, that is an overload
@@ -72,7 +72,7 @@ def advise(window: Window, goals: Sequence[Goal], cpus: float, memory: int) -> L
             return _without(window, "impossible", f"no number of workers meets {goal}: {why}")
     needed = least(window, goals)
     if needed is None:
-        return _without(window, "impossible", f"no number of workers up to {MOST} would do")
+        return _without(window, "impossible", f"no number of workers up to {MOST_WORKERS} would do")
     return _found(window, goals, needed, cpus, memory)
 
 
@@ -108,7 +108,7 @@ def least(window: Window, goals: Sequence[Goal]) -> int | None:
     def is_enough(workers: int) -> bool:
         return does(station(window, arrivals, workers * window.at_once), window, goals)
 
-    low, high = 0, MOST
+    low, high = 0, MOST_WORKERS
     if not is_enough(high):
         return None
     while high - low > 1:
@@ -270,4 +270,7 @@ def _toml(window: Window, needed: int) -> list[str]:
     if low == high:
         return [table, f"workers = {needed}"]
     usual = max(min(low, 1), min(needed, math.ceil(window.busy / window.at_once)))
-    return [table, f"min_workers = {usual}", f"max_workers = {needed}", f"min_spare = {max(1, needed - usual)}"]
+    most = max(1, needed - usual - 1)  # more of them and the pool would be full ever after
+    spare = min(most, max(DEFAULT_SPARE, math.ceil(window.busy_spread / window.at_once)))
+    lines = [f"min_workers = {usual}", f"max_workers = {needed}"]
+    return [table, *lines, f"min_spare = {spare}", f"max_spare = {min(most, spare + MORE_SPARE)}"]

@@ -1,10 +1,13 @@
 """What a running service did in a window, and what follows, from reports of services that never ran."""
 
 import random
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from msgspec.structs import replace
 
+from prefork.cli import cli
 from prefork.lab import live
 from prefork.lab.goals import Goal
 from prefork.lab.live import Look, Window
@@ -218,10 +221,35 @@ def test_workers_that_do_not_fit_into_memory_are_no_advice() -> None:
 
 
 def test_a_sized_pool_is_told_its_bounds() -> None:
-    """The usual need as the least, what is needed at most as the most."""
+    """The usual need as the least, what is needed at most as the most; spare is what the need spreads by."""
     found = replace(window(12, 60, seconds=120), configured=(1, 12))
+    assert 1 < found.busy_spread <= 2  # of a Poisson law with a mean of 3: 1.7
     advice = advised(found)
-    assert advice.toml == ["[service.echo]", "min_workers = 3", f"max_workers = {advice.workers}", "min_spare = 4"]
+    assert advice.toml == [
+        "[service.echo]",
+        "min_workers = 3",
+        f"max_workers = {advice.workers}",
+        "min_spare = 2",
+        "max_spare = 3",
+    ]
+
+
+@pytest.mark.parametrize("spread", [0.0, 1.7, 30.0])
+@pytest.mark.parametrize(("at_once", "busy"), [(1, 0.0), (1, 3.0), (1, 100.0), (4, 3.0)])
+def test_what_a_sized_pool_is_told_can_be_run(tmp_path: Path, spread: float, at_once: int, busy: float) -> None:
+    """Beside what it had: prefork check takes it, and usually there is room to shrink to."""
+    seen = window(12, 60, seconds=20)
+    advice = advised(replace(seen, configured=(1, 40), busy=busy, busy_spread=spread, at_once=at_once))
+    told = dict(line.split(" = ") for line in advice.toml[1:])
+    bounds = {name: int(value) for name, value in told.items()}
+    usual, most = bounds["min_workers"], bounds["max_workers"]
+    assert usual + bounds["max_spare"] < most or bounds["max_spare"] == 1
+    settings = {"target": '"shop:Orders"', "bind": '["tcp://127.0.0.1:9000"]', "max_spare": "2"} | told
+    config = tmp_path / "prefork.toml"
+    config.write_text("\n".join([advice.toml[0], *(f"{name} = {value}" for name, value in settings.items())]))
+    checked = CliRunner().invoke(cli, ["check", "--config", str(config)])
+    assert checked.exit_code == 0, checked.output
+    assert checked.exception is None
 
 
 def test_a_sized_pool_that_still_grows_is_not_short() -> None:
