@@ -91,11 +91,12 @@ def steady(rate: float) -> list[Phase]:
 def failure(lost: int, rate: float, detect: float) -> list[Phase]:
     """Some fail: first nobody notices, then the others take their share.
 
-    :param detect: seconds until the balancer notices.
+    :param detect: seconds until the balancer notices; less than can be told apart is at once.
     """
+    unnoticed = Phase(name=f"{lost} lost, unnoticed", seconds=detect, rate=rate, dead=(0, lost))
     return [
         *steady(rate),
-        Phase(name=f"{lost} lost, unnoticed", seconds=detect, rate=rate, dead=(0, lost)),
+        *([unnoticed] if detect >= _LEAST_SECONDS else []),
         Phase(name=f"{lost} lost", seconds=math.inf, rate=rate, away=(0, lost)),
     ]
 

@@ -191,7 +191,7 @@ def _tried(plan: Plan, size: Size, moments: Moments, seed: int) -> Plan:
     restarting = course(fleet_simulation.restart(machines, away, wish.rate, moments.restart)) if away else None
     growing = course(fleet_simulation.growth(plan.today, wish.rate)) if plan.today < wish.rate else None
     usual = failing or restarting or course(fleet_simulation.steady(wish.rate))
-    situations = _situations(fleet, usual, wish.q)[: 3 if failing else 1]
+    situations = _situations(fleet, usual, wish.q)[: None if failing else 1]
     situations += _situations(fleet, restarting, wish.q)[1:2] if restarting else []  # the other batches are like it
     situations += _situations(fleet, growing, wish.q)[:1] if growing else []
     return replace(

@@ -26,9 +26,11 @@ def _in_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fleet_simulation, "MOST_STEPS", 8_000)
 
 
-def made(*machines: Machine, source: str = "measured", today: float = 2000.0, **asked: Any) -> Plan:
+def made(
+    *machines: Machine, source: str = "measured", today: float = 2000.0, detect: float = 2.0, **asked: Any
+) -> Plan:
     wish = Wish(**({"rate": 2000.0, "q": 0.99, "goal": 0.2} | asked))
-    moments = Moments(detect=2.0, restart=2.0)
+    moments = Moments(detect=detect, restart=2.0)
     service = service_of(profile())
     return planning.make(service, machines or (FOUR,), wish, moments, target="shop", source=source, today=today)
 
@@ -82,6 +84,16 @@ def test_the_situations_are_those_that_were_asked_for() -> None:
     assert names[1:3] == ["2 lost, unnoticed", "2 lost"]
     assert names[3].startswith("batch 1 of 2")
     assert names[4] == "today"
+
+
+def test_a_failure_that_is_noticed_at_once_has_no_time_in_which_nobody_knows() -> None:
+    """A time of a millisecond is said to be that."""
+    plan = made(detect=1e-30)
+    assert plan == made(detect=0.0)
+    assert [one.name for one in plan.situations] == ["all there", "1 lost", "batch 1 of 5 restarts"]
+    assert not any("notices" in one for one in plan_text.sentences(plan))
+    told = plan_text.sentences(made(detect=0.001))
+    assert any("in the 1ms until the balancer notices" in one for one in told)
 
 
 def test_formula_and_simulation_stand_beside_each_other() -> None:
