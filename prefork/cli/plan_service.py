@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from prefork.cli.lab_flags import seconds
 from prefork.errors import UsageError
+from prefork.lab.advice import RESERVE
 from prefork.lab.doubts import Doubt
 from prefork.lab.fleet import Machine, Service, service_of, service_on_paper
 from prefork.lab.profile import VERSION, Profile
@@ -28,7 +29,7 @@ REMEDY = "write one by: prefork tune TARGET --save-profile FILE"
 
 class Known(NamedTuple):
     """:param source: ``measured``, ``live`` or ``paper``.
-    :param machine: on which it was seen.
+    :param machine: on which it was seen, with as much of its memory as tune gives to a service.
     """
 
     service: Service
@@ -59,7 +60,7 @@ def known_service(path: str | None, flags: Mapping[str, Any]) -> Known:
         doubts.append(Doubt("boot", f"nobody saw the service start; {boot:g} s is taken, give another by --boot"))
     if boot is not None:
         service = replace(service, boot_seconds=boot)
-    machine = Machine(profile.cpus, profile.memory_limit)
+    machine = Machine(profile.cpus, int((1 - RESERVE) * profile.memory_limit))
     return Known(service, profile.source, profile.target, doubts, machine)
 
 

@@ -9,6 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from prefork.cli import cli
+from prefork.cli.plan_flags import read_machine
+from prefork.cli.plan_service import known_service
 from prefork.errors import CommandError, Exit, PreforkError, UsageError
 from prefork.lab import fleet_picture, fleet_simulation, ink, plan_text, planning
 from prefork.lab.fleet import Machine, service_of
@@ -150,6 +152,13 @@ def test_a_live_profile_is_enough_for_a_plan_and_says_what_it_does_not_know(tmp_
     read = json.loads(result.output)
     assert {doubt["kind"] for doubt in read["doubts"]} >= {"no-scalability", "boot"}
     assert read["options"][0]["workers"] <= 8
+
+
+def test_the_machine_of_the_profile_keeps_as_much_memory_free_as_tune(saved: Path) -> None:
+    """A fifth; of a machine that is named all is for the service."""
+    flags = dict.fromkeys(("workers_per_cpu", "boot", "service_mean", "service_scv"))
+    assert known_service(str(saved), flags).machine == Machine(4.0, int(0.8 * 8 * GIB))
+    assert read_machine("cpus=4,memory=8GiB") == FOUR
 
 
 def test_it_plans_on_paper_and_says_so() -> None:
