@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from scipy.special import ndtri
 
+from prefork.config.service import MOST_WORKERS
 from prefork.lab import queueing
 from prefork.lab.profile import Profile, Scalability
 from prefork.lab.scalability import peak_of
@@ -75,10 +76,10 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return np.maximum(1.0, 1 + self.law.contention * (n - 1) + self.law.coherency * n * (n - 1))
 
     def most_workers(self, machine: Machine) -> int:
-        """As many as the memory holds, the law allows, and were seen; 0 where not one fits."""
+        """As many as the memory holds, the law allows, were seen, and a service may have; 0 where not one fits."""
         fitting = (machine.memory - self.base_bytes) // max(1, self.worker_bytes)
         peak = peak_of(self.law) / self.cpus * machine.cpus if self.law is not None else math.inf
-        return max(0, min(int(fitting), max(1, int(min(peak, self.most_a_cpu * machine.cpus)))))
+        return max(0, min(int(fitting), max(1, int(min(peak, self.most_a_cpu * machine.cpus, MOST_WORKERS)))))
 
 
 def service_of(profile: Profile, most_a_cpu: float | None = None) -> Service:

@@ -98,10 +98,8 @@ def _changed(plan: Plan, situation: Situation, goal: Goal) -> str:
     if situation.seconds is None:
         return f"{situation.name}, at {rate(situation.rate)}: {_takes(situation, goal)}"
     if situation.is_unnoticed:
-        return (
-            f"{situation.name}: about {_many(situation.errors, 'request')} fail in the {_lasting(situation.seconds)} until"
-            " the balancer notices"
-        )
+        lost = _many(situation.errors, "request")
+        return f"{situation.name}: about {lost} fail in the {_lasting(situation.seconds)} until the balancer notices"
     away = plan.situations[0].machines - situation.machines
     batches = math.ceil(plan.situations[0].machines / away)
     one = f"{_many(away, 'machine')} {'restarts' if away == 1 else 'restart'}"

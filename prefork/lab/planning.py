@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec.structs import replace
 
+from prefork.config.service import MOST_WORKERS
 from prefork.lab import fleet_simulation
 from prefork.lab.doubts import Doubt
 from prefork.lab.fleet import Fleet, Machine, Service
@@ -257,6 +258,14 @@ def _doubts(size: Size, situations: Sequence[Situation], wish: Wish) -> list[Dou
                 "far",
                 f"{workers} workers on {machine.cpus:g} CPUs are as many as the profile is believed for; measure with"
                 " more workers, or allow more by --workers-per-cpu",
+            )
+        )
+    if workers + workers // 8 >= MOST_WORKERS:  # the next that would have been tried
+        doubts.append(
+            Doubt(
+                "most",
+                f"a service has {MOST_WORKERS} workers at most, so more a machine were not considered; take smaller"
+                " machines, or run several services on each",
             )
         )
     if (1 - wish.q) * service.known < 1:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prefork.config.service import MOST_WORKERS
 from prefork.lab.fleet import Fleet, Machine, node, service_of, service_on_paper, split_scv
 from prefork.lab.queueing import moments, response_percentile, station
 from prefork.lab.sizing import MOST_MACHINES, Size, Wish, sized
@@ -58,6 +59,7 @@ def test_workers_are_bounded_by_memory_by_the_peak_and_by_what_was_seen() -> Non
     assert service_of(profile(scalability=law(50, 0.0, 0.01))).most_workers(FOUR) == 10
     assert service_of(profile(scalability=law(50, 0.0, 0.0))).most_workers(FOUR) == 32
     assert service_of(profile(scalability=None)).most_workers(FOUR) == 8
+    assert service_on_paper(0.02, 1.0, 100.0).most_workers(Machine(1e9, GIB)) == MOST_WORKERS
     assert service_of(profile(scalability=None), most_a_cpu=0.5).most_workers(Machine(16.0, 8 * GIB)) == 8
 
 

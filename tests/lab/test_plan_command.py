@@ -12,7 +12,7 @@ from prefork.cli import cli
 from prefork.cli.plan_flags import read_machine
 from prefork.cli.plan_service import known_service
 from prefork.errors import CommandError, Exit, PreforkError, UsageError
-from prefork.lab import fleet_picture, fleet_simulation, ink, plan_text, planning
+from prefork.lab import fleet, fleet_picture, fleet_simulation, ink, plan_text, planning
 from prefork.lab.fleet import Machine, service_of
 from prefork.lab.planning import Moments, Plan
 from prefork.lab.sizing import Wish
@@ -116,6 +116,16 @@ def test_a_doubt_says_what_the_figures_hang_on(machine: Machine, changed: dict[s
     assert kind in kinds if kind else not kinds
 
 
+def test_no_machine_has_more_workers_than_a_service_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many CPUs it has; and it says so."""
+    monkeypatch.setattr(fleet, "MOST_WORKERS", 4)
+    monkeypatch.setattr(planning, "MOST_WORKERS", 4)
+    plan = made(Machine(16.0, GIB))
+    assert plan.option is not None
+    assert max(plan.option.others) == 4
+    assert any(doubt.text.startswith("a service has 4 workers at most") for doubt in plan.doubts)
+
+
 def test_the_picture_shows_the_goal_everywhere(tmp_path: Path) -> None:
     """A panel a course and one by machines; its description is the sentences."""
     plan = made(today=1500.0)
@@ -188,6 +198,7 @@ def test_what_cannot_be_done_is_said_and_is_exit_1(saved: Path) -> None:
         (["--rate", "5", "--p99", "9ms", "--machine", "cpus=4"], "--machine: 'cpus=4' is no size"),
         (["--rate", "5", "--p99", "9ms", "--machine", "cpus=0,memory=1GiB"], "is no size"),
         (["--rate", "5", "--p99", "9ms", "--machine", "cpus=1,memory=1GiB,disk=9"], "is no size"),
+        (["--rate", "5", "--p99", "9ms", "--machine", "cpus=4,memory=8GiB,cpus=3"], "is no size"),
         (["--rate", "5", "--p99", "9ms", "--max-utilisation", "2"], "--max-utilisation: 2 is not above 0"),
         (["--rate", "5", "--p99", "9ms", "--rolling", "0"], "--rolling: '0' is no number of machines"),
         (["--rate", "5", "--p99", "9ms", "--rolling", "100%"], "--rolling: 100% is not between"),
