@@ -203,14 +203,18 @@ def test_what_cannot_be_done_is_said_and_is_exit_1(saved: Path) -> None:
         (["--rate", "5", "--p99", "9ms", "--rolling", "0"], "--rolling: '0' is no number of machines"),
         (["--rate", "5", "--p99", "9ms", "--rolling", "100%"], "--rolling: 100% is not between"),
         (["--rate", "5", "--p99", "9ms", "--growth", "2"], "--growth: '2' is no share"),
-        (["--rate", "5", "--p99", "9ms", "--picture", "x.pdf"], "--picture: x.pdf ends neither"),
+        (["--rate", "5", "--p99", "9ms", "--picture", "x.pdf"], "--picture: 'x.pdf' cannot be drawn; end it in .svg"),
+        (["--rate", "5", "--p99", "9ms", "--picture", "/nowhere/x.svg"], "--picture: /nowhere/x.svg cannot be written"),
+        (["--rate", "5", "--p99", "9ms", "--json", "/nowhere/x.json"], "--json: /nowhere/x.json cannot be written"),
         (["--rate", "5", "--p99", "9ms", "--service-mean", "2ms"], "--service-mean: the profile has"),
         (["--rate", "5", "--p99", "9ms", "--workers-per-cpu", "0"], "--workers-per-cpu: 0 is no number"),
     ],
 )
 def test_a_wrong_flag_is_one_line(saved: Path, arguments: list[str], said: str) -> None:
     """That names the flag."""
-    assert said in refused(run(saved, *arguments))
+    result = run(saved, *arguments)
+    assert said in refused(result)
+    assert not result.output
 
 
 @pytest.mark.parametrize(
