@@ -84,6 +84,11 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
         return self.arrivals / self.seconds
 
     @property
+    def workers_bytes(self) -> int:
+        """PSS of all its workers, as far as somebody may look."""
+        return self.ready * (self.worker_bytes or 0)
+
+    @property
     def utilisation(self) -> float:
         """The share of their room that workers filled, 1 is all of it."""
         room = self.workers * self.at_once

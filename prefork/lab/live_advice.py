@@ -55,10 +55,10 @@ class LiveAdvice(msgspec.Struct, frozen=True, kw_only=True):
         return [f"{self.window.service}: {self.headline}", *(f"  {line}" for line in [*self.reasons, *toml])]
 
 
-def advise(window: Window, goals: Sequence[Goal], cpus: float, memory: int) -> LiveAdvice:
+def advise(window: Window, goals: Sequence[Goal], cpus: float, memory: int, others: int = 0) -> LiveAdvice:
     """:param goals: of the response: what a client waits for a worker, and its service; empty is none.
     :param cpus: that the service may use.
-    :param memory: bytes, likewise.
+    :param memory: bytes, likewise; ``others`` are of these what workers of other services take.
     """
     if too_few := _too_few(window, goals):
         if _is_overloaded(window):
@@ -73,7 +73,7 @@ def advise(window: Window, goals: Sequence[Goal], cpus: float, memory: int) -> L
     needed = least(window, goals)
     if needed is None:
         return _without(window, "impossible", f"no number of workers up to {MOST_WORKERS} would do")
-    return _found(window, goals, needed, cpus, memory)
+    return _found(window, goals, needed, cpus, memory, others)
 
 
 def _too_few(window: Window, goals: Sequence[Goal]) -> str:
@@ -143,7 +143,7 @@ def _without(window: Window, verdict: str, headline: str, reasons: Sequence[str]
     return LiveAdvice(verdict=verdict, workers=None, headline=headline, reasons=seen, toml=[], window=window)
 
 
-def _found(window: Window, goals: Sequence[Goal], needed: int, cpus: float, memory: int) -> LiveAdvice:
+def _found(window: Window, goals: Sequence[Goal], needed: int, cpus: float, memory: int, others: int) -> LiveAdvice:
     """What theory says, corrected by what was seen."""
     now = window.pool
     reasons = [_traffic(window), _service(window), _room(window)]
@@ -156,10 +156,10 @@ def _found(window: Window, goals: Sequence[Goal], needed: int, cpus: float, memo
     if window.cpus is not None and window.cpus > 0.85 * cpus and needed > now:
         reasons.append(f"its workers use {window.cpus:.2g} of {cpus:g} CPUs: more of them will share those; add CPUs")
     reasons.append(_expected(window, needed, goals))
-    if fitting := _fitting_below(window, needed, memory):
-        room = (
-            f"of {size(window.worker_bytes or 0)} each only {fitting} fit into {share(1 - RESERVE)} of {size(memory)}"
-        )
+    if fitting := _fitting_below(window, needed, memory, others):
+        each = size(window.worker_bytes or 0)
+        room = f"of {each} each only {fitting} fit into {share(1 - RESERVE)} of {size(memory)}"
+        room += f" beside the {size(others)} of other services" if others else ""
         if needed > now:
             headline = f"{needed} workers were needed, and {room}; add memory"
             return _without(window, "impossible", headline, reasons)
@@ -191,11 +191,11 @@ def _headline(window: Window, verdict: str, needed: int, goals: Sequence[Goal]) 
     return f"add {needed - now}: {used}, which leaves {now} workers too little room"
 
 
-def _fitting_below(window: Window, needed: int, memory: int) -> int | None:
+def _fitting_below(window: Window, needed: int, memory: int, others: int) -> int | None:
     """As many as have room, one always, where those are fewer; ``None`` where all have, or nobody knows."""
     if window.worker_bytes is None or window.base_bytes is None or not window.worker_bytes:
         return None
-    fitting = max(1, int(((1 - RESERVE) * memory - window.base_bytes) // window.worker_bytes))
+    fitting = max(1, int(((1 - RESERVE) * memory - window.base_bytes - others) // window.worker_bytes))
     return fitting if fitting < needed else None
 
 

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 
 from prefork.cli import cli
-from prefork.lab import live
+from prefork.lab import live, live_watch
 from prefork.lab.goals import Goal
 from prefork.lab.live import Look, Window
 from prefork.lab.live_advice import LiveAdvice, advise, least
@@ -218,6 +218,32 @@ def test_workers_that_do_not_fit_into_memory_are_no_advice() -> None:
     advice = advised(many, memory=600 << 20)
     assert advice.verdict == "fewer"
     assert any("only 3 fit into 80% of 600M: " in reason for reason in advice.reasons)
+
+
+def test_services_share_the_memory() -> None:
+    """What workers of the others take is not free."""
+    found = replace(window(4, 60, seconds=60), worker_bytes=100 << 20, base_bytes=100 << 20)
+    assert advised(found, memory=2 << 30).verdict == "more"
+    advice = advise(found, [], 8.0, 2 << 30, 1 << 30)
+    assert advice.verdict == "impossible"
+    assert "only 5 fit into 80% of 2.0G beside the 1.0G of other services" in advice.headline
+
+
+def test_each_service_of_an_instance_has_its_own_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In the order of the instance; a profile is of one, which is said before anybody watches."""
+    echo = made_up_service.looks(12, 60, varied, seconds=60)
+    pairs = zip(echo, made_up_service.looks(2, 0.2, even, seconds=60), strict=True)
+    watched = live_watch.Watched([Look(made_up_service.both(a.report, b.report, "idle"), a.at) for a, b in pairs], [])
+    monkeypatch.setattr(live_watch, "watch", lambda *_: watched)
+    monkeypatch.setattr(live_watch, "services", lambda _: ["echo", "idle"])
+    told = CliRunner().invoke(cli, ["tune", "--live"])
+    headlines = [line for line in told.stdout.splitlines() if not line.startswith(" ")]
+    assert headlines[0].startswith("echo: 7 of 12 workers would do: ")
+    assert headlines[1].startswith("idle: too little traffic to say: ")
+    assert told.exit_code == 1
+    monkeypatch.setattr(live_watch, "watch", lambda *_: pytest.fail("nobody need watch for that"))
+    refused = CliRunner().invoke(cli, ["tune", "--live", "--save-profile", str(tmp_path / "a.json")])
+    assert str(refused.exception) == "--save-profile: a profile is of one service; name one of echo, idle"
 
 
 def test_a_sized_pool_is_told_its_bounds() -> None:
