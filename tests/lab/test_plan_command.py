@@ -1,6 +1,7 @@
 """``prefork plan``: what it says, what it writes, and what it refuses."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from prefork.lab.planning import Moments, Plan
 from prefork.lab.sizing import Wish
 from tests.lab.profiles import profile
 
+DOCS = Path(__file__).parents[2] / "docs"
+MOST_STEPS = fleet_simulation.MOST_STEPS
 GIB = 1024**3
 FOUR, SIXTEEN = Machine(4.0, 8 * GIB), Machine(16.0, GIB)
 
@@ -152,6 +155,17 @@ def test_the_command_prints_writes_and_draws(saved: Path, tmp_path: Path) -> Non
     assert png.read_bytes().startswith(b"\x89PNG")
     printed = run(*asked, "--json", "-")
     assert json.loads(printed.output) == read
+
+
+def test_the_page_shows_what_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its example is what the second of its commands prints."""
+    monkeypatch.setattr(fleet_simulation, "MOST_STEPS", MOST_STEPS)
+    monkeypatch.chdir(DOCS / "plan")
+    _, commands, _, answer, *_ = (DOCS / "plan.md").read_text().split("```\n")
+    command, _ = commands.splitlines()[1].split(" --picture ")
+    result = run(*shlex.split(command)[2:])
+    assert result.exit_code == 0, result.output
+    assert "\n".join(map(str.rstrip, result.output.splitlines())).startswith(answer)
 
 
 def test_a_live_profile_is_enough_for_a_plan_and_says_what_it_does_not_know(tmp_path: Path) -> None:
