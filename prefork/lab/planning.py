@@ -11,10 +11,9 @@ from collections.abc import Sequence
 import msgspec
 from msgspec.structs import replace
 
-from prefork.config.service import MOST_WORKERS
 from prefork.lab import fleet_simulation
 from prefork.lab.doubts import Doubt
-from prefork.lab.fleet import Fleet, Machine, Service
+from prefork.lab.fleet import MOST_PLACES, Fleet, Machine, Service
 from prefork.lab.fleet_simulation import Course, Phase
 from prefork.lab.sizing import Size, Wish, sized
 from prefork.report.units import latency
@@ -260,12 +259,12 @@ def _doubts(size: Size, situations: Sequence[Situation], wish: Wish) -> list[Dou
                 " more workers, or allow more by --workers-per-cpu",
             )
         )
-    if workers + workers // 8 >= MOST_WORKERS:  # the next that would have been tried
+    if size.fleet.places * 9 // 8 >= MOST_PLACES:  # the next that would have been tried
         doubts.append(
             Doubt(
                 "most",
-                f"a service has {MOST_WORKERS} workers at most, so more a machine were not considered; take smaller"
-                " machines, or run several services on each",
+                f"no machine is given more than {MOST_PLACES} requests at once, for a service has no more workers;"
+                " take smaller machines, or run several services on each",
             )
         )
     if (1 - wish.q) * service.known < 1:

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 
 from prefork.cli import cli
-from prefork.lab import live, live_watch
+from prefork.lab import live, live_watch, profiles
 from prefork.lab.goals import Goal
 from prefork.lab.live import Look, Window
 from prefork.lab.live_advice import LiveAdvice, advise, least
@@ -292,6 +292,15 @@ def test_threads_are_room_as_well() -> None:
     lanes, workers = least(single, []), least(replace(single, at_once=4), [])
     assert lanes is not None
     assert workers == -(-lanes // 4)
+
+
+def test_a_profile_knows_how_many_a_worker_serves_at_once() -> None:
+    """And is none where nobody may look at the memory."""
+    found = replace(window(12, 60, seconds=20), at_once=4)
+    assert profiles.of_window(found, 3, 8.0, GIB) is None
+    kept = profiles.of_window(replace(found, worker_bytes=1 << 20, base_bytes=1 << 20), 3, 8.0, GIB)
+    assert kept is not None
+    assert (kept.at_once, kept.workers, kept.source) == (4, 3, "live")
 
 
 def test_full_cpus_are_no_case_for_workers() -> None:

@@ -121,12 +121,12 @@ def test_a_doubt_says_what_the_figures_hang_on(machine: Machine, changed: dict[s
 
 def test_no_machine_has_more_workers_than_a_service_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many CPUs it has; and it says so."""
-    monkeypatch.setattr(fleet, "MOST_WORKERS", 4)
-    monkeypatch.setattr(planning, "MOST_WORKERS", 4)
+    monkeypatch.setattr(fleet, "MOST_PLACES", 4)
+    monkeypatch.setattr(planning, "MOST_PLACES", 4)
     plan = made(Machine(16.0, GIB))
     assert plan.option is not None
     assert max(plan.option.others) == 4
-    assert any(doubt.text.startswith("a service has 4 workers at most") for doubt in plan.doubts)
+    assert any(doubt.text.startswith("no machine is given more than 4 requests at once") for doubt in plan.doubts)
 
 
 def test_the_picture_shows_the_goal_everywhere(tmp_path: Path) -> None:
