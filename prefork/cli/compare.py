@@ -18,6 +18,7 @@ from prefork.cli.lab_steps import Steps
 from prefork.cli.lab_target import RunsTarget, running
 from prefork.config.service import MOST_WORKERS
 from prefork.errors import UsageError
+from prefork.lab.load import MOST_CLIENTS
 from prefork.lab.subjects import DEFAULT_BIND, LINES
 from prefork.report.units import age
 from prefork.system import cpus
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from prefork.lab.rounds import Plan
 
 INTERRUPTED = 130
-MOST_CLIENTS = 10_000
 _OF_ANY_LOAD = ("timeout", "processes", "seed")  # of the flags of a load, those that a workload leaves open
 _OF_TLS = ("insecure", "ca", "server_name")
 
