@@ -25,7 +25,7 @@ from prefork.config.service import MODES
 from prefork.control.client import ask_status, connect, find
 from prefork.control.report import Report
 from prefork.errors import BindError, CommandError, Exit, NoInstanceError, PreforkError, TargetError, UsageError
-from prefork.lab import leash, tree
+from prefork.lab import interrupts, leash, tree
 from prefork.lab.doubts import Doubt
 from prefork.lab.scratch import Scratch
 from prefork.system import processes
@@ -121,18 +121,23 @@ class Subject(ABC):
         :raises CommandError: it did not become ready.
         """
         kind: type[Subject] = _Ours if line in OURS else _Reference
-        subject = kind(line, target, workers)
-        place = f"{bind}{subject._path('socket')}" if bind in ("unix:", "unixgram:") else bind
         home = Home(handler, chdir, tuple(pythonpath))
+        begun = time.monotonic()
+        subject = None
         try:
-            subject._begin(subject._program(place, home, threads, children, extra))
+            with interrupts.held():
+                subject = kind(line, target, workers)
+                place = f"{bind}{subject._path('socket')}" if bind in ("unix:", "unixgram:") else bind
+                subject._begin(subject._program(place, home, threads, children, extra))
+            subject._wait_ready(begun + _START_LIMIT)
         except BaseException:
-            subject.stop(_HURRY)
+            if subject is not None:
+                subject.stop(_HURRY)
             raise
+        subject.boot_seconds = time.monotonic() - begun
         return subject
 
     def _begin(self, program: Program) -> None:
-        begun = time.monotonic()
         environ = {name: value for name, value in os.environ.items() if not name.startswith("PREFORK_")}
         argv = [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), sys.executable, "-m", *program.argv]
         try:
@@ -142,8 +147,6 @@ class Subject(ABC):
             for fd in program.keep:
                 os.close(fd)
         self._pidfd = os.pidfd_open(self.pid)
-        self._wait_ready(begun + _START_LIMIT)
-        self.boot_seconds = time.monotonic() - begun
 
     def _path(self, name: str) -> str:
         return os.path.join(self._directory.name, name)
@@ -180,21 +183,23 @@ class Subject(ABC):
         :returns: what speaks against its figures: that it did not end well.
         """
         if self._pidfd < 0:
-            self._directory.cleanup()
+            with interrupts.held():
+                self._directory.cleanup()
             return []
+        has_ended = False
         try:
             processes.tell(self._pidfd, signal.SIGTERM)
             has_ended = self._has_ended(limit)
         finally:
-            killed = tree.kill(self.pid)
-            ending = processes.wait(self.pid)
-            processes.kill_orphaned_group(self.pid)
-            os.close(self._pidfd)
-            self._pidfd = -1
-        try:
-            return self._doubts_of(ending, limit, 0 if has_ended else killed)
-        finally:
-            self._directory.cleanup()
+            with interrupts.held():
+                killed = tree.kill(self.pid)
+                ending = processes.wait(self.pid)
+                processes.kill_orphaned_group(self.pid)
+                os.close(self._pidfd)
+                self._pidfd = -1
+                doubts = self._doubts_of(ending, limit, 0 if has_ended else killed)
+                self._directory.cleanup()
+        return doubts
 
     def _doubts_of(self, ending: processes.Ending, limit: float, killed: int) -> list[Doubt]:
         if killed:
