@@ -61,8 +61,8 @@ class Standing(NamedTuple):
 
     @property
     def is_draw(self) -> bool:
-        """Another line is as good."""
-        return self.lead is not None and self.lead.is_draw
+        """Another line is as good, be it the next by its median or one that differs more from round to round."""
+        return any(other.cell.line != self.best.cell.line for other in self.level)
 
 
 class Price(NamedTuple):

@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prefork.lab.findings import verdict
 from prefork.lab.winning import Ratio, contenders, cpu, prices, ratio, standing
 from tests.lab.comparisons import result, usual
 from tests.long import histories
@@ -64,6 +65,20 @@ def test_the_best_leads_over_the_best_of_another_line() -> None:
     assert found.lead is not None
     assert found.lead.median == 2
     assert not found.is_draw
+
+
+def test_a_line_that_is_as_good_makes_a_draw_although_another_comes_before_it() -> None:
+    """The next by its median is behind in every round; the third differs so much that it may be ahead."""
+    cells = [result("prefork", 4, rates=[3000.0] * 5), result("thread", rates=[2900.0, 2890.0, 2905.0, 2895.0, 2900.0])]
+    cells += [result("fork", rates=[2000.0, 3500.0, 2500.0, 3600.0, 2800.0])]
+    found = standing(cells)
+    assert found is not None
+    assert found.next == cells[1]
+    assert found.lead is not None
+    assert not found.lead.is_draw
+    assert found.level == [cells[2]]
+    assert found.is_draw
+    assert verdict(found) == "prefork and fork answer as much within the noise, 3000/s"
 
 
 def test_where_nothing_was_answered_nobody_is_best() -> None:
