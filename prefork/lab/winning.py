@@ -2,15 +2,17 @@
 
 It must not know how a cell was measured or how a verdict is printed.
 Cells are compared round by round, for what disturbed one in a round disturbed the others of that round as well; the
-interval is the bootstrap's: what 95 % of the medians of resampled pairs lie between (Efron, 1979).
+interval lies between two of the ratios seen, as the sign test has it, and holds the true median in 94 of 100 cases or
+more, whatever their law. (The bootstrap of a median holds it in 88 of 100 where rounds are seven.)
+Source: Herbert David and Haikady Nagaraja, Order Statistics, 2003, section 7.1.
 Invariant: nobody leads whose lead may be less than the margin; that is a draw.
 Read next: ``judging.py``, what one should doubt of it; ``findings.py``, how it is said.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import comb
+from statistics import median
 from typing import NamedTuple
-
-import numpy as np
 
 from prefork.lab.comparison import Cell, CellResult, Measurement
 
@@ -18,8 +20,7 @@ LINES = ("sync", "thread", "fork", "prefork", "hybrid", "bare", "stdlib-sync", "
 """In the order in which they are shown: ours, then what they are held against."""
 _IN_POOLS = {"prefork", "hybrid", "bare"}  # all others are one process, however many workers the others have
 MARGIN = 0.02  # a lead that may be smaller is none: the best of many cells leads by a little by chance alone
-_RESAMPLES = 2000
-_SEED = 1
+_TAIL = 1 / 32  # what may lie beyond an end of an interval: five rounds can say so much, and no fewer
 _HELD_AGAINST = {"prefork": "bare", "sync": "stdlib-sync", "thread": "stdlib-thread", "fork": "stdlib-fork"}
 
 Figure = Callable[[Measurement], float | None]
@@ -165,7 +166,15 @@ def _pairs(one: CellResult, other: CellResult, figure: Figure) -> list[tuple[flo
 def _ratio(pairs: Sequence[tuple[float, float]]) -> Ratio | None:
     if not pairs:
         return None
-    ratios = np.array([a / b for a, b in pairs])
-    drawn = np.random.default_rng(_SEED).integers(len(ratios), size=(_RESAMPLES, len(ratios)))
-    low, high = np.quantile(np.median(ratios[drawn], axis=1), [0.025, 0.975])
-    return Ratio(float(np.median(ratios)), float(low), float(high), len(ratios))
+    ratios = sorted(a / b for a, b in pairs)
+    beyond = _beyond(len(ratios))
+    return Ratio(median(ratios), ratios[beyond], ratios[-1 - beyond], len(ratios))
+
+
+def _beyond(count: int) -> int:
+    """How many of so many ratios an interval leaves out at each end."""
+    beyond, tail = 0, 1 + count
+    while tail <= _TAIL * 2**count:
+        beyond += 1
+        tail += comb(count, beyond + 1)
+    return beyond

@@ -1,5 +1,8 @@
 """Who is better, and when that may be said."""
 
+from math import comb
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +38,19 @@ def test_a_round_without_an_answer_is_no_pair() -> None:
     found = ratio(result("sync", rates=[0, 1000, 1000]), result("thread", rates=[900, 1000, 0]))
     assert found is not None
     assert found.pairs == 1
+
+
+@pytest.mark.parametrize("rounds", range(5, 40))
+def test_an_interval_holds_the_truth_as_often_as_is_said(rounds: int) -> None:
+    """The median lies outside it where as many rounds as it leaves out, or fewer, are on one side of the median."""
+    found = ratio(result("prefork", 4, rates=range(100, 100 + rounds)), result("thread", rates=[1.0] * rounds))
+    assert found is not None
+    left_out = round(found.low) - 100
+    assert left_out == 99 + rounds - round(found.high)
+    missed = 2 * sum(comb(rounds, k) for k in range(left_out + 1)) / 2**rounds
+    assert missed <= 1 / 16
+    tighter = missed + 2 * comb(rounds, left_out + 1) / 2**rounds
+    assert tighter > 1 / 16
 
 
 @histories(100)
