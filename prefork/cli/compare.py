@@ -19,6 +19,7 @@ from prefork.cli.lab_target import RunsTarget, running
 from prefork.config.service import MOST_WORKERS
 from prefork.errors import UsageError
 from prefork.lab.subjects import DEFAULT_BIND, LINES
+from prefork.lab.winning import LEAST_ROUNDS
 from prefork.report.units import age
 from prefork.system import cpus
 
@@ -39,10 +40,12 @@ class Depth(NamedTuple):
     rounds: int
     duration: str
     warm_up: str
+    lines: tuple[str, ...] = LINES
 
 
-FULL = Depth("2,4,8", "1,8,64", 5, "2s", "500ms")
-SHORT = Depth("4", "1,16", 3, "500ms", "200ms")  # of all workloads, one after the other
+FULL = Depth("2,4,8", "1,8,64", LEAST_ROUNDS, "2s", "500ms")
+_OF_ALL = tuple(line for line in LINES if not line.startswith("stdlib"))
+SHORT = Depth("4", "1,16", LEAST_ROUNDS, "400ms", "100ms", _OF_ALL)  # of all workloads, one after the other
 
 
 @click.command(cls=RunsTarget)
@@ -52,9 +55,8 @@ SHORT = Depth("4", "1,16", 3, "500ms", "200ms")  # of all workloads, one after t
     "--lines",
     "--modes",
     metavar="NAMES",
-    default=",".join(LINES),
     shell_complete=words(*LINES),
-    help=f"What to compare, of {', '.join(LINES)}.  [default: all]",
+    help=f"What to compare, of {', '.join(LINES)}.  [default: all; without TARGET those before stdlib-sync]",
 )
 @click.option(
     "-w", "--workers", metavar="NUMBERS", help=f"Of prefork, hybrid and bare, each.  [default: {FULL.workers}]"
@@ -134,7 +136,7 @@ def _plan(title: str, depth: Depth, flags: Mapping[str, Any]) -> "Plan":
         command=_command(title, said, run.extra),
         target=target,
         load=load,
-        lines=_lines(flags["lines"]),
+        lines=depth.lines if flags["lines"] is None else _lines(flags["lines"]),
         workers=_numbers("--workers", workers, MOST_WORKERS),
         clients=_numbers("--clients", clients, MOST_CLIENTS),
         rounds=rounds,

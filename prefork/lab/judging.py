@@ -12,11 +12,11 @@ from statistics import mean, median, quantiles
 
 from prefork.lab.comparison import CellResult, Measurement
 from prefork.lab.doubts import Doubt
-from prefork.lab.winning import called, contenders, cpu, listed, many, order, rate, ratio, standing
+from prefork.lab.winning import LEAST_ROUNDS, called, contenders, cpu, listed, many, order, rate, ratio, standing
 from prefork.report.units import rate as a_second
 from prefork.report.units import share
 
-LEAST_ROUNDS = 3  # fewer tell nothing of chance
+FEWEST = 3  # of which quartiles, an outlier or a drift can be told
 NOISE = 0.10  # of the median: interquartile range of a cell's rounds
 FAR = 3.5  # modified z-score: Iglewicz and Hoaglin's recommendation
 NEAR = 0.05  # of the median: not far, however alike the other rounds are
@@ -44,7 +44,7 @@ def doubts(cells: Sequence[CellResult], cpus: float | None = None) -> list[Doubt
 def spread(cell: CellResult, figure: Callable[[Measurement], float | None] = rate) -> float | None:
     """Interquartile range by median of a cell's rounds; ``None`` where they are too few."""
     values = [value for value in map(figure, cell.rounds) if value is not None]
-    if len(values) < LEAST_ROUNDS or not median(values):
+    if len(values) < FEWEST or not median(values):
         return None
     first, _, third = quantiles(values, n=4, method="inclusive")
     return (third - first) / median(values)
@@ -90,11 +90,12 @@ def _generator_bound(cells: Sequence[CellResult]) -> Iterator[Doubt]:
 def _too_few_rounds(cells: Sequence[CellResult]) -> Iterator[Doubt]:
     few = [cell for cell in cells if len(cell.rounds) < LEAST_ROUNDS]
     if few:
-        times = "once" if len(few[0].rounds) == 1 else "twice"
-        which = "each cell" if len(few) == len(cells) else _names(few)
+        least, most = (one(len(cell.rounds) for cell in few) for one in (min, max))
+        times = ("" if least == most else "at most ") + {1: "once", 2: "twice"}.get(most, f"{most} times")
+        which = "each cell was" if len(few) == len(cells) else f"{_names(few)} {'was' if len(few) == 1 else 'were'}"
         yield Doubt(
             "rounds",
-            f"{which} was measured {times}: chance cannot be told from a difference; give --rounds 5 or more",
+            f"{which} measured {times}: chance cannot be told from a difference; give --rounds {LEAST_ROUNDS} or more",
         )
 
 
@@ -112,7 +113,7 @@ def _outliers(cells: Sequence[CellResult]) -> Iterator[Doubt]:
     found = []
     for cell in cells:
         rates = [one.rate for one in cell.rounds]
-        if len(rates) > LEAST_ROUNDS:
+        if len(rates) > FEWEST:
             usual = a_second(median(rates))
             found += [f"round {i + 1} of {_where(cell)} ({a_second(rates[i])}, usual {usual})" for i in far(rates)]
     if found:
@@ -130,7 +131,7 @@ def _drift(cells: Sequence[CellResult]) -> Iterator[Doubt]:
         third = len(rates) // 3
         if third and median(rates[-third:]):
             gains.append(median(rates[:third]) / median(rates[-third:]) - 1)
-    if len(gains) < LEAST_ROUNDS or abs(median(gains)) < DRIFT:
+    if len(gains) < FEWEST or abs(median(gains)) < DRIFT:
         return
     alike = sum(gain * median(gains) > 0 for gain in gains) / len(gains)
     if alike < 0.8:
@@ -180,7 +181,7 @@ def _busy_cpus(cell: CellResult) -> float | None:
 def _draws(cells: Sequence[CellResult]) -> Iterator[Doubt]:
     for clients in sorted({cell.cell.clients for cell in cells}):
         found = standing(contenders(cells, clients))
-        if found is None or found.lead is None or not found.is_draw or found.lead.pairs < LEAST_ROUNDS:
+        if found is None or not found.is_draw or not found.is_told:
             continue
         level = [other for other in found.level if other.cell.line != found.best.cell.line]
         lines = list(dict.fromkeys(one.cell.line for one in (found.best, *level)))

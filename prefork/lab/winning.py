@@ -5,7 +5,7 @@ Cells are compared round by round, for what disturbed one in a round disturbed t
 interval lies between two of the ratios seen, as the sign test has it, and holds the true median in 94 of 100 cases or
 more, whatever their law. (The bootstrap of a median holds it in 88 of 100 where rounds are seven.)
 Source: Herbert David and Haikady Nagaraja, Order Statistics, 2003, section 7.1.
-Invariant: nobody leads whose lead may be less than the margin; that is a draw.
+Invariant: nobody leads whose lead may be less than the margin, that is a draw; nor on fewer rounds than can tell.
 Read next: ``judging.py``, what one should doubt of it; ``findings.py``, how it is said.
 """
 
@@ -19,6 +19,7 @@ from prefork.lab.comparison import Cell, CellResult, Measurement
 LINES = ("sync", "thread", "fork", "prefork", "hybrid", "bare", "stdlib-sync", "stdlib-thread", "stdlib-fork")
 """In the order in which they are shown: ours, then what they are held against."""
 _IN_POOLS = {"prefork", "hybrid", "bare"}  # all others are one process, however many workers the others have
+LEAST_ROUNDS = 5  # fewer cannot tell a lead: all of 4 are on one side of their median in an eighth of the cases
 MARGIN = 0.02  # a lead that may be smaller is none: the best of many cells leads by a little by chance alone
 _TAIL = 1 / 32  # what may lie beyond an end of an interval: five rounds can say so much, and no fewer
 _HELD_AGAINST = {"prefork": "bare", "sync": "stdlib-sync", "thread": "stdlib-thread", "fork": "stdlib-fork"}
@@ -43,7 +44,14 @@ class Ratio(NamedTuple):
         """One may not say that they differ."""
         return self.low <= 1 + MARGIN and self.high >= 1 - MARGIN
 
+    @property
+    def is_told(self) -> bool:
+        """It stands on enough rounds to say anything."""
+        return self.pairs >= LEAST_ROUNDS
+
     def __str__(self) -> str:
+        if not self.is_told:
+            return f"about {self.median:.2f}"
         return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f})"
 
 
@@ -53,12 +61,19 @@ class Standing(NamedTuple):
     :param level: those that are as good within the noise, the better ones first.
     :param next: the best of another line.
     :param lead: of the best over that one.
+    :param rounds: on which that stands; ``None`` where nobody else answered.
     """
 
     best: CellResult
     level: list[CellResult]
     next: CellResult | None
     lead: Ratio | None
+    rounds: int | None
+
+    @property
+    def is_told(self) -> bool:
+        """There were enough rounds to say who is best, or that nobody is."""
+        return self.rounds is None or self.rounds >= LEAST_ROUNDS
 
     @property
     def is_draw(self) -> bool:
@@ -122,7 +137,9 @@ def standing(cells: Iterable[CellResult]) -> Standing | None:
     best, *others = ranked
     following = next((other for other in others if other.cell.line != best.cell.line), None)
     level = [other for other in others if (found := ratio(best, other)) is not None and found.is_draw]
-    return Standing(best, level, following, None if following is None else ratio(best, following))
+    lead = None if following is None else ratio(best, following)
+    rivals = others if following is None else [following]
+    return Standing(best, level, following, lead, min((len(_pairs(best, one, rate)) for one in rivals), default=None))
 
 
 def contenders(cells: Iterable[CellResult], clients: int, workers: int | None = None) -> list[CellResult]:

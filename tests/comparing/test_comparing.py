@@ -22,7 +22,7 @@ PAGE = ROOT / "docs" / "comparing.md"
 
 
 def made_up() -> dict[str, Comparison]:
-    return {name: comparison(usual(3), title=run.workload) for name, run in RUNS.items()}
+    return {name: comparison(usual(5), title=run.workload) for name, run in RUNS.items()}
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_run_fills_its_place_and_leaves_the_prose(place: Path) -> None:
 def test_what_was_not_measured_keeps_what_it_has(place: Path) -> None:
     page.write(place, RUNS, made_up())
     before = place.read_text()
-    one = {"mixed": comparison(usual(3, noise=0.02), title="mixed")}
+    one = {"mixed": comparison(usual(5, noise=0.02), title="mixed")}
     page.write(place, RUNS, one)
     after = place.read_text()
     changed = [name for name in (page.SUMMARY, *RUNS) if _part(before, name) != _part(after, name)]

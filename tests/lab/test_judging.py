@@ -54,6 +54,13 @@ HISTORIES = {
         [result("prefork", 4, rates=[3000]), result("thread", rates=[1500])],
         ["rounds: each cell was measured once: chance cannot be told from a difference; give --rounds 5 or more"],
     ),
+    "twice and three times": (
+        [result("prefork", 4, rates=[3000, 2900]), result("thread", rates=[1500, 1510, 1490]), result("sync")],
+        [
+            "rounds: thread at 8 clients, prefork with 4 workers at 8 clients were measured at most 3 times: chance "
+            "cannot be told from a difference; give --rounds 5 or more"
+        ],
+    ),
     "short": (
         [result("prefork", 4, rates=[3000] * 5, requests=9000), result("thread", rates=[1500] * 5, requests=800)],
         [

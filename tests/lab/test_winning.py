@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefork.lab.findings import verdict
+from prefork.lab.columns import rows
+from prefork.lab.findings import findings, verdict
 from prefork.lab.winning import Ratio, contenders, cpu, prices, ratio, standing
-from tests.lab.comparisons import result, usual
+from tests.lab.comparisons import comparison, result, usual
 from tests.long import histories
 
 ROUGH = (900.0, 1100.0, 1000.0, 950.0, 1050.0)
@@ -95,6 +96,24 @@ def test_a_line_that_is_as_good_makes_a_draw_although_another_comes_before_it() 
     assert found.level == [cells[2]]
     assert found.is_draw
     assert verdict(found) == "prefork and fork answer as much within the noise, 3000/s"
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 3, 4])
+def test_few_rounds_cannot_tell(rounds: int) -> None:
+    """However far the one is ahead, neither of another line nor of its own; and no interval is given."""
+    cells = [result("prefork", 4, rates=[3000.0] * rounds), result("thread", rates=[1500.0] * 5)]
+    for rivals in (cells, [cells[0], result("prefork", 2, rates=[1500.0] * 5)]):
+        found = standing(rivals)
+        assert found is not None
+        assert not found.is_told
+        assert verdict(found) == f"{rounds} round{'s' * (rounds > 1)} cannot tell who answers most"
+        assert {row.mark for group in rows(comparison(rivals)) for row in group} == {""}
+    assert str(ratio(cells[0], cells[1])) == "about 2.00"
+    alone = standing(cells[:1])
+    assert alone is not None
+    assert alone.is_told
+    told = f"{rounds} round{'s' * (rounds > 1)} cannot tell who answers most"
+    assert findings(comparison(usual(rounds))) == [f"at {n} client{'s' * (n > 1)} {told}" for n in (1, 8, 64)]
 
 
 def test_where_nothing_was_answered_nobody_is_best() -> None:
