@@ -43,6 +43,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     :param fairness: among workers, Jain's index of the requests each served: 1 is even, 1/N is one for all; ``None``
         where there is one worker or nobody counts.
     :param generator_share: the busiest generator's share of its CPU, 1 is all of it.
+    :param generator_cpus: that all generators used, seconds a second; ``None`` where it was not kept.
     """
 
     seconds: float
@@ -55,6 +56,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     pss_bytes: int
     fairness: float | None
     generator_share: float
+    generator_cpus: float | None = None
     doubts: list[Doubt] = []
 
 

@@ -7,7 +7,7 @@ Sources: hyperfine's warnings, for the idea; Boris Iglewicz and David Hoaglin, H
 Read next: ``winning.py``, who is better, and when that may be said.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from statistics import mean, median, quantiles
 
 from prefork.lab.comparison import CellResult, Measurement
@@ -25,7 +25,7 @@ GENERATOR_BUSY = 0.8  # of one CPU
 MACHINE_BUSY = 0.85  # of all CPUs
 FOR_P99, FOR_P999 = 1_000, 10_000  # requests, ten of which lie beyond it
 NAMED = 3  # cells, of many
-_JUDGED_HERE = {"noise", "outliers", "too-short", "generator-bound", "errors", "shared-cpus"}  # not round by round
+_JUDGED_HERE = {"noise", "outliers", "too-short", "generator-bound", "errors"}  # not round by round
 
 
 def doubts(cells: Sequence[CellResult], cpus: float | None = None) -> list[Doubt]:
@@ -38,7 +38,8 @@ def doubts(cells: Sequence[CellResult], cpus: float | None = None) -> list[Doubt
     for rule in (_errors, _generator_bound, _too_few_rounds, _noise, _outliers, _drift, _too_short):
         found += rule(cells)
     found += _shared(cells, cpus)
-    return [*found, *_draws(cells), *_of_rounds(cells)]
+    judged = _JUDGED_HERE | {doubt.kind for doubt in found}
+    return [*found, *_draws(cells), *_of_rounds(cells, judged)]
 
 
 def spread(cell: CellResult, figure: Callable[[Measurement], float | None] = rate) -> float | None:
@@ -173,9 +174,12 @@ def _shared(cells: Sequence[CellResult], cpus: float | None) -> Iterator[Doubt]:
 
 
 def _busy_cpus(cell: CellResult) -> float | None:
-    """Of service and busiest generator together, seconds a second."""
-    service = cell.middle(lambda one: (cpu(one) or 0.0) * one.rate) or 0.0
-    return service + (cell.middle(lambda one: one.generator_share) or 0.0)
+    """Of service and generators together, seconds a second."""
+    return cell.middle(lambda one: (cpu(one) or 0.0) * one.rate + _generator_cpus(one))
+
+
+def _generator_cpus(one: Measurement) -> float:
+    return one.generator_share if one.generator_cpus is None else one.generator_cpus
 
 
 def _draws(cells: Sequence[CellResult]) -> Iterator[Doubt]:
@@ -194,13 +198,16 @@ def _draws(cells: Sequence[CellResult]) -> Iterator[Doubt]:
         )
 
 
-def _of_rounds(cells: Sequence[CellResult]) -> Iterator[Doubt]:
-    """What was doubted of single rounds, once for each kind."""
+def _of_rounds(cells: Sequence[CellResult], judged: Set[str]) -> Iterator[Doubt]:
+    """What was doubted of single rounds, once for each kind.
+
+    :param judged: kinds that are told of all cells already.
+    """
     found: dict[str, list[tuple[str, str]]] = {}
     for cell in cells:
         for number, one in enumerate(cell.rounds, start=1):
             for doubt in one.doubts:
-                if doubt.kind not in _JUDGED_HERE:
+                if doubt.kind not in judged:
                     found.setdefault(doubt.kind, []).append((f"round {number} of {_where(cell)}", doubt.text))
     for kind, seen in found.items():
         where, text = seen[0]

@@ -214,7 +214,8 @@ def _load(subject: Subject, load: Load) -> Measurement:
         switches=None if use.switches is None else use.switches / requests,
         pss_bytes=max(reading.pss_bytes for reading in readings),
         fairness=_fairness(served, subject),
-        generator_share=max((one.cpu_seconds / one.seconds for one in result.generators if one.seconds), default=0.0),
+        generator_share=max((one.share for one in result.generators), default=0.0),
+        generator_cpus=sum(one.share for one in result.generators),
         doubts=result.doubts,
     )
 

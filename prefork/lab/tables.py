@@ -166,7 +166,7 @@ CSV_HEAD = (
     *("line", "workers", "clients", "round", "seconds", "requests", "rate (1/s)"),
     *(f"{name} (s)" for name in _LATENCIES),
     *("errors", "errors by kind (JSON)", "cpu (s/request)", "switches (1/request)", "pss (bytes)", "fairness (0..1)"),
-    *("generator share (0..1)", "doubts"),
+    *("generator share (0..1)", "generators (CPUs)", "doubts"),
 )
 
 
@@ -189,5 +189,6 @@ def _csv_row(result: CellResult, number: int, one: Measurement) -> list[object]:
         *("" if latency is None else getattr(latency, name) for name in _LATENCIES),
         *(sum(one.errors.values()), json.dumps(one.errors, sort_keys=True), one.cpu_seconds),
         *("" if one.switches is None else one.switches, one.pss_bytes),
-        *("" if one.fairness is None else one.fairness, one.generator_share, "; ".join(map(str, one.doubts))),
+        *("" if one.fairness is None else one.fairness, one.generator_share),
+        *("" if one.generator_cpus is None else one.generator_cpus, "; ".join(map(str, one.doubts))),
     ]
