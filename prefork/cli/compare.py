@@ -10,14 +10,14 @@ import click
 from click.core import ParameterSource
 from msgspec.structs import replace
 
-from prefork.cli.compared import FLAGS, Outputs, outputs_of, read_saved, save, show
+from prefork.cli.compared import FLAGS, Outputs, Saving, outputs_of, read_saved, show
 from prefork.cli.completing import files, words
 from prefork.cli.lab_flags import FLAG_NAMES, load_flags, load_of, needs_lab
 from prefork.cli.lab_flags import seconds as seconds_of
 from prefork.cli.lab_steps import Steps
 from prefork.cli.lab_target import RunsTarget, running
 from prefork.config.service import MOST_WORKERS
-from prefork.errors import UsageError
+from prefork.errors import CommandError, UsageError
 from prefork.lab.subjects import DEFAULT_BIND, LINES
 from prefork.lab.winning import LEAST_ROUNDS
 from prefork.report.units import age
@@ -85,12 +85,15 @@ def compare(target: str | None, **flags: Any) -> None:
     if flags["saved"]:
         if target is not None:
             raise UsageError(f"--from: what was saved has its target; leave {target} out")
-        show(read_saved(flags["saved"]), outputs_of(flags))
+        failed = show(read_saved(flags["saved"]), outputs_of(flags))
     else:
-        _compare(target, flags)
+        failed = _compare(target, flags)
+    if failed:
+        raise CommandError("; ".join(failed))
 
 
-def _compare(target: str | None, flags: Mapping[str, Any]) -> None:
+def _compare(target: str | None, flags: Mapping[str, Any]) -> list[str]:
+    """:returns: why files could not be written."""
     from prefork.lab.workloads import NAMES
 
     titles, depth = ([target], FULL) if target is not None else (NAMES, SHORT)
@@ -100,8 +103,7 @@ def _compare(target: str | None, flags: Mapping[str, Any]) -> None:
     many = f"{cells} cell{'s' * (cells != 1)} in {rounds} round{'s' * (rounds != 1)}"
     click.echo(f"{many}: about {age(sum(plan.seconds for plan in plans))}", err=True)
     signal.signal(signal.SIGTERM, _end)  # so that what was started is stopped
-    for plan, paths in zip(plans, outputs, strict=True):
-        _run(plan, paths)
+    return [why for plan, paths in zip(plans, outputs, strict=True) for why in _run(plan, paths)]
 
 
 # what is compared
@@ -131,7 +133,7 @@ def _plan(title: str, depth: Depth, flags: Mapping[str, Any]) -> "Plan":
     rounds = flags["rounds"] or depth.rounds
     said = {"workers": workers, "clients": clients, "rounds": rounds, "duration": duration, "warm-up": warm_up}
     return Plan(
-        title=title,
+        title=_printable(title),
         teaches=teaches,
         command=_command(title, said, run.extra),
         target=target,
@@ -198,15 +200,21 @@ def _command(title: str, said: Mapping[str, object], extra: Sequence[str]) -> st
                 flag if one is True else f"{flag}={one}" for one in (value if type(value) is tuple else (value,))
             ]
     spoken += [f"--{flag}={value}" for flag, value in said.items()]
-    return shlex.join([*spoken, *(["--", *extra] if extra else [])])
+    return _printable(shlex.join([*spoken, *(["--", *extra] if extra else [])]))
+
+
+def _printable(command: str) -> str:
+    r"""Bytes that are no UTF-8 as ``\xff``, which flags that take bytes read as such."""
+    return command.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 # measuring
 
 
-def _run(plan: "Plan", outputs: Outputs) -> None:
+def _run(plan: "Plan", outputs: Outputs) -> list[str]:
     """Measure, save, print. What was measured before an interruption is printed before it ends us.
 
+    :returns: why files could not be written.
     :raises PreforkError: nothing could be measured.
     """
     from prefork.lab.rounds import Rounds, shown
@@ -215,7 +223,7 @@ def _run(plan: "Plan", outputs: Outputs) -> None:
         rounds = Rounds(
             plan,
             lambda number, cell: steps.begin(f"round {number}: {plan.title}, {shown(cell)}"),
-            lambda comparison: save(comparison, outputs),
+            Saving(outputs).save,
         )
         try:
             rounds.run()
@@ -223,13 +231,15 @@ def _run(plan: "Plan", outputs: Outputs) -> None:
         except KeyboardInterrupt:
             is_interrupted = True
     comparison = rounds.comparison()
-    if comparison.cells:
-        show(comparison, outputs)
+    failed = show(comparison, outputs) if comparison.cells else []
     if is_interrupted:
+        for why in failed:
+            click.echo(f"prefork: {why}", err=True)
         click.echo(
             "interrupted; what was measured until then is above" if comparison.cells else "interrupted", err=True
         )
         sys.exit(INTERRUPTED)
+    return failed
 
 
 def _end(signum: int, frame: object) -> NoReturn:
