@@ -66,7 +66,7 @@ SHORT = Depth("4", "1,16", LEAST_ROUNDS, "400ms", "100ms", _OF_ALL)  # of all wo
 @click.option("-d", "--duration", metavar="TIME", help=f"For as long each time.  [default: {FULL.duration}]")
 @click.option("--warm-up", metavar="TIME", help=f"After as long, not counted.  [default: {FULL.warm_up}]")
 @load_flags
-@click.option("--json", "as_json", metavar="FILE", shell_complete=files, help="Save it after each round; -: print it.")
+@click.option("--json", "as_json", metavar="FILE", shell_complete=files, help="Save it after each run; -: print it.")
 @click.option("--csv", "as_csv", metavar="FILE", shell_complete=files, help="Write a row for each round of each cell.")
 @click.option("--markdown", "as_markdown", metavar="FILE", shell_complete=files, help="Write a page of Markdown.")
 @click.option("--html", "as_html", metavar="FILE", shell_complete=files, help="Write a page with pictures.")
@@ -131,14 +131,16 @@ def _plan(title: str, depth: Depth, flags: Mapping[str, Any]) -> "Plan":
     duration, warm_up = (flags[name] or getattr(depth, name) for name in ("duration", "warm_up"))
     workers, clients = (flags[name] or getattr(depth, name) for name in ("workers", "clients"))
     rounds = flags["rounds"] or depth.rounds
-    said = {"workers": workers, "clients": clients, "rounds": rounds, "duration": duration, "warm-up": warm_up}
+    lines = depth.lines if flags["lines"] is None else _lines(flags["lines"])
+    said = {"bind": bind, "lines": ",".join(lines), "workers": workers, "clients": clients, "rounds": rounds}
+    said |= {"duration": duration, "warm-up": warm_up, "processes": load.processes, "seed": load.seed}
     return Plan(
         title=_printable(title),
         teaches=teaches,
         command=_command(title, said, run.extra),
         target=target,
         load=load,
-        lines=depth.lines if flags["lines"] is None else _lines(flags["lines"]),
+        lines=lines,
         workers=_numbers("--workers", workers, MOST_WORKERS),
         clients=_numbers("--clients", clients, MOST_CLIENTS),
         rounds=rounds,

@@ -162,7 +162,11 @@ def _put(path: str, text: str) -> None:
 
 
 def _json(comparison: Comparison) -> str:
-    return msgspec.json.format(msgspec.json.encode(comparison), indent=2).decode() + "\n"
+    """Beside the record, as ``shown``, what a table says of it, for programs; nobody reads that back."""
+    from prefork.lab.tables import figures
+
+    whole = msgspec.to_builtins(comparison) | {"shown": figures(comparison)}
+    return msgspec.json.format(msgspec.json.encode(whole), indent=2).decode() + "\n"
 
 
 def _csv(comparison: Comparison) -> str:

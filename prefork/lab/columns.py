@@ -165,7 +165,8 @@ COLUMNS: Sequence[Column] = (
         "memory (PSS)",
         lambda one: float(one.pss_bytes),
         lambda value: units.size(round(value)),
-        "memory of the whole tree at the end of the load; what several processes share counts once",
+        "memory of the whole tree, the most at the beginning, in the middle and at the end; what several processes "
+        "share counts once",
         60,
     ),
     _figure(

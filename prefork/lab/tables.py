@@ -1,9 +1,9 @@
-"""A comparison as a table: in a terminal, as Markdown, as CSV.
+"""A comparison as a table: in a terminal, as Markdown, as CSV, and what it shows for JSON.
 
 It must not know how anything was measured, nor judge it: what is said under a table comes from ``findings.py`` and from
 the comparison's doubts.
 Invariants: whatever a target or an error is called, a terminal is not steered and a Markdown table keeps its columns;
-CSV has every round of every cell, and everything that was measured of it.
+CSV has every round of every cell, and every figure of it.
 Read next: ``columns.py``.
 """
 
@@ -157,6 +157,22 @@ def _inline(text: str) -> str:
     """As text of one line, whatever it says."""
     text = plain(" ".join(text.split()))
     return text.translate(_ESCAPED)
+
+
+# JSON
+
+
+def figures(comparison: Comparison) -> dict[str, object]:
+    """What a table shows: sentences, and of each cell its medians, unrounded, in seconds, bytes, requests a second."""
+    return {
+        "findings": findings(comparison),
+        "prices": price_lines(comparison),
+        "table": [
+            {column.head: column.value(row.result) for column in COLUMNS} | {"mark": row.mark}
+            for group in rows(comparison)
+            for row in group
+        ],
+    }
 
 
 # CSV

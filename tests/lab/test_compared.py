@@ -1,5 +1,6 @@
 """Where a comparison goes: which paths are refused before anything is measured, and what one that fails later costs."""
 
+import json
 import os
 import stat
 import threading
@@ -102,6 +103,24 @@ def test_a_file_that_cannot_be_written_costs_only_itself(tmp_path: Path, capsys:
     assert len((tmp_path / "it.csv").read_text().splitlines()) == 11
 
 
+def test_the_table_is_in_the_file_and_is_not_read_back(tmp_path: Path) -> None:
+    """For programs: medians unrounded, and what is said of them. A record without it, or without what was kept later,
+    is read as well."""
+    path = tmp_path / "it.json"
+    assert show(MADE, outputs_of(FLAGS | {"as_json": str(path)})) == []
+    whole = json.loads(path.read_text())
+    thread, prefork = whole["shown"]["table"]
+    assert (prefork["line"], prefork["rate"], prefork["p99"], prefork["mark"]) == ("prefork", 3000.0, 0.004, "*")
+    assert (thread["line"], thread["mark"]) == ("thread", "")
+    assert whole["shown"]["findings"][0].startswith("at 8 clients prefork with 4 workers answers most")
+    del whole["shown"]
+    for cell in whole["cells"]:
+        for one in cell["rounds"]:
+            del one["histogram"], one["generator_cpus"]
+    path.write_text(json.dumps(whole))
+    assert read_saved(str(path)) == MADE
+
+
 def test_what_cannot_be_saved_meanwhile_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """And tried again: a directory may come back."""
     directory = tmp_path / "gone"
@@ -121,6 +140,9 @@ def test_a_command_of_any_bytes_is_written_so_that_it_can_be_given_again(tmp_pat
     arguments = ["shop:Handler", "--send", "caf\u00e9 \udcff"]
     with cli.compare.make_context("compare", arguments) as context, context.scope():
         plan = cli._plan("shop:Handler", cli.FULL, context.params)
+    said = f"--processes={plan.load.processes} --seed={plan.seed}"
+    assert plan.command.endswith(f" --warm-up={cli.FULL.warm_up} {said}")
+    assert f" --bind={plan.bind} --lines={','.join(plan.lines)} --workers=2,4,8 " in plan.command
     assert "'--send=caf\u00e9 \\xff'" in plan.command
     made = comparison(MADE.cells, command=plan.command)
     paths = {name: str(tmp_path / name) for name in FLAGS}
