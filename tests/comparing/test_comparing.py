@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from prefork.cli import compare as cli
 from prefork.lab.comparison import Comparison
 from prefork.lab.doubts import Doubt
 from tests.comparing import page
@@ -106,8 +107,18 @@ def test_a_run_is_one_command_with_the_four_modes() -> None:
         assert set(MODES) <= set(run.lines)
         assert run.arguments[:2] == ["compare", run.workload]
     assert RUNS["cpu"].arguments[2:8] == [
-        *("--lines", "sync,thread,fork,prefork", "--workers", "2,4", "--clients", "1,8,32"),
+        *("--lines", "sync,thread,fork,prefork", "--workers", "2,4", "--clients", "1,16"),
     ]
+
+
+def test_all_runs_take_ten_minutes_at_most() -> None:
+    """By the time that the command itself announces."""
+    plans = []
+    for run in RUNS.values():
+        _, target, *flags = run.arguments
+        with cli.compare.make_context("compare", [target, *flags]) as context:
+            plans.append(cli._plan(target, cli.FULL, context.params))
+    assert sum(plan.seconds for plan in plans) <= 10 * 60
 
 
 def test_what_was_kept_is_written_without_measuring(place: Path) -> None:
