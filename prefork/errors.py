@@ -19,6 +19,7 @@ class Exit(IntEnum):
     NAME_TAKEN = 6
     NO_INSTANCE = 7
     INTERNAL = 70
+    INTERRUPTED = 130  # 128 and SIGINT, as shells tell it
 
 
 class PreforkError(Exception):

@@ -54,4 +54,5 @@ def test_the_exit_codes_are_those_of_the_documentation() -> None:
         "NAME_TAKEN": 6,
         "NO_INSTANCE": 7,
         "INTERNAL": 70,
+        "INTERRUPTED": 130,
     }

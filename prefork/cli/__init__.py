@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from prefork import __version__
-from prefork.errors import PreforkError
+from prefork.errors import Exit, PreforkError
 from prefork.system.stdio import hold_numbers
 
 COMMANDS = (
@@ -50,6 +50,13 @@ class _Commands(click.Group):
         module = name.replace("-", "_")
         command: click.Command = getattr(import_module(f"prefork.cli.{module}"), module)
         return command
+
+    def invoke(self, context: click.Context) -> Any:
+        """^C is no error, also while a command is still being imported."""
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            sys.exit(Exit.INTERRUPTED)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

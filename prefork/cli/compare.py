@@ -1,10 +1,9 @@
 """``prefork compare``: one target in several modes, with figures, and with what to doubt of them."""
 
 import shlex
-import signal
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 from click.core import ParameterSource
@@ -12,12 +11,14 @@ from msgspec.structs import replace
 
 from prefork.cli.compared import FLAGS, Outputs, Saving, outputs_of, read_saved, show
 from prefork.cli.completing import files, words
-from prefork.cli.lab_flags import FLAG_NAMES, load_flags, load_of, needs_lab
+from prefork.cli.lab_flags import load_flags, needs_lab
 from prefork.cli.lab_flags import seconds as seconds_of
+from prefork.cli.lab_signals import ends_in_order
 from prefork.cli.lab_steps import Steps
-from prefork.cli.lab_target import RunsTarget, running
+from prefork.cli.lab_target import RunsTarget, chosen, running
 from prefork.config.service import MOST_WORKERS
-from prefork.errors import CommandError, UsageError
+from prefork.errors import CommandError, Exit, UsageError
+from prefork.lab.load import MOST_CLIENTS
 from prefork.lab.subjects import DEFAULT_BIND, LINES
 from prefork.lab.winning import LEAST_ROUNDS
 from prefork.report.units import age
@@ -25,11 +26,6 @@ from prefork.system import cpus
 
 if TYPE_CHECKING:
     from prefork.lab.rounds import Plan
-
-INTERRUPTED = 130
-MOST_CLIENTS = 10_000
-_OF_ANY_LOAD = ("timeout", "processes", "seed")  # of the flags of a load, those that a workload leaves open
-_OF_TLS = ("insecure", "ca", "server_name")
 
 
 class Depth(NamedTuple):
@@ -65,12 +61,13 @@ SHORT = Depth("4", "1,16", LEAST_ROUNDS, "400ms", "100ms", _OF_ALL)  # of all wo
 @click.option("--rounds", metavar="N", type=click.IntRange(1), help=f"Measure each as often.  [default: {FULL.rounds}]")
 @click.option("-d", "--duration", metavar="TIME", help=f"For as long each time.  [default: {FULL.duration}]")
 @click.option("--warm-up", metavar="TIME", help=f"After as long, not counted.  [default: {FULL.warm_up}]")
-@load_flags
+@load_flags("half of the CPUs")
 @click.option("--json", "as_json", metavar="FILE", shell_complete=files, help="Save it after each run; -: print it.")
 @click.option("--csv", "as_csv", metavar="FILE", shell_complete=files, help="Write a row for each round of each cell.")
 @click.option("--markdown", "as_markdown", metavar="FILE", shell_complete=files, help="Write a page of Markdown.")
 @click.option("--html", "as_html", metavar="FILE", shell_complete=files, help="Write a page with pictures.")
 @click.option("--from", "saved", metavar="FILE", shell_complete=files, help="Measure nothing: show what --json saved.")
+@ends_in_order
 def compare(target: str | None, **flags: Any) -> None:
     """Compare ways to run TARGET: modes, numbers of workers, and references without a master.
 
@@ -102,7 +99,6 @@ def _compare(target: str | None, flags: Mapping[str, Any]) -> list[str]:
     cells, rounds = sum(len(plan.cells) for plan in plans), plans[0].rounds
     many = f"{cells} cell{'s' * (cells != 1)} in {rounds} round{'s' * (rounds != 1)}"
     click.echo(f"{many}: about {age(sum(plan.seconds for plan in plans))}", err=True)
-    signal.signal(signal.SIGTERM, _end)  # so that what was started is stopped
     return [why for plan, paths in zip(plans, outputs, strict=True) for why in _run(plan, paths)]
 
 
@@ -112,19 +108,9 @@ def _compare(target: str | None, flags: Mapping[str, Any]) -> list[str]:
 def _plan(title: str, depth: Depth, flags: Mapping[str, Any]) -> "Plan":
     """:raises UsageError: an argument is wrong."""
     from prefork.lab.rounds import Plan
-    from prefork.lab.workloads import workload
 
     bind = flags["bind"]
-    for name in _OF_TLS:
-        if flags[name]:
-            raise UsageError(f"--{name.replace('_', '-')}: what is compared is reached without TLS; leave it out")
-    load, teaches, target = load_of(bind, flags), "", title
-    if ":" not in title:
-        _refuse_load_flags(title, flags)
-        found = workload(title)
-        title, teaches = found.title, found.teaches
-        target, template = found.fit(bind)
-        load = replace(template, **{name: getattr(load, name) for name in _OF_ANY_LOAD})
+    title, teaches, target, load = chosen(title, bind, flags)
     if flags["processes"] is None:  # the other half is the service's
         load = replace(load, processes=max(1, int(cpus.usable().amount / 2)))
     run = running(target, bind)
@@ -154,14 +140,6 @@ def _plan(title: str, depth: Depth, flags: Mapping[str, Any]) -> "Plan":
         pythonpath=run.pythonpath,
         extra=run.extra,
     )
-
-
-def _refuse_load_flags(title: str, flags: Mapping[str, Any]) -> None:
-    """:raises UsageError: what is sent is told to a workload that sends what it is made of."""
-    for name in FLAG_NAMES:
-        if flags[name] not in (None, (), False) and name not in _OF_ANY_LOAD:
-            flag = "--" + name.replace("_", "-")
-            raise UsageError(f"{flag}: the workload {title} says itself what is sent; leave it out, or give a TARGET")
 
 
 def _lines(text: str) -> tuple[str, ...]:
@@ -240,9 +218,5 @@ def _run(plan: "Plan", outputs: Outputs) -> list[str]:
         click.echo(
             "interrupted; what was measured until then is above" if comparison.cells else "interrupted", err=True
         )
-        sys.exit(INTERRUPTED)
+        sys.exit(Exit.INTERRUPTED)
     return failed
-
-
-def _end(signum: int, frame: object) -> NoReturn:
-    sys.exit(128 + signum)

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 import click
 import msgspec
 
+from prefork.cli.lab_flags import STDOUT, refuse_unwritable
 from prefork.errors import CommandError, UsageError
 from prefork.lab.comparison import Comparison
 
 WIDE = 160  # characters of what is no terminal
-STDOUT = "-"
 FLAGS = {"as_json": "--json", "as_csv": "--csv", "as_markdown": "--markdown", "as_html": "--html"}
 Outputs = Mapping[str, str]  # paths by those names
 
@@ -32,7 +32,9 @@ def outputs_of(flags: Mapping[str, object], title: str = "") -> Outputs:
         paths = {name: path if path == STDOUT else head.join(os.path.splitext(path)) for name, path in paths.items()}
     for name, path in paths.items():
         if path != STDOUT:
-            _refuse_unwritable(FLAGS[name], path)
+            refuse_unwritable(FLAGS[name], path)
+            if not _is_special(path):
+                refuse_unwritable(FLAGS[name], _beside(path))
     return paths
 
 
@@ -55,17 +57,9 @@ def _refuse_stdout(paths: Outputs) -> None:
             )
 
 
-def _refuse_unwritable(flag: str, path: str) -> None:
-    directory = os.path.dirname(os.path.realpath(path))
-    if os.path.isdir(path):
-        why = "it is a directory"
-    elif _is_special(path):
-        why = "" if os.access(path, os.W_OK) else "we may not write to it"
-    else:
-        is_open = os.access(directory, os.W_OK | os.X_OK)
-        why = "" if is_open else f"there is no directory {directory} that we may write to"
-    if why:
-        raise UsageError(f"{flag}: {path} cannot be written: {why}; give the path of a file")
+def _beside(path: str) -> str:
+    """Where it is written before it takes its place, whole; a link stays one."""
+    return f"{os.path.realpath(path)}.part"
 
 
 def _is_special(path: str) -> bool:
@@ -148,9 +142,8 @@ def _write(name: str, path: str, text: str) -> None:
         if _is_special(path):
             _put(path, text)
         else:
-            place = os.path.realpath(path)  # so that a link stays one
-            _put(f"{place}.part", text)
-            os.replace(f"{place}.part", place)
+            _put(_beside(path), text)
+            os.replace(_beside(path), os.path.realpath(path))
     except OSError as error:
         remedy = "give another path"
         raise CommandError(f"{FLAGS[name]}: {path} cannot be written ({error.strerror}); {remedy}") from None

@@ -16,8 +16,6 @@ from prefork.control.client import Connection, ConnectionEnded
 from prefork.control.messages import Events, Told
 from prefork.errors import CommandError
 
-INTERRUPTED = 130  # exit code, as of whatever a terminal interrupts
-
 
 @click.command()
 @click.option("--last", metavar="N", type=click.IntRange(0), default=10, show_default=True, help="Begin with so many.")
@@ -32,8 +30,6 @@ def events(name: str | None, control: str | None, timeout: str, last: int, as_js
     with reached(name, control, timeout) as connection:
         try:
             _follow(connection, last, as_json)
-        except KeyboardInterrupt:
-            sys.exit(INTERRUPTED)
         except BrokenPipeError:
             os._exit(0)  # as below: what could not be written must not be tried again
 

@@ -4,6 +4,7 @@ It must not import what a load needs to be carried out, so that ``--help`` and t
 Invariant: a flag that was not given leaves the default of ``lab/load.py`` in force, or what the URL suggests.
 """
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
@@ -21,6 +22,7 @@ from prefork.lab.load import Load
 
 PACKAGES = ("hdrh", "httptools", "jinja2", "matplotlib", "numpy", "rich", "scipy")  # as they are imported
 DEFAULT_SEND = "hello\\n"
+STDOUT = "-"
 ALL = ("none", "all", "inf")  # words for a connection that carries every request
 
 _FLAGS = (
@@ -37,7 +39,7 @@ _FLAGS = (
         metavar="HOW",
         shell_complete=words("eof", "line", "datagram", "none"),
         help="Where a reply ends: eof, line, bytes=N, length=N (so many bytes say how many follow), until=TEXT, "
-        "datagram, none.  [default: eof; line where connections are kept]",
+        "datagram, none.  [default: eof; line of a script, and where connections are kept]",
     ),
     click.option("--expect", metavar="TEXT", help="What a reply has to be, of HTTP its body; any other is an error."),
     click.option(
@@ -55,28 +57,39 @@ _FLAGS = (
     ),
     click.option("--timeout", metavar="TIME", help="What a request may take, from its sending.  [default: 10s]"),
     click.option("--pace", metavar="SIZE", help="Send so many bytes a second, as slow clients do."),
+    click.option("--seed", metavar="N", type=int, help="Of what is random.  [default: 1]"),
+)
+_TLS_FLAGS = (
     click.option("--insecure", is_flag=True, help="Believe any certificate of a TLS server."),
     click.option(
         "--ca", metavar="FILE", shell_complete=files, help="Believe the certificates in this file, not the system's."
     ),
     click.option("--server-name", metavar="NAME", help="Whom the certificate is for, if not the URL's host."),
-    click.option("--processes", metavar="N", type=int, help="Processes that send.  [default: 1]"),
-    click.option("--seed", metavar="N", type=int, help="Of what is random.  [default: 1]"),
 )
 
 
-def load_flags(function: Callable[..., Any]) -> Callable[..., Any]:
-    """All that say what is sent and how a reply ends; the command is given them as keywords, for ``load_of``."""
-    for flag in reversed(_FLAGS):
-        function = flag(function)
-    return function
+def load_flags(processes: str = "1", *, has_tls: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """All that say what is sent and how a reply ends; the command is given them as keywords, for ``load_of``.
+
+    :param processes: how many send where nothing is said; for the help.
+    :param has_tls: whether what is loaded may be reached by TLS.
+    """
+    sending = click.option("--processes", metavar="N", type=int, help=f"Processes that send.  [default: {processes}]")
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        for flag in reversed((*_FLAGS, *(_TLS_FLAGS if has_tls else ()), sending)):
+            function = flag(function)
+        return function
+
+    return add
 
 
 FLAG_NAMES = (
     "send", "send_file", "reply", "expect", "script", "http", "method", "header", "per_connection", "timeout", "pace",
-    "insecure", "ca", "server_name", "processes", "seed",
+    "processes", "seed",
 )  # fmt: skip
-"""As keywords, for who wants to tell them from flags of his own."""
+"""As keywords, for who wants to tell them from flags of his own; those of TLS are beside them."""
+_TLS_NAMES = ("insecure", "ca", "server_name")
 
 
 def load_of(url: str, flags: Mapping[str, Any]) -> Load:
@@ -85,13 +98,13 @@ def load_of(url: str, flags: Mapping[str, Any]) -> Load:
     :param flags: others are not looked at.
     :raises UsageError: one of them is wrong.
     """
-    given = {name: flags.get(name) for name in FLAG_NAMES}
+    given = {name: flags.get(name) for name in (*FLAG_NAMES, *_TLS_NAMES)}
     carrier, path = split_http(url)
     path = _path(path, given["http"])
     per_connection = _per_connection(given["per_connection"], is_kept=bool(path) or is_datagram(carrier))
     send = _send(given["send"], given["send_file"], default="" if path or given["script"] else DEFAULT_SEND)
     chosen: dict[str, Any] = {
-        "method": given["method"] or ("POST" if path and send else None),
+        "method": given["method"] if given["method"] is not None else "POST" if path and send else None,
         "timeout": seconds("--timeout", given["timeout"]),
         "pace": _pace(given["pace"]),
         "expect": None if given["expect"] is None else unescaped(given["expect"], "--expect"),
@@ -107,7 +120,7 @@ def load_of(url: str, flags: Mapping[str, Any]) -> Load:
         path=path,
         per_connection=per_connection,
         send=send,
-        reply=given["reply"] or _usual_reply(carrier, path, per_connection),
+        reply=given["reply"] or _usual_reply(carrier, path, is_eof=per_connection == 1 and not given["script"]),
         headers=tuple(_header(one) for one in given["header"] or ()),
         **{name: value for name, value in chosen.items() if value is not None},
     )
@@ -132,19 +145,35 @@ def needs_lab(command: str) -> None:
 
 
 def write_json(path: str, record: object) -> None:
-    """:param path: ``-`` is standard output.
-    :raises CommandError: it cannot be written.
+    """As ``write_file``."""
+    write_file("--json", path, msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
+
+
+def refuse_unwritable(flag: str, path: str) -> None:
+    """Rather before the measuring than after it.
+
+    :raises UsageError: there can be no such file, or we may not write to it.
     """
-    data = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
-    if path == "-":
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+    directory = os.path.dirname(path) or "."
+    if os.path.isdir(path):
+        why = "it is a directory"
+    elif not os.path.isdir(directory):
+        why = f"there is no directory {directory}"
+    elif not os.access(path if os.path.exists(path) else directory, os.W_OK):
+        why = "it is not ours to write"
     else:
-        write_file("--json", path, data)
+        return
+    raise UsageError(f"{flag}: {path} cannot be written: {why}; give the path of a file")
 
 
 def write_file(flag: str, path: str, data: bytes) -> None:
-    """:raises CommandError: it cannot be written."""
+    """:param path: ``-`` is standard output.
+    :raises CommandError: it cannot be written.
+    """
+    if path == STDOUT:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
     try:
         with open(path, "wb") as file:
             file.write(data)
@@ -182,12 +211,13 @@ def _send(text: str | None, path: str | None, default: str) -> bytes:
         raise UsageError(f"--send-file: {path} cannot be read ({error.strerror}); give another path") from None
 
 
-def _usual_reply(url: str, path: str, per_connection: int | None) -> str:
+def _usual_reply(url: str, path: str, is_eof: bool) -> str:
+    """:param is_eof: whether a connection may end with its first reply: it carries one, and no dialogue."""
     if path:
         return "http"
     if is_datagram(url):
         return "datagram"
-    return "eof" if per_connection == 1 else "line"
+    return "eof" if is_eof else "line"
 
 
 def _pace(text: str | None) -> float | None:

@@ -1,23 +1,29 @@
 """``prefork load``: send requests to a service, at a rate or by so many clients, and tell how it answered."""
 
-import os
-import signal
 import sys
-from types import FrameType
 from typing import Any
 
 import click
 from msgspec.structs import replace
 
 from prefork.cli.completing import files, words
-from prefork.cli.lab_flags import load_flags, load_of, needs_lab, seconds, write_file, write_json
-from prefork.errors import UsageError
+from prefork.cli.lab_flags import (
+    STDOUT,
+    load_flags,
+    load_of,
+    needs_lab,
+    refuse_unwritable,
+    seconds,
+    write_file,
+    write_json,
+)
+from prefork.cli.lab_signals import asked_to_stop, ends_in_order
+from prefork.errors import Exit, UsageError
 from prefork.lab.load import Load
 
 DEFAULT_CLIENTS = 10  # of a closed loop
 MOST_CONNECTIONS = 1000  # of an open one
 UNBOUNDED = 86_400.0  # seconds, where a number of requests ends it
-INTERRUPTED = 130  # 128 and SIGINT, as shells tell it
 
 
 @click.command(options_metavar="[OPTIONS]")
@@ -48,30 +54,38 @@ INTERRUPTED = 130  # 128 and SIGINT, as shells tell it
     help="With --rate: at random, as from many independent clients, or evenly.  [default: poisson]",
     shell_complete=words("poisson", "constant"),
 )  # fmt: skip
-@load_flags
+@load_flags(has_tls=True)
 @click.option(
     "--json", "json_path", metavar="FILE", shell_complete=files, help="Write the result as JSON; - is standard output."
 )
 @click.option("--samples", metavar="FILE", shell_complete=files, help="Write what every request took, as .csv or .npz.")
-@click.option("--hdr", metavar="FILE", shell_complete=files, help="Write the percentiles for HdrHistogram's plotter.")
+@click.option(
+    "--hdr",
+    metavar="FILE",
+    shell_complete=files,
+    help="Write the percentiles for HdrHistogram's plotter; -: print them.",
+)
+@ends_in_order
 def load(url: str, json_path: str | None, samples: str | None, hdr: str | None, **flags: Any) -> None:
     """Load the service at URL and tell how it answered: latencies, errors, and what to doubt.
 
     URL is tcp://HOST:PORT, tls://, unix:PATH, udp://, unixgram:PATH, http:// or https://. Exit 0 when anything was
     answered, 1 when nothing was.
     """
-    interrupt = _Interrupt()
     wanted = _load(url, flags)
     if samples is not None and not samples.endswith((".csv", ".npz")):
         raise UsageError(f"--samples: {samples} has to end in .csv or .npz, which says how it is written")
+    if json_path == hdr == STDOUT:
+        raise UsageError("--json and --hdr: standard output holds one of them; write the other to a file")
     for flag, path in (("--json", json_path), ("--samples", samples), ("--hdr", hdr)):
-        _check_writable(flag, path)
+        if path not in (None, STDOUT):
+            refuse_unwritable(flag, path)
     needs_lab("load")
     from prefork.lab import generators, load_screen, load_table, sample_files
 
-    with load_screen.Screen(wanted) as screen:
-        result, raw = generators.run(wanted, screen.show, interrupt.has_come)
-    if json_path != "-":
+    with asked_to_stop() as stop, load_screen.Screen(wanted) as screen:
+        result, raw = generators.run(wanted, screen.show, stop)
+    if STDOUT not in (json_path, hdr):
         for line in load_table.lines(result):
             click.echo(line)
     if samples is not None:
@@ -79,9 +93,9 @@ def load(url: str, json_path: str | None, samples: str | None, hdr: str | None, 
     if hdr is not None:
         write_file("--hdr", hdr, sample_files.distribution(result))
     if json_path is not None:
-        write_json(json_path, result)
-    if interrupt.has_come():
-        sys.exit(INTERRUPTED)
+        write_json(json_path, sample_files.whole(result))
+    if stop():
+        sys.exit(Exit.INTERRUPTED)
     if not result.requests:
         sys.exit(1)
 
@@ -89,38 +103,15 @@ def load(url: str, json_path: str | None, samples: str | None, hdr: str | None, 
 def _load(url: str, flags: dict[str, Any]) -> Load:
     chosen: dict[str, Any] = {
         "rate": flags["rate"],
-        "clients": flags["clients"] or (DEFAULT_CLIENTS if flags["rate"] is None else MOST_CONNECTIONS),
+        "clients": DEFAULT_CLIENTS if flags["rate"] is None else MOST_CONNECTIONS,
         "requests": flags["requests"],
         "duration": seconds("--duration", flags["duration"]),
         "warm_up": seconds("--warm-up", flags["warm_up"]),
         "arrivals": flags["arrivals"],
     }
+    if flags["clients"] is not None:
+        chosen["clients"] = flags["clients"]
     if chosen["requests"] is not None and chosen["duration"] is None:
         chosen["duration"] = UNBOUNDED
         chosen["warm_up"] = chosen["warm_up"] or 0.0
     return replace(load_of(url, flags), **{name: value for name, value in chosen.items() if value is not None})
-
-
-def _check_writable(flag: str, path: str | None) -> None:
-    """Rather before the load than after it."""
-    if path in (None, "-"):
-        return
-    directory = os.path.dirname(path) or "."
-    if os.path.isdir(path) or not os.access(path if os.path.exists(path) else directory, os.W_OK):
-        raise UsageError(f"{flag}: {path} cannot be written; give a file in a directory that is there")
-
-
-class _Interrupt:
-    """^C: the first ends the load, and what was measured is told; the second ends at once."""
-
-    def __init__(self) -> None:
-        self._has_come = False
-        signal.signal(signal.SIGINT, self._take)
-
-    def has_come(self) -> bool:
-        return self._has_come
-
-    def _take(self, signum: int, frame: FrameType | None) -> None:
-        if self._has_come:
-            sys.exit(INTERRUPTED)
-        self._has_come = True

@@ -6,11 +6,11 @@ from typing import Any
 import click
 
 from prefork.cli.completing import files
-from prefork.cli.lab_flags import needs_lab, seconds, write_file, write_json
+from prefork.cli.lab_flags import STDOUT, needs_lab, seconds, write_file, write_json
+from prefork.cli.lab_signals import ends_in_order
 from prefork.errors import CommandError, UsageError
 from prefork.lab.goals import MEASURED, Goal, read_goals
 
-INTERRUPTED = 130
 PIPED_WIDTH = 120  # columns, where no terminal tells
 
 
@@ -46,6 +46,7 @@ PIPED_WIDTH = 120  # columns, where no terminal tells
 @click.option("--seed", metavar="N", type=click.IntRange(0), default=1, help="Of the simulation.  [default: 1]")
 @click.option("--json", "as_json", metavar="FILE", shell_complete=files, help="Write all figures; - prints them.")
 @click.option("--picture", metavar="FILE", shell_complete=files, help="Draw it, as .svg or .png.")
+@ends_in_order
 def plan(profile: str | None, **flags: Any) -> None:
     """Say how many workers on how many machines answer so many requests a second within a goal.
 
@@ -57,10 +58,7 @@ def plan(profile: str | None, **flags: Any) -> None:
     prefork plan --service-mean 20ms --service-scv 1 --rate 2000 --p99 100ms
     """
     needs_lab("plan")
-    try:
-        _plan(profile, flags)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    _plan(profile, flags)
 
 
 def _plan(path: str | None, flags: dict[str, Any]) -> None:
@@ -105,7 +103,7 @@ def _plan(path: str | None, flags: dict[str, Any]) -> None:
     )
     if flags["as_json"]:
         write_json(flags["as_json"], found)
-    if flags["as_json"] != "-":
+    if flags["as_json"] != STDOUT:
         width = None if sys.stdout.isatty() else PIPED_WIDTH
         Console(highlight=False, width=width).print(plan_text.terminal(found))
     if found.option is None:

@@ -1,18 +1,17 @@
 """``prefork tune``: how many workers, by measuring a target, or from what a running service does."""
 
 import shlex
-import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from prefork.cli.completing import files, instances, words
-from prefork.cli.lab_flags import FLAG_NAMES, load_flags, load_of, needs_lab
+from prefork.cli.lab_flags import FLAG_NAMES, load_flags, needs_lab
 from prefork.cli.lab_flags import seconds as seconds_of
-from prefork.cli.lab_target import RunsTarget, running
+from prefork.cli.lab_signals import Stop, asked_to_stop, ends_in_order
+from prefork.cli.lab_target import RunsTarget, chosen, running
 from prefork.cli.tuned import check_outputs, show
 from prefork.config.service import DEFAULT_THREADS, MOST_WORKERS
 from prefork.config.units import parse_bytes
@@ -26,12 +25,10 @@ if TYPE_CHECKING:
     from prefork.lab.tuner import Wish
     from prefork.lab.tuning import Limits
 
-INTERRUPTED = 130
 MODES = ("prefork", "hybrid")
 DEFAULT_BUDGET = "2m"
 DEFAULT_MOST = 256
 _LEAST_BUDGET = 5.0  # seconds
-_OF_ANY_LOAD = ("timeout", "processes", "seed")  # of the flags of a load, those that a workload leaves open
 _ONLY_MEASURED = ("mode", "threads", "bind", "rate", "max_workers", "budget", "rounds", "picture")
 _ONLY_LIVE = ("name", "control", "window")
 
@@ -59,10 +56,11 @@ _ONLY_LIVE = ("name", "control", "window")
 )
 @click.option("--budget", metavar="TIME", help=f"Be done by then.  [default: {DEFAULT_BUDGET}]")
 @click.option("--rounds", metavar="N", type=click.IntRange(1, 20), help="Measure each count as often.  [default: 3]")
-@load_flags
+@load_flags()
 @click.option("--picture", metavar="FILE", shell_complete=files, help="Draw it, as .svg or .png.")
 @click.option("--save-profile", metavar="FILE", shell_complete=files, help="Keep what prefork plan needs.")
 @click.option("--json", "as_json", metavar="FILE", shell_complete=files, help="Write all of it; -: print it.")
+@ends_in_order
 def tune(target: str | None, live: bool, **flags: Any) -> None:
     """Find how many workers TARGET needs, by measuring it; or, with --live, a service that runs.
 
@@ -110,7 +108,7 @@ def _measure(title: str, goals: list[Goal], flags: Mapping[str, Any]) -> None:
             tuning = Tuner(wish, limits, this_machine(), bench, steps.say).run()
     show(tuning, threads, flags)
     if not tuning.is_whole:
-        sys.exit(INTERRUPTED)
+        sys.exit(Exit.INTERRUPTED)
     if tuning.choice is None:
         sys.exit(Exit.REFUSED)
 
@@ -130,7 +128,7 @@ def limit_of_memory(text: str | None) -> tuple[int, str]:
         raise UsageError(f"--memory: {error}") from None
     if not size:
         raise UsageError("--memory: nothing runs without any; give a size as 2GiB")
-    return size, "--memory"
+    return int(size), "--memory"
 
 
 def _limits(flags: Mapping[str, Any]) -> "Limits":
@@ -146,7 +144,7 @@ def _limits(flags: Mapping[str, Any]) -> "Limits":
 
 
 def _wished(
-    title: str, goals: list[Goal], flags: Mapping[str, Any], stop: "_Stop"
+    title: str, goals: list[Goal], flags: Mapping[str, Any], stop: Stop
 ) -> "tuple[Wish, RealBench, int | None]":
     """What is to be found, and the bench that measures it; and threads of a worker, where it has some.
 
@@ -156,7 +154,6 @@ def _wished(
 
     from prefork.lab.bench import RealBench, Service
     from prefork.lab.tuner import Wish
-    from prefork.lab.workloads import workload
 
     asked, mode, bind = flags["rate"], flags["mode"] or "prefork", flags["bind"] or DEFAULT_BIND
     if goals and asked is None:
@@ -171,14 +168,7 @@ def _wished(
     if budget < _LEAST_BUDGET:
         raise UsageError(f"--budget: {budget:g} s is too short to measure anything; give at least {_LEAST_BUDGET:g}s")
     threads = (flags["threads"] or DEFAULT_THREADS) if mode == "hybrid" else None
-    load, target = load_of(bind, flags), title
-    if ":" not in title:
-        found = workload(title)
-        title = found.title
-        sending = [name for name in FLAG_NAMES if name not in _OF_ANY_LOAD]
-        _refuse(flags, sending, f"the workload {title} says itself what is sent; leave it out, or name a TARGET")
-        target, template = found.fit(bind)
-        load = replace(template, **{name: getattr(load, name) for name in _OF_ANY_LOAD})
+    title, _, target, load = chosen(title, bind, flags)
     run = running(target, bind)
     service = Service(mode, target, bind, threads or 1, threads, run.handler, run.chdir, run.pythonpath, run.extra)
     patience = max([1.0, *(5 * goal.seconds for goal in goals)]) if goals else load.timeout
@@ -195,28 +185,3 @@ def _wished(
         seed=load.seed,
     )
     return wish, RealBench(service, lambda url: replace(load, url=url), patience, stop), threads
-
-
-class _Stop:
-    """Whether ^C was typed; a second one ends at once."""
-
-    def __init__(self) -> None:
-        self.is_asked = False
-
-    def __call__(self) -> bool:
-        return self.is_asked
-
-    def ask(self, *_: object) -> None:
-        if self.is_asked:
-            raise KeyboardInterrupt
-        self.is_asked = True
-
-
-@contextmanager
-def asked_to_stop() -> Iterator[_Stop]:
-    stop = _Stop()
-    before = signal.signal(signal.SIGINT, stop.ask)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)

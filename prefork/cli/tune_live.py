@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
+from prefork.cli.lab_flags import STDOUT, write_json
 from prefork.cli.lab_flags import seconds as seconds_of
-from prefork.cli.lab_flags import write_json
-from prefork.cli.tune import INTERRUPTED, asked_to_stop, limit_of_memory
+from prefork.cli.lab_signals import asked_to_stop
+from prefork.cli.tune import limit_of_memory
 from prefork.cli.tune_progress import Steps
-from prefork.cli.tuned import STDOUT, write_profile
+from prefork.cli.tuned import write_profile
 from prefork.control.client import DEFAULT_TIMEOUT
 from prefork.errors import CommandError, Exit, UsageError
 from prefork.lab import live, live_watch, profiles
@@ -44,7 +45,7 @@ def tune_live(service: str | None, goals: list[Goal], flags: Mapping[str, Any]) 
     if flags["save_profile"] is not None:
         _save(flags["save_profile"], found, usable.amount, memory)
     if stop():
-        sys.exit(INTERRUPTED)
+        sys.exit(Exit.INTERRUPTED)
     if any(one.workers is None for one in found):
         sys.exit(Exit.REFUSED)
 

@@ -1,9 +1,11 @@
 """A generator: one process, one loop, that sends its share of a load when it is due and writes down what came of it.
 
 Started by ``generators.py`` as ``python -m prefork.lab.generator``. It is told by lines of JSON on standard input: the
-load first, then the instant to begin at; the end of that input is an order to stop. It answers by lines on standard
-output. It must not know of other generators, nor judge what it measures.
-Invariant: whatever the server does, a request of an open loop counts from its intended start.
+load first, then the instant to begin at; the end of that input is an order to stop. It answers by lines on what was
+its standard output: a script that prints does so on standard error. It must not know of other generators, nor judge
+what it measures.
+Invariant: whatever the server does, a request of an open loop counts from its intended start; and a client of a closed
+loop that got nothing is told of, as an error or as starved.
 Read next: ``connection.py``, what one request goes through; ``samples.py``, where the figures go.
 """
 
@@ -35,11 +37,11 @@ from prefork.system.limits import raise_descriptors
 TICK = 0.1  # seconds from one report to the next
 PAUSE = 0.01  # seconds a client waits that could not connect, so that its errors do not become a storm
 GIVE_UP = 1.0  # seconds after which a service that never took a connection is taken for absent
-BATCH = 64  # events taken at a time
+BATCH = 64  # events taken, and requests begun, at a time: while one is done the other waits, and its time is taken late
 ENOUGH_DESCRIPTORS = 1 << 20
 _SERVED = {"wrong", "status", "timeout", "lost", "closed", "reset", "unsent"}
 """Errors of a service that is there; after any other a client pauses."""
-STDIN, STDOUT = 0, 1
+STDIN, STDOUT, STDERR = 0, 1, 2
 
 clock = time.monotonic
 
@@ -78,10 +80,10 @@ class Generator:
         self._tape = Tape(order.tape)
         self._late = array("d")
         self._ended_at: float | None = None
-        self._is_stopped = self._was_behind = False
+        self._is_stopped = False
         self._measured = 0  # requests over in the measured time, for what one costs
         self._cpu = self._cpu_from = 0.0
-        self._opened = self._dropped = self._failures = 0
+        self._opened = self._dropped = self._failures = self._starved = 0
         self._before = (0, 0, 0, 0)  # what had been opened, dropped, sent and received in the warm-up
         self._first_error = ("", 0.0)
         self._last_error = ""
@@ -128,58 +130,66 @@ class Generator:
     def _is_over(self) -> bool:
         if self._is_stopped:
             return True
-        return self._ended_at is not None and not self._under_way and not self._waiting
+        return self._ended_at is not None and self._due == math.inf and not self._under_way and not self._waiting
 
     def _turn(self) -> None:
         now = clock()
         while self._timers and self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
-        self._assign(now)
+        self._assign(BATCH)
         for fd, mask in self._wait():
             connection = self._by_fd.get(fd)
             if connection is not None:
                 connection.on_event(mask)
                 if self._free:
-                    self._assign(clock())
+                    self._assign(1)
             elif fd == STDIN and not os.read(STDIN, 4096):
                 self._is_stopped = True
 
     def _wait(self) -> list[tuple[int, int]]:
         """For events, until the next timer or arrival is due; exactly, for epoll_wait(2) counts in milliseconds."""
         until = min(self._timers[0][0] if self._timers else math.inf, self._due)
-        if self._free and not self._is_open_loop and self._ended_at is None:
-            return self._epoll.poll(0, BATCH)  # a client without request: it answered itself, by sending alone
+        if self._free and (self._waiting if self._is_open_loop else self._ended_at is None):
+            return self._epoll.poll(0, BATCH)  # there is more to begin
         left = until - clock()
         if left > 0 and self._is_open_loop:
             select.select([self._epoll], [], [], left)
             left = 0
         return self._epoll.poll(max(0.0, left), BATCH)
 
-    def _assign(self, now: float) -> None:
-        """Give free connections what is due."""
+    def _assign(self, most: int) -> None:
+        """Give free connections what is due, each at its own instant: to begin many takes a while."""
         if self._is_open_loop:
-            while self._due <= now:
-                self._take_due(now)
-            while self._waiting and self._free:
-                self._begin(self._free.pop(), self._waiting.popleft(), now)
-        elif self._free and self._ended_at is None and now < self._end:
-            free, self._free = self._free, []
+            for _ in range(most):
+                if self._waiting and self._free:
+                    self._begin(self._free.pop(), self._waiting.popleft(), clock())
+                elif self._due <= (now := clock()):
+                    self._take_due(now)
+                else:
+                    return
+        elif self._free:
+            free, self._free = self._free[:most], self._free[most:]  # those that sending alone answers wait their turn
             for connection in free:
+                now = clock()
+                if self._ended_at is not None or now >= self._end:
+                    return
                 self._count_down(now)
                 self._begin(connection, now, now)
-                if self._ended_at is not None:
-                    return
 
     def _take_due(self, now: float) -> None:
         """One request of an open loop; where a connection is free, any lateness is our own."""
-        due, self._due = self._due, next(self._arrivals, math.inf)
-        if self._free and not self._waiting:
+        due = self._next_due()
+        if self._free:
             if due >= self._zero:
                 self._late.append(now - due)
             self._begin(self._free.pop(), due, now)
         else:
             self._waiting.append(due)
         self._count_down(due)
+
+    def _next_due(self) -> float:
+        due, self._due = self._due, next(self._arrivals, math.inf)
+        return due
 
     def _count_down(self, intended: float) -> None:
         if intended >= self._zero:
@@ -224,7 +234,7 @@ class Generator:
         now = clock()
         del self._under_way[connection]
         self._failures += 1
-        if connection.intended >= self._zero:
+        if connection.intended >= self._zero or (not self._is_open_loop and now >= self._zero):
             self._measured += 1
             self._tape.write(connection.intended, connection.started, now, self._tape.code(kind))
             if not self._first_error[0]:
@@ -243,6 +253,8 @@ class Generator:
     def _begin_measuring(self) -> None:
         """What was due in the warm-up and has not been begun never will be, or it would be measured by its effect."""
         self._waiting = deque(due for due in self._waiting if due >= self._zero)
+        while self._due < self._zero:
+            self._next_due()
         self._cpu_from = time.process_time()
         self._before = self._totals()
 
@@ -252,20 +264,40 @@ class Generator:
         return self._opened, self._dropped, sent, sum(connection.received for connection in self._connections)
 
     def _end_measuring(self) -> None:
-        """Nothing new is begun from now on; what is under way or due is waited for, as long as one request may take."""
+        """Nothing new is begun from now on; what is measured and under way or due is waited for, as long as one request
+        may take. In a closed loop whoever waits since before the measured time has starved: nothing of it is measured.
+        """
         if self._ended_at is None:
             self._ended_at = clock()
             self._cpu = time.process_time() - self._cpu_from
-            self._was_behind = bool(self._waiting)
             self._at(self._ended_at + self._load.timeout, self._leave_unsent)
+            if not self._is_open_loop and self._ended_at >= self._zero:
+                self._leave_starved()
+
+    def _leave_starved(self) -> None:
+        for connection in [one for one in self._under_way if one.intended < self._zero]:
+            del self._under_way[connection]
+            connection.close()
+            self._starved += 1
 
     def _leave_unsent(self) -> None:
         now = clock()
         unsent = self._tape.code("unsent")
+        while self._due <= now:
+            self._waiting.append(self._next_due())
+            self._count_down(self._waiting[-1])
         while self._waiting:
             intended = self._waiting.popleft()
             if intended >= self._zero:
                 self._tape.write(intended, now, now, unsent)
+
+    def _leave_unfinished(self) -> None:
+        """What is under way when all is ended early was asked for too, and may have waited longest."""
+        now = clock()
+        unfinished = self._tape.code("unfinished")
+        for connection in self._under_way:
+            if connection.intended >= self._zero:
+                self._tape.write(connection.intended, connection.started, now, unfinished)
 
     def _expire(self) -> None:
         """All have the same time, so the one begun first is late first. Asked again when the next one may be."""
@@ -289,6 +321,7 @@ class Generator:
         if self._is_stopped:
             self._end_measuring()
             self._leave_unsent()
+            self._leave_unfinished()
             self._tape.flush()
         assert self._ended_at is not None
         seconds = max(0.0, self._ended_at - self._zero)
@@ -299,10 +332,10 @@ class Generator:
         return Finished(
             use=GeneratorUse(self._cpu, seconds, self._measured, late_p50, late_p99, self._least_latency),
             seconds=seconds,
-            was_behind=self._was_behind,
             kinds=self._tape.kinds,
             connections=opened,
             dropped=dropped,
+            starved=self._starved,
             sent=sent,
             received=received,
             first_error=self._first_error[0],
@@ -310,11 +343,18 @@ class Generator:
         )
 
 
-def _say(report: Report) -> None:
-    """How it goes is not worth waiting for a parent that does not read."""
-    if isinstance(report, State) and not select.select([], [STDOUT], [], 0)[1]:
-        return
-    os.write(STDOUT, msgspec.json.encode(report) + b"\n")
+def _mouth() -> Callable[[Report], None]:
+    """What says reports to the parent. Its descriptor is nobody else's: whoever prints does not speak to the parent."""
+    fd = os.dup(STDOUT)
+    os.dup2(STDERR, STDOUT)
+
+    def say(report: Report) -> None:
+        """How it goes is not worth waiting for a parent that does not read."""
+        if isinstance(report, State) and not select.select([], [fd], [], 0)[1]:
+            return
+        os.write(fd, msgspec.json.encode(report) + b"\n")
+
+    return say
 
 
 def _precisely() -> None:
@@ -330,19 +370,20 @@ def main() -> None:
     """Be a generator."""
     raise_descriptors(ENOUGH_DESCRIPTORS)
     _precisely()
+    say = _mouth()
     lines = os.fdopen(STDIN, "rb", buffering=0, closefd=False)
     order = msgspec.json.decode(lines.readline(), type=Order)
     try:
-        generator = Generator(order, _say)
+        generator = Generator(order, say)
         gc.freeze()
-        _say(Ready())
+        say(Ready())
         start = lines.readline()
         if start:
-            _say(generator.run(float(start)))
+            say(generator.run(float(start)))
     except GaveUpError as error:
-        _say(Failed(str(error), is_usage=False))
+        say(Failed(str(error), is_usage=False))
     except PreforkError as error:
-        _say(Failed(str(error), is_usage=isinstance(error, UsageError)))
+        say(Failed(str(error), is_usage=isinstance(error, UsageError)))
 
 
 if __name__ == "__main__":

@@ -40,19 +40,19 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     """At last.
 
     :param seconds: of the measured time, until its end or what ended it earlier.
-    :param was_behind: whether requests that were due waited for a connection at that end.
     :param kinds: names of the numbers in the samples.
     :param dropped: connections that the server closed while they carried no request.
+    :param starved: clients of a closed loop that waited for the same reply from before the measured time to its end.
     :param first_error: in full; empty where there was none.
     :param first_error_at: in seconds of the measured time.
     """
 
     use: GeneratorUse
     seconds: float
-    was_behind: bool
     kinds: list[str]
     connections: int
     dropped: int
+    starved: int
     sent: int
     received: int
     first_error: str

@@ -137,6 +137,16 @@ def test_a_mistake_is_one_line(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("command", ["compare", "tune"])
+def test_what_is_started_here_is_reached_without_tls(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """So no flag for a certificate is offered."""
+    with pytest.raises(SystemExit):
+        main(args=[command, "--help"], prog_name="prefork")
+    offered = capsys.readouterr().out
+    assert "--per-connection" in offered
+    assert not [flag for flag in ("--insecure", "--ca", "--server-name") if f"{flag} " in offered]
+
+
 def test_what_cannot_be_loaded_is_exit_3(scratch: Path) -> None:
     """With the application's own reason, after the line that says what was to come."""
     code, out, err = compare(scratch, "nowhere:Handler", *TINY, "--lines", "prefork", "--rounds", "1")

@@ -1,8 +1,13 @@
 """Whole loads: real generators against small services. Counts, kinds and shapes; speed is nobody's promise."""
 
 import os
+import select
+import signal
 import socket
+import subprocess
+import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +19,7 @@ from prefork.lab.generators import Progress, run
 from prefork.lab.load import Load
 from prefork.lab.outcome import histogram_of, latencies_of
 from tests.children import LIMIT
-from tests.end_to_end.harness import TCP, all_processes, serving
+from tests.end_to_end.harness import ROOT, TCP, all_processes, serving
 from tests.lab.services import answer_once, datagrams, echo, nobody, service
 
 LONG = 600.0  # seconds; each of these loads ends by its count, or because it is told to
@@ -146,6 +151,43 @@ def test_what_queued_in_the_warm_up_is_not_measured() -> None:
     assert len(seen) == 11  # and not the 60 that were due before
 
 
+def test_clients_that_get_nothing_are_told() -> None:
+    """One place for three kept connections: two clients wait from the warm-up to the end, and nobody waits for them."""
+    place = threading.Lock()
+
+    def serve_one(client: socket.socket) -> None:
+        with place:
+            echo(client)
+
+    with service(serve_one) as url:
+        load = counted(url, 20, clients=3, reply="line", per_connection=None, timeout=LONG, warm_up=0.5)
+        result, _ = run(load)
+    assert (result.requests, result.errors) == (20, {})
+    (doubt,) = [doubt for doubt in result.doubts if doubt.kind == "starved"]
+    assert doubt.text.startswith("2 of 3 clients got no reply in all the time that was measured: connections are kept ")
+
+
+def test_what_fails_after_the_warm_up_is_an_error() -> None:
+    """Although it was begun before: a closed loop has nothing else to show of that client."""
+    gate = threading.Event()
+
+    def watch(progress: Progress) -> None:
+        if progress.at_seconds > 0:
+            gate.set()
+
+    def close_first(client: socket.socket) -> None:
+        if gate.is_set():
+            answer_once(client)
+        else:
+            client.recv(4096)
+            assert gate.wait(LIMIT)
+
+    with service(close_first) as url:
+        result, samples = run(counted(url, 1, reply="line", timeout=LONG, warm_up=0.5), watch)
+    assert (result.requests, result.errors) == (1, {"closed": 1})
+    assert samples.rows["intended"].min() < 0 < samples.rows["ended"].min()
+
+
 def test_datagrams_that_are_lost() -> None:
     """Every second one is not answered."""
 
@@ -191,6 +233,27 @@ def test_a_generator_that_dies() -> None:
     assert generators() == []
 
 
+def test_a_generator_ends_with_its_parent(tmp_path: Path) -> None:
+    """Also one that is not yet ready to be told anything: here its script is still being read."""
+    news = tmp_path / "news"
+    os.mkfifo(news)
+    (tmp_path / "slow.py").write_text(
+        f"import os, signal\nwith open({str(news)!r}, 'w') as news:\n    news.write(str(os.getpid()))\nsignal.pause()\n"
+    )
+    command = [sys.executable, "-m", "prefork", "load", "tcp://127.0.0.1:9", "--script", "slow:talk"]
+    with subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}) as parent:
+        pid = int(news.read_text())
+        generator = os.pidfd_open(pid)
+        try:
+            assert pid != parent.pid
+            parent.kill()
+            assert select.select([generator], [], [], LIMIT)[0]
+        finally:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(generator, signal.SIGKILL)
+            os.close(generator)
+
+
 def test_a_load_may_be_ended_early() -> None:
     """With what was measured until then."""
     seen: list[Progress] = []
@@ -206,6 +269,7 @@ def test_a_load_may_be_ended_early() -> None:
 WRONG = {
     "--rate: 0 ": {"rate": 0.0},
     "--clients: 0 ": {"clients": 0},
+    "--clients: 100000000 is too many; 10000 ": {"clients": 100_000_000},
     "--per-connection: 0 ": {"per_connection": 0},
     "--processes: 2 share 1 requests": {"processes": 2, "clients": 2},
     "--processes: 3 share 2 clients": {"requests": 3, "processes": 3, "clients": 2},
@@ -214,6 +278,10 @@ WRONG = {
     "--reply: 'never'": {"reply": "never"},
     "--http: 'index' is no path": {"path": "index", "reply": "http"},
     "--script: 'x' is not": {"script": "x"},
+    "--script: '.*' holds bytes": {"script": "m:\udcff"},
+    "--method: 'GÉT€' is no method": {"path": "/", "reply": "http", "method": "GÉT€"},
+    "--method: 'GET /b X' is no method": {"path": "/", "reply": "http", "method": "GET /b X"},
+    "--server-name: 'a..b' is no name": {"server_name": "a..b"},
     "--header: belongs to HTTP": {"headers": (("A", "b"),)},
     "wants the port": {"url": "tcp://127.0.0.1:0"},
     "begin with one of tcp": {"url": "ftp://127.0.0.1:1"},
@@ -231,8 +299,9 @@ def test_a_wrong_load_is_refused(complaint: str) -> None:
 
 def test_a_host_without_address() -> None:
     """Is not a mistake of the command, so it says so otherwise."""
-    with pytest.raises(PreforkError, match="has no address"):
-        run(counted("tcp://nowhere.invalid:80", 1))
+    for host in ("nowhere.invalid", "a..b"):
+        with pytest.raises(PreforkError, match="has no address"):
+            run(counted(f"tcp://{host}:80", 1))
 
 
 def test_the_histogram_is_of_the_samples() -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from prefork.cli import cli
+from prefork.cli.tune import limit_of_memory
+from prefork.lab.goals import read_goal
 from prefork.lab.profile import Profile
 from prefork.lab.tuning import Tuning
 from prefork.system import sockets
@@ -28,10 +31,13 @@ def program(*arguments: str) -> list[str]:
 
 
 @contextmanager
-def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """The command, with its standard error to be read line by line; whatever happens, it ends."""
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(program(*arguments), cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
+def started(*arguments: str, scratch: str | None = None) -> Iterator[subprocess.Popen[str]]:
+    """The command, with its standard error to be read line by line; whatever happens, it ends.
+
+    :param scratch: its temporary directory.
+    """
+    pipe, environ = subprocess.PIPE, os.environ if scratch is None else {**os.environ, "TMPDIR": scratch}
+    process = subprocess.Popen(program(*arguments), cwd=ROOT, env=environ, stdout=pipe, stderr=pipe, text=True)
     try:
         yield process
     finally:
@@ -100,6 +106,20 @@ def test_it_is_interrupted_with_what_is_known() -> None:
         assert not left_by(process.pid)
 
 
+def test_nothing_is_left_when_its_terminal_goes_away() -> None:
+    """Exit 129, in the middle of a run; neither a service nor what it needed is there any more."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as scratch:  # a name so short that sockets fit into it
+        with started("wait=5ms", "--budget", "1h", scratch=scratch) as process:
+            assert process.stderr is not None
+            for _ in range(2):
+                assert process.stderr.readline()
+            process.send_signal(signal.SIGHUP)
+            process.communicate(timeout=2 * LIMIT)
+            assert process.returncode == 129
+            assert not left_by(process.pid)
+        assert os.listdir(scratch) == []
+
+
 def test_a_target_that_cannot_be_loaded_is_one_line() -> None:
     """Exit 3, as of ``prefork run``."""
     done = run("tests.nowhere:Handler", "--budget", "5s")
@@ -114,6 +134,12 @@ def test_a_service_that_answers_nothing_rightly_is_one_line() -> None:
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"prefork: {STREAM}: no request was answered rightly: ")
     assert not done.stdout
+
+
+def test_what_was_asked_for_can_be_saved() -> None:
+    """Durations and sizes as well, which are numbers of their own kind while they are read."""
+    asked = [read_goal("--p99", "p99", "50ms"), limit_of_memory("2GiB")]
+    assert json.loads(msgspec.json.encode(asked)) == [{"share": 0.99, "seconds": 0.05}, [2 << 30, "--memory"]]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +164,7 @@ def test_a_service_that_answers_nothing_rightly_is_one_line() -> None:
         (["cpu=2ms", "--send", "x"], "--send: the workload cpu=2ms says itself what is sent"),
         (
             ["a:b", "--json", "/nowhere/x.json"],
-            "--json: /nowhere/x.json cannot be written: we may write to no directory /nowhere",
+            "--json: /nowhere/x.json cannot be written: there is no directory /nowhere",
         ),
         (["--live", "--window", "10ms"], "--window: 0.01 s shows nothing"),
         (["a:b", "--budget", "5s", "--", "--workers", "3"], "after --: --workers is what is measured"),
