@@ -102,6 +102,12 @@ def test_the_short_of_it_names_winners_and_draws() -> None:
     )
 
 
+def test_the_short_of_it_claims_nothing_of_few_rounds() -> None:
+    text = page.summary([comparison(usual(4), title="echo")])
+    assert "| `echo` | 1 client: too few rounds to tell | 64 clients: too few rounds to tell |" in text
+    assert text.count("answers most nowhere here") == len(MODES)
+
+
 def test_a_run_is_one_command_with_the_four_modes() -> None:
     for run in RUNS.values():
         assert set(MODES) <= set(run.lines)
