@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -10,12 +10,12 @@ from click.core import ParameterSource
 from msgspec.structs import replace
 
 from prefork.cli.compared import FLAGS, Outputs, Saving, outputs_of, read_saved, show
-from prefork.cli.completing import files, words
+from prefork.cli.completing import files, lists
 from prefork.cli.lab_flags import load_flags, needs_lab
 from prefork.cli.lab_flags import seconds as seconds_of
 from prefork.cli.lab_signals import ends_in_order
 from prefork.cli.lab_steps import Steps
-from prefork.cli.lab_target import RunsTarget, chosen, running
+from prefork.cli.lab_target import RunsTarget, chosen, extra_arguments, running, targets
 from prefork.config.service import MOST_WORKERS
 from prefork.errors import CommandError, Exit, UsageError
 from prefork.lab.load import MOST_CLIENTS
@@ -45,13 +45,13 @@ SHORT = Depth("4", "1,16", LEAST_ROUNDS, "400ms", "100ms", _OF_ALL)  # of all wo
 
 
 @click.command(cls=RunsTarget)
-@click.argument("target", required=False, metavar="[TARGET] [-- FLAGS OF prefork run]")
+@click.argument("target", required=False, metavar="[TARGET] [-- FLAGS OF prefork run]", shell_complete=targets)
 @click.option("-b", "--bind", metavar="URL", default=DEFAULT_BIND, help=f"Serve here.  [default: {DEFAULT_BIND}]")
 @click.option(
     "--lines",
     "--modes",
     metavar="NAMES",
-    shell_complete=words(*LINES),
+    shell_complete=lists(*LINES),
     help=f"What to compare, of {', '.join(LINES)}.  [default: all; without TARGET those before stdlib-sync]",
 )
 @click.option(
@@ -82,6 +82,7 @@ def compare(target: str | None, **flags: Any) -> None:
     if flags["saved"]:
         if target is not None:
             raise UsageError(f"--from: what was saved has its target; leave {target} out")
+        _refuse_measuring()
         failed = show(read_saved(flags["saved"]), outputs_of(flags))
     else:
         failed = _compare(target, flags)
@@ -155,7 +156,7 @@ def _lines(text: str) -> tuple[str, ...]:
 def _numbers(flag: str, text: str, most: int) -> tuple[int, ...]:
     """Some, in the order of their size."""
     parts = {part.strip() for part in text.split(",")}
-    if not all(part.isascii() and part.isdecimal() and 1 <= int(part) <= most for part in parts):
+    if not all(part.isascii() and part.isdecimal() and len(part) < 10 and 1 <= int(part) <= most for part in parts):
         raise UsageError(f"{flag}: {text!r} is no list of numbers from 1 to {most}; write it as 2,4,8")
     return tuple(sorted(map(int, parts)))
 
@@ -171,14 +172,10 @@ def _command(title: str, said: Mapping[str, object], extra: Sequence[str]) -> st
     """That measures it again, whatever will be the default by then."""
     context = click.get_current_context()
     spoken = ["prefork", "compare", title]
-    for parameter in context.command.params:
-        name, value = parameter.name or "", context.params.get(parameter.name or "")
-        is_given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if is_given and name not in ("target", "saved", *FLAGS) and name.replace("_", "-") not in said:
-            flag = next(one for one in parameter.opts if one.startswith("--"))
-            spoken += [
-                flag if one is True else f"{flag}={one}" for one in (value if type(value) is tuple else (value,))
-            ]
+    for name, flag in _given_to_measure():
+        value = context.params[name]
+        if name.replace("_", "-") not in said:
+            spoken += [f"{flag}={one}" for one in (value if type(value) is tuple else (value,))]
     spoken += [f"--{flag}={value}" for flag, value in said.items()]
     return _printable(shlex.join([*spoken, *(["--", *extra] if extra else [])]))
 
@@ -186,6 +183,23 @@ def _command(title: str, said: Mapping[str, object], extra: Sequence[str]) -> st
 def _printable(command: str) -> str:
     r"""Bytes that are no UTF-8 as ``\xff``, which flags that take bytes read as such."""
     return command.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def _given_to_measure() -> Iterator[tuple[str, str]]:
+    """Names and flags of what was said of how to measure."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        is_given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if is_given and name not in ("target", "saved", *FLAGS):
+            yield name, next(one for one in parameter.opts if one.startswith("--"))
+
+
+def _refuse_measuring() -> None:
+    """:raises UsageError: something was said of how to measure."""
+    said = [flag for _, flag in _given_to_measure()] or ["after --"] * bool(extra_arguments())
+    if said:
+        raise UsageError(f"{said[0]}: this is for measuring; --from only shows what was saved, leave it out")
 
 
 # measuring

@@ -32,9 +32,8 @@ def outputs_of(flags: Mapping[str, object], title: str = "") -> Outputs:
         paths = {name: path if path == STDOUT else head.join(os.path.splitext(path)) for name, path in paths.items()}
     for name, path in paths.items():
         if path != STDOUT:
-            refuse_unwritable(FLAGS[name], path)
-            if not _is_special(path):
-                refuse_unwritable(FLAGS[name], _beside(path))
+            for one in (path,) if _is_special(path) else (path, _beside(path)):
+                refuse_unwritable(FLAGS[name], one, typed=str(flags[name]))
     return paths
 
 

@@ -31,6 +31,17 @@ def words(*known: str) -> Complete:
     return complete
 
 
+def lists(*known: str) -> Complete:
+    """Of such words, with commas between them; none twice."""
+
+    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        before, comma, _ = incomplete.rpartition(",")
+        said = before.split(",")
+        return _fitting((f"{before}{comma}{word}" for word in known if word not in said), incomplete)
+
+    return complete
+
+
 def files(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     return [CompletionItem(incomplete, type="file")]
 

@@ -149,9 +149,10 @@ def write_json(path: str, record: object) -> None:
     write_file("--json", path, msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
 
 
-def refuse_unwritable(flag: str, path: str) -> None:
+def refuse_unwritable(flag: str, path: str, typed: str = "") -> None:
     """Rather before the measuring than after it.
 
+    :param typed: the path by which the user knows it, if that is another.
     :raises UsageError: there can be no such file, or we may not write to it.
     """
     directory = os.path.dirname(path) or "."
@@ -163,7 +164,7 @@ def refuse_unwritable(flag: str, path: str) -> None:
         why = "it is not ours to write"
     else:
         return
-    raise UsageError(f"{flag}: {path} cannot be written: {why}; give the path of a file")
+    raise UsageError(f"{flag}: {typed or path} cannot be written: {why}; give the path of a file")
 
 
 def write_file(flag: str, path: str, data: bytes) -> None:
@@ -194,7 +195,7 @@ def _per_connection(text: str | None, is_kept: bool) -> int | None:
         return None if is_kept else 1
     if text in ALL:
         return None
-    if not (text.isascii() and text.isdecimal() and int(text)):
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text)):
         raise UsageError(f"--per-connection: {text!r} is no number of requests; write 1, 100 or all")
     return int(text)
 

@@ -4,12 +4,16 @@ says both; and the arguments after ``--``, which are those of ``prefork run``.
 They are checked as ``prefork run`` would, before anything starts. It must not know what is measured.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from typing import Any, NamedTuple
 
 import click
+from click.shell_completion import CompletionItem
 from msgspec.structs import replace
 
+from prefork.cli.completing import services, words
 from prefork.cli.lab_flags import FLAG_NAMES, load_of
 from prefork.config.sources import read
 from prefork.errors import UsageError
@@ -56,12 +60,22 @@ class RunsTarget(click.Command):
         return super().parse_args(context, before)
 
 
+def targets(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Workloads for the shell's completion; with ``--live`` the services of what runs."""
+    if context.params.get("live"):
+        return services(context, parameter, incomplete)
+    from prefork.lab.workloads import NAMES
+
+    return words(*NAMES)(context, parameter, incomplete)
+
+
 def chosen(title: str, bind: str, flags: Mapping[str, Any]) -> Chosen:
     """:param title: a target, or a workload as ``cpu=2ms``.
     :param flags: those of a load are looked at.
     :raises UsageError: one of them is wrong, or is nothing for it; or there is no such workload.
     """
     load = load_of(bind, flags)
+    _check(load)
     if ":" in title:
         return Chosen(title, "", title, load)
     for name in FLAG_NAMES:
@@ -76,8 +90,28 @@ def chosen(title: str, bind: str, flags: Mapping[str, Any]) -> Chosen:
     return Chosen(found.title, found.teaches, target, load)
 
 
+def _check(load: Load) -> None:
+    """Before anything is started. How many clients there are is said later.
+
+    :raises UsageError: it cannot be sent.
+    """
+    from prefork.lab.load_checks import check
+    from prefork.lab.talk import script_of
+
+    check(replace(load, clients=max(load.clients, load.processes)))
+    if load.script:
+        with redirect_stdout(sys.stderr):  # a script may print when it is loaded
+            script_of(load.script)
+
+
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
+
+
+def extra_arguments() -> Sequence[str]:
+    """What was said after ``--`` of this command."""
+    said: Sequence[str] = click.get_current_context().meta[_EXTRA]
+    return said
 
 
 def running(target: str, bind: str) -> Running:
@@ -85,10 +119,16 @@ def running(target: str, bind: str) -> Running:
 
     :raises UsageError: it is wrong, or is said before ``--``.
     """
-    extra: Sequence[str] = click.get_current_context().meta[_EXTRA]
+    extra = extra_arguments()
     from prefork.cli.run import run
 
-    given: dict[str, Any] = run.make_context("run", [target, *extra]).params
+    try:  # nobody asks for help here
+        given: dict[str, Any] = run.make_context("run", [target, *extra], help_option_names=[]).params
+    except click.UsageError as error:
+        why = error.format_message().rstrip(".?")
+        raise UsageError(
+            f"after --: {why[:1].lower()}{why[1:]}; see prefork run --help for what may stand there"
+        ) from None
     given = {name: value for name, value in given.items() if value not in (None, ()) and name != "target"}
     for name in given:
         if name in _MEASURED:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from prefork.cli.completing import files
-from prefork.cli.lab_flags import STDOUT, needs_lab, seconds, write_file, write_json
+from prefork.cli.lab_flags import STDOUT, needs_lab, refuse_unwritable, seconds, write_file, write_json
 from prefork.cli.lab_signals import ends_in_order
 from prefork.errors import CommandError, UsageError
 from prefork.lab.goals import MEASURED, Goal, read_goals
@@ -16,7 +16,7 @@ PIPED_WIDTH = 120  # columns, where no terminal tells
 
 @click.command()
 @click.argument("profile", required=False, metavar="[PROFILE.json]", shell_complete=files)
-@click.option("--rate", metavar="N", required=True, help="Requests a second, of all machines together.")
+@click.option("-r", "--rate", metavar="N", required=True, help="Requests a second, of all machines together.")
 @click.option("--p50", metavar="TIME", help="What half of all requests may take; one goal is wanted.")
 @click.option("--p90", metavar="TIME", help="What nine of ten may take.")
 @click.option("--p99", metavar="TIME", help="What ninety-nine of a hundred may take.")
@@ -71,6 +71,8 @@ def _plan(path: str | None, flags: dict[str, Any]) -> None:
 
     goal = _goal(flags)
     picture = _picture(flags["picture"])
+    if flags["as_json"] not in (None, STDOUT):
+        refuse_unwritable("--json", flags["as_json"])
     today = read_number("--rate", flags["rate"])
     if not today:
         raise UsageError("--rate: nothing is asked of these machines; give requests a second, as 50000")
@@ -124,4 +126,6 @@ def _goal(flags: dict[str, Any]) -> Goal:
 def _picture(path: str | None) -> str | None:
     if path is not None and not path.endswith((".svg", ".png")):
         raise UsageError(f"--picture: {path} ends neither in .svg nor in .png; name it so")
+    if path is not None:
+        refuse_unwritable("--picture", path)
     return path

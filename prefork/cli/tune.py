@@ -11,7 +11,7 @@ from prefork.cli.completing import files, instances, words
 from prefork.cli.lab_flags import FLAG_NAMES, load_flags, needs_lab
 from prefork.cli.lab_flags import seconds as seconds_of
 from prefork.cli.lab_signals import Stop, asked_to_stop, ends_in_order
-from prefork.cli.lab_target import RunsTarget, chosen, running
+from prefork.cli.lab_target import RunsTarget, chosen, running, targets
 from prefork.cli.tuned import check_outputs, show
 from prefork.config.service import DEFAULT_THREADS, MOST_WORKERS
 from prefork.config.units import parse_bytes
@@ -34,7 +34,7 @@ _ONLY_LIVE = ("name", "control", "window")
 
 
 @click.command(cls=RunsTarget)
-@click.argument("target", required=False, metavar="[TARGET] [-- FLAGS OF prefork run]")
+@click.argument("target", required=False, metavar="[TARGET] [-- FLAGS OF prefork run]", shell_complete=targets)
 @click.option("--live", is_flag=True, help="Watch a running instance instead; TARGET is a service of it, or none.")
 @click.option("-n", "--name", metavar="NAME", shell_complete=instances, help="With --live: the instance's name.")
 @click.option("--control", metavar="PATH", shell_complete=files, help="With --live: its control socket.")

@@ -34,7 +34,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     :param workers: of lines that have as many as they are told; ``clients`` of all.
     :param duration: seconds that a cell is measured in a round; ``warm_up`` before that.
     :param seed: of the order, and of what is random in the load.
-    :param threads: and all that follows as of ``Subject.start``.
+    :param handler: and all that follows as of ``Subject.start``.
     :param title: and ``teaches`` and ``command`` as of ``Comparison``.
     """
 
@@ -52,7 +52,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 1
     bind: str = DEFAULT_BIND
     handler: str = ""
-    threads: int | None = None
     children: int | None = None
     chdir: str = ""
     pythonpath: tuple[str, ...] = ()
@@ -169,7 +168,6 @@ def measure(plan: Plan, cell: Cell) -> Measurement:
         cell.workers,
         bind=plan.bind,
         handler=plan.handler,
-        threads=plan.threads,
         children=plan.children,
         chdir=plan.chdir,
         pythonpath=plan.pythonpath,

@@ -345,6 +345,8 @@ class _Reference(Subject):
             raise UnfitError(rest)
         if word == "unloadable":
             raise TargetError(f"{self.target}: {rest}")
+        if word == "failed":
+            raise BindError(rest)
         raise CommandError(f"{self.line} of {self.target} did not start: {self._last_words()}")
 
     def served(self) -> dict[int, int] | None:

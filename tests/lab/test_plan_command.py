@@ -172,6 +172,8 @@ def test_what_cannot_be_done_is_said_and_is_exit_1(saved: Path) -> None:
         (["--rate", "5", "--p99", "9ms", "--rolling", "100%"], "--rolling: 100% is not between"),
         (["--rate", "5", "--p99", "9ms", "--growth", "2"], "--growth: '2' is no share"),
         (["--rate", "5", "--p99", "9ms", "--picture", "x.pdf"], "--picture: x.pdf ends neither"),
+        (["-r", "5", "--p99", "9ms", "--json", "/nowhere/x"], "--json: /nowhere/x cannot be written: there is no"),
+        (["-r", "5", "--p99", "9ms", "--picture", "/nowhere/x.svg"], "--picture: /nowhere/x.svg cannot be written"),
         (["--rate", "5", "--p99", "9ms", "--service-mean", "2ms"], "--service-mean: the profile has"),
         (["--rate", "5", "--p99", "9ms", "--workers-per-cpu", "0"], "--workers-per-cpu: 0 is no number"),
     ],

@@ -1,11 +1,12 @@
 """References: bare loops and the standard library's servers, with the handlers and servers of everybody."""
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
 
-from prefork.errors import TargetError
+from prefork.errors import BindError, TargetError
 from prefork.lab import tree
 from prefork.lab.subjects import REFERENCES, Subject, UnfitError
 from tests.end_to_end.clients import ask
@@ -83,6 +84,15 @@ def test_what_cannot_be_loaded_says_why(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("raise RuntimeError('no database')\n")
     with pytest.raises(TargetError, match="RuntimeError: no database"):
         Subject.start("bare", "broken:Handler", 1, pythonpath=[str(tmp_path)])
+
+
+@pytest.mark.parametrize("line", ["bare", "stdlib-sync", "prefork"])
+def test_an_address_that_is_taken_is_told_as_one(line: str) -> None:
+    """Of a reference as under our master."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(BindError, match=f"127.0.0.1:{port}.*in use"):
+            Subject.start(line, STREAM, 1, bind=f"tcp://127.0.0.1:{port}")
 
 
 def test_workers_end_with_their_parent() -> None:

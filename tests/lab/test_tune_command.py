@@ -161,6 +161,8 @@ def test_what_was_asked_for_can_be_saved() -> None:
         (["a:b", "--window", "5s"], "--window: this is for watching what runs; give it with --live"),
         (["--live", "--budget", "5s"], "--budget: this is for measuring a target; --live only watches, leave it out"),
         (["--live", "--send", "x"], "--send: this is for measuring a target; --live only watches, leave it out"),
+        (["a:b", "--script", "nosuch:fn"], "--script: nosuch:fn cannot be loaded: ModuleNotFoundError"),
+        (["cpu=2ms", "--processes", "0"], "--processes: 0 is too few; 1 is the least"),
         (["cpu=2ms", "--send", "x"], "--send: the workload cpu=2ms says itself what is sent"),
         (
             ["a:b", "--json", "/nowhere/x.json"],
