@@ -14,7 +14,7 @@ from prefork.cli.completing import files, lists
 from prefork.cli.lab_flags import load_flags, needs_lab
 from prefork.cli.lab_flags import seconds as seconds_of
 from prefork.cli.lab_signals import ends_in_order
-from prefork.cli.lab_steps import Steps
+from prefork.cli.lab_steps import CountedSteps
 from prefork.cli.lab_target import RunsTarget, chosen, extra_arguments, running, targets
 from prefork.config.service import MOST_WORKERS
 from prefork.errors import CommandError, Exit, UsageError
@@ -213,7 +213,7 @@ def _run(plan: "Plan", outputs: Outputs) -> list[str]:
     """
     from prefork.lab.rounds import Rounds, shown
 
-    with Steps(len(plan.cells) * plan.rounds) as steps:
+    with CountedSteps(len(plan.cells) * plan.rounds) as steps:
         rounds = Rounds(
             plan,
             lambda number, cell: steps.begin(f"round {number}: {plan.title}, {shown(cell)}"),

@@ -11,6 +11,7 @@ from prefork.cli.completing import files, instances, words
 from prefork.cli.lab_flags import FLAG_NAMES, load_flags, needs_lab
 from prefork.cli.lab_flags import seconds as seconds_of
 from prefork.cli.lab_signals import Stop, asked_to_stop, ends_in_order
+from prefork.cli.lab_steps import TimedSteps
 from prefork.cli.lab_target import RunsTarget, chosen, running, targets
 from prefork.cli.tuned import check_outputs, show
 from prefork.config.service import DEFAULT_THREADS, MOST_WORKERS
@@ -102,9 +103,7 @@ def _measure(title: str, goals: list[Goal], flags: Mapping[str, Any]) -> None:
         wish, bench, threads = _wished(title, goals, flags, stop)
         about = age(round(wish.budget))
         click.echo(f"{wish.title}: at most {about} ({limits.cpus_why}; memory: {limits.memory_why})", err=True)
-        from prefork.cli.tune_progress import Steps
-
-        with Steps(wish.budget) as steps:
+        with TimedSteps(wish.budget) as steps:
             tuning = Tuner(wish, limits, this_machine(), bench, steps.say).run()
     show(tuning, threads, flags)
     if not tuning.is_whole:

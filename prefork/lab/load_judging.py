@@ -22,6 +22,7 @@ FULL = 0.95  # of all CPUs
 LITTLE = 0.1  # of what was busy: a generator that had no more took nothing from the service that matters
 SHORT = ((99.0, 1000), (99.9, 10_000))  # a percentile, and the samples that leave ten of them above it
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)  # that are shown
+TURNS = 20  # requests of each client of a closed loop: one more or less of fewer is more than 5 % of its rate
 BEHIND = 0.97  # of what was due: less was not kept up with
 CHANCE = 3.0  # standard deviations of a number that varies by chance, as its square root
 STALL, LEAST_STALL = 100.0, 0.02  # times the median latency, and seconds
@@ -185,14 +186,28 @@ def _shared(result: Result, samples: Samples, around: Surroundings) -> Doubt | N
 def _short(result: Result, samples: Samples, around: Surroundings) -> Doubt | None:
     for percentile, needed in SHORT:
         if 0 < result.requests < needed:
-            seconds = result.seconds * needed / result.requests
-            longer = f"--requests {needed}" if result.load.requests else f"--duration {_whole(seconds)}s"
+            times = needed / result.requests
+            longer = f"--requests {needed}" if result.load.requests else f"--duration {_long(result, times)}"
             return Doubt(
                 "too-short",
                 f"{result.requests} samples are too few for p{percentile:g}: it is made of the slowest few; "
                 f"{needed} would do, by {longer}",
             )
     return None
+
+
+def _stepped(result: Result, samples: Samples, around: Surroundings) -> Doubt | None:
+    """The rate of a closed loop counts whole turns, which clients that began together take together."""
+    load, requests = result.load, result.requests + result.failed
+    turns = requests / load.clients
+    if load.rate is not None or not 0 < turns < TURNS:
+        return None
+    longer = f"--requests {TURNS * load.clients}" if load.requests else f"--duration {_long(result, TURNS / turns)}"
+    return Doubt(
+        "too-short",
+        f"{turns:.2g} requests a client are too few for a rate: it goes by steps of {_percent(1 / turns)}; {TURNS} "
+        f"would do, by {longer}",
+    )
 
 
 def _stalled(result: Result, samples: Samples, around: Surroundings) -> Doubt | None:
@@ -266,6 +281,11 @@ def _percent(part: float) -> str:
     return share(part) if part >= 0.095 else f"{100 * part:.2g}%"
 
 
+def _long(result: Result, times: float) -> str:
+    """So many times as long as it was."""
+    return f"{_whole(result.seconds * times)}s"
+
+
 def _whole(value: float) -> str:
     """Rounded up to two digits, as one would type it."""
     step = 10 ** max(0, len(str(int(value))) - 2)
@@ -282,5 +302,6 @@ RULES: tuple[Callable[[Result, Samples, Surroundings], Doubt | None], ...] = (
     _late,
     _stalled,
     _dropped,
+    _stepped,
     _short,
 )

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from prefork.lab.connection import KIND_OF
 from prefork.lab.load import GeneratorUse, Latencies, Load, Result
@@ -136,6 +137,21 @@ def test_little_was_measured() -> None:
     by_count = result(requests=5000, load=Load(url="tcp://127.0.0.1:9", requests=5000))
     assert "p99.9: " in doubts_of(by_count, samples(), Surroundings())[0].text
     assert "by --requests 10000" in doubts_of(by_count, samples(), Surroundings())[0].text
+
+
+def test_clients_of_few_turns() -> None:
+    """Ten that are answered each 400 ms do 25 a second, of which a second shows 20 or 30."""
+    stepped = result(load=Load(url="tcp://127.0.0.1:9", clients=10), requests=20, seconds=1.0)
+    doubt, _ = doubts_of(stepped, samples(), Surroundings())
+    assert doubt.kind == "too-short"
+    assert doubt.text.startswith("2 requests a client are too few for a rate: it goes by steps of 50%; ")
+    assert doubt.text.endswith("by --duration 10s")
+    counted = Load(url="tcp://127.0.0.1:9", clients=10, requests=199)
+    assert "by --requests 200" in doubts_of(result(load=counted, requests=199), samples(), Surroundings())[0].text
+    enough = result(load=replace(counted, requests=200), requests=200)
+    assert "a client" not in doubts_of(enough, samples(), Surroundings())[0].text
+    open_loop = result(load=replace(counted, rate=100.0), requests=20)
+    assert "a client" not in doubts_of(open_loop, samples(), Surroundings())[0].text
 
 
 def test_a_stall_is_a_time_in_which_something_waited() -> None:
