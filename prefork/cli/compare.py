@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 from msgspec.structs import replace
 
-from prefork.cli.compared import FLAGS, Outputs, outputs_of, read_saved, save, show
+from prefork.cli.compared import FLAGS, Outputs, Saving, outputs_of, read_saved, show
 from prefork.cli.completing import files, lists
 from prefork.cli.lab_flags import load_flags, needs_lab
 from prefork.cli.lab_flags import seconds as seconds_of
@@ -17,9 +17,10 @@ from prefork.cli.lab_signals import ends_in_order
 from prefork.cli.lab_steps import CountedSteps
 from prefork.cli.lab_target import RunsTarget, chosen, extra_arguments, running, targets
 from prefork.config.service import MOST_WORKERS
-from prefork.errors import Exit, UsageError
+from prefork.errors import CommandError, Exit, UsageError
 from prefork.lab.load import MOST_CLIENTS
 from prefork.lab.subjects import DEFAULT_BIND, LINES
+from prefork.lab.winning import LEAST_ROUNDS
 from prefork.report.units import age
 from prefork.system import cpus
 
@@ -35,10 +36,12 @@ class Depth(NamedTuple):
     rounds: int
     duration: str
     warm_up: str
+    lines: tuple[str, ...] = LINES
 
 
-FULL = Depth("2,4,8", "1,8,64", 5, "2s", "500ms")
-SHORT = Depth("4", "1,16", 3, "500ms", "200ms")  # of all workloads, one after the other
+FULL = Depth("2,4,8", "1,8,64", LEAST_ROUNDS, "2s", "500ms")
+_OF_ALL = tuple(line for line in LINES if not line.startswith("stdlib"))
+SHORT = Depth("4", "1,16", LEAST_ROUNDS, "400ms", "100ms", _OF_ALL)  # of all workloads, one after the other
 
 
 @click.command(cls=RunsTarget)
@@ -48,9 +51,8 @@ SHORT = Depth("4", "1,16", 3, "500ms", "200ms")  # of all workloads, one after t
     "--lines",
     "--modes",
     metavar="NAMES",
-    default=",".join(LINES),
     shell_complete=lists(*LINES),
-    help=f"What to compare, of {', '.join(LINES)}.  [default: all]",
+    help=f"What to compare, of {', '.join(LINES)}.  [default: all; without TARGET those before stdlib-sync]",
 )
 @click.option(
     "-w", "--workers", metavar="NUMBERS", help=f"Of prefork, hybrid and bare, each.  [default: {FULL.workers}]"
@@ -60,7 +62,7 @@ SHORT = Depth("4", "1,16", 3, "500ms", "200ms")  # of all workloads, one after t
 @click.option("-d", "--duration", metavar="TIME", help=f"For as long each time.  [default: {FULL.duration}]")
 @click.option("--warm-up", metavar="TIME", help=f"After as long, not counted.  [default: {FULL.warm_up}]")
 @load_flags("half of the CPUs")
-@click.option("--json", "as_json", metavar="FILE", shell_complete=files, help="Save it after each round; -: print it.")
+@click.option("--json", "as_json", metavar="FILE", shell_complete=files, help="Save it after each run; -: print it.")
 @click.option("--csv", "as_csv", metavar="FILE", shell_complete=files, help="Write a row for each round of each cell.")
 @click.option("--markdown", "as_markdown", metavar="FILE", shell_complete=files, help="Write a page of Markdown.")
 @click.option("--html", "as_html", metavar="FILE", shell_complete=files, help="Write a page with pictures.")
@@ -81,12 +83,15 @@ def compare(target: str | None, **flags: Any) -> None:
         if target is not None:
             raise UsageError(f"--from: what was saved has its target; leave {target} out")
         _refuse_measuring()
-        show(read_saved(flags["saved"]), outputs_of(flags))
+        failed = show(read_saved(flags["saved"]), outputs_of(flags))
     else:
-        _compare(target, flags)
+        failed = _compare(target, flags)
+    if failed:
+        raise CommandError("; ".join(failed))
 
 
-def _compare(target: str | None, flags: Mapping[str, Any]) -> None:
+def _compare(target: str | None, flags: Mapping[str, Any]) -> list[str]:
+    """:returns: why files could not be written."""
     from prefork.lab.workloads import NAMES
 
     titles, depth = ([target], FULL) if target is not None else (NAMES, SHORT)
@@ -95,8 +100,7 @@ def _compare(target: str | None, flags: Mapping[str, Any]) -> None:
     cells, rounds = sum(len(plan.cells) for plan in plans), plans[0].rounds
     many = f"{cells} cell{'s' * (cells != 1)} in {rounds} round{'s' * (rounds != 1)}"
     click.echo(f"{many}: about {age(sum(plan.seconds for plan in plans))}", err=True)
-    for plan, paths in zip(plans, outputs, strict=True):
-        _run(plan, paths)
+    return [why for plan, paths in zip(plans, outputs, strict=True) for why in _run(plan, paths)]
 
 
 # what is compared
@@ -114,14 +118,16 @@ def _plan(title: str, depth: Depth, flags: Mapping[str, Any]) -> "Plan":
     duration, warm_up = (flags[name] or getattr(depth, name) for name in ("duration", "warm_up"))
     workers, clients = (flags[name] or getattr(depth, name) for name in ("workers", "clients"))
     rounds = flags["rounds"] or depth.rounds
-    said = {"workers": workers, "clients": clients, "rounds": rounds, "duration": duration, "warm-up": warm_up}
+    lines = depth.lines if flags["lines"] is None else _lines(flags["lines"])
+    said = {"bind": bind, "lines": ",".join(lines), "workers": workers, "clients": clients, "rounds": rounds}
+    said |= {"duration": duration, "warm-up": warm_up, "processes": load.processes, "seed": load.seed}
     return Plan(
-        title=title,
+        title=_printable(title),
         teaches=teaches,
         command=_command(title, said, run.extra),
         target=target,
         load=load,
-        lines=_lines(flags["lines"]),
+        lines=lines,
         workers=_numbers("--workers", workers, MOST_WORKERS),
         clients=_numbers("--clients", clients, MOST_CLIENTS),
         rounds=rounds,
@@ -171,7 +177,12 @@ def _command(title: str, said: Mapping[str, object], extra: Sequence[str]) -> st
         if name.replace("_", "-") not in said:
             spoken += [f"{flag}={one}" for one in (value if type(value) is tuple else (value,))]
     spoken += [f"--{flag}={value}" for flag, value in said.items()]
-    return shlex.join([*spoken, *(["--", *extra] if extra else [])])
+    return _printable(shlex.join([*spoken, *(["--", *extra] if extra else [])]))
+
+
+def _printable(command: str) -> str:
+    r"""Bytes that are no UTF-8 as ``\xff``, which flags that take bytes read as such."""
+    return command.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def _given_to_measure() -> Iterator[tuple[str, str]]:
@@ -194,9 +205,10 @@ def _refuse_measuring() -> None:
 # measuring
 
 
-def _run(plan: "Plan", outputs: Outputs) -> None:
+def _run(plan: "Plan", outputs: Outputs) -> list[str]:
     """Measure, save, print. What was measured before an interruption is printed before it ends us.
 
+    :returns: why files could not be written.
     :raises PreforkError: nothing could be measured.
     """
     from prefork.lab.rounds import Rounds, shown
@@ -205,7 +217,7 @@ def _run(plan: "Plan", outputs: Outputs) -> None:
         rounds = Rounds(
             plan,
             lambda number, cell: steps.begin(f"round {number}: {plan.title}, {shown(cell)}"),
-            lambda comparison: save(comparison, outputs),
+            Saving(outputs).save,
         )
         try:
             rounds.run()
@@ -213,10 +225,12 @@ def _run(plan: "Plan", outputs: Outputs) -> None:
         except KeyboardInterrupt:
             is_interrupted = True
     comparison = rounds.comparison()
-    if comparison.cells:
-        show(comparison, outputs)
+    failed = show(comparison, outputs) if comparison.cells else []
     if is_interrupted:
+        for why in failed:
+            click.echo(f"prefork: {why}", err=True)
         click.echo(
             "interrupted; what was measured until then is above" if comparison.cells else "interrupted", err=True
         )
         sys.exit(Exit.INTERRUPTED)
+    return failed

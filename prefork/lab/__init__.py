@@ -6,6 +6,7 @@ of it is a list of doubts, and a report is a printer of both. Nobody but the com
 
 What it stands on (numpy, scipy, matplotlib, hdrhistogram, httptools, jinja2, rich) is the extra ``lab``: a file that
 needs one of them imports it, so that a command pays only for what it uses.
-Invariant: a figure is kept with the samples it was made of, and shown with the doubts one should have about it.
+Invariant: a figure is shown with the doubts one should have about it; a load and each round of a comparison keep the
+histogram of all their latencies.
 Read next: ``load.py``, ``comparison.py``, ``profile.py``, the records; ``docs/lab.md``, how far it can be trusted.
 """

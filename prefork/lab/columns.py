@@ -37,7 +37,7 @@ class Column(NamedTuple):
 
 
 class Row(NamedTuple):
-    """:param mark: ``BEST``, ``LEVEL`` or nothing."""
+    """:param mark: ``BEST``, ``LEVEL``, or nothing, as everywhere where there were too few rounds to tell."""
 
     result: CellResult
     mark: str
@@ -49,6 +49,8 @@ def rows(comparison: Comparison) -> list[list[Row]]:
     groups = []
     for clients in sorted({one.cell.clients for one in cells}):
         found = standing(contenders_of(cells, clients))
+        if found is not None and not found.is_told:
+            found = None
         level = [] if found is None else [one.cell for one in found.level]
         best = None if found is None else found.best.cell
         groups.append(
@@ -163,7 +165,8 @@ COLUMNS: Sequence[Column] = (
         "memory (PSS)",
         lambda one: float(one.pss_bytes),
         lambda value: units.size(round(value)),
-        "memory of the whole tree at the end of the load; what several processes share counts once",
+        "memory of the whole tree, the most at the beginning, in the middle and at the end; what several processes "
+        "share counts once",
         60,
     ),
     _figure(

@@ -39,10 +39,12 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     :param errors: by kind, as in ``load.Result``.
     :param cpu_seconds: of the whole tree, a request.
     :param switches: context switches of the whole tree, a request; ``None`` where children took theirs with them.
-    :param pss_bytes: of the whole tree, the most that was seen under the load.
+    :param pss_bytes: of the whole tree, the most at the beginning, in the middle and at the end of the measured time.
     :param fairness: among workers, Jain's index of the requests each served: 1 is even, 1/N is one for all; ``None``
         where there is one worker, one was replaced meanwhile, or nobody counts.
     :param generator_share: the busiest generator's share of its CPU, 1 is all of it.
+    :param histogram: of all latencies, as in ``load.Result``; empty where it was not kept.
+    :param generator_cpus: that all generators used, seconds a second; ``None`` where it was not kept.
     """
 
     seconds: float
@@ -55,6 +57,8 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     pss_bytes: int
     fairness: float | None
     generator_share: float
+    histogram: str = ""
+    generator_cpus: float | None = None
     doubts: list[Doubt] = []
 
 

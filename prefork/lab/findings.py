@@ -7,7 +7,19 @@ Invariant: a sentence names its figure, and claims no lead that is within the no
 from collections.abc import Callable, Iterator, Sequence
 
 from prefork.lab.comparison import CellResult, Comparison
-from prefork.lab.winning import MARGIN, Figure, Standing, called, contenders, cpu, listed, many, prices, rate, standing
+from prefork.lab.winning import (
+    Figure,
+    Standing,
+    called,
+    contenders,
+    cpu,
+    listed,
+    many,
+    prices,
+    rate,
+    ratio,
+    standing,
+)
 from prefork.report import units
 
 
@@ -32,6 +44,8 @@ def _winners(cells: Sequence[CellResult]) -> Iterator[str]:
 
 def verdict(found: Standing) -> str:
     most = units.rate(found.best.middle(rate) or 0)
+    if not found.is_told:
+        return f"{found.rounds} round{'s' * (found.rounds != 1)} cannot tell who answers most"
     if found.is_draw:
         lines = list(dict.fromkeys(one.cell.line for one in (found.best, *found.level)))
         return f"{listed(lines)} answer as much within the noise, {most}"
@@ -56,7 +70,8 @@ def _extremes(cells: Sequence[CellResult], figure: Figure, what: str, show: Call
     if not known:
         return
     (least, light), (most, heavy) = min(known, key=lambda k: k[0]), max(known, key=lambda k: k[0])
-    if most > least * (1 + MARGIN):
+    found = ratio(heavy, light, figure)
+    if found is not None and found.is_told and not found.is_draw:
         yield (
             f"{called(light.cell)} needs the least {what} at {many(last)}, {show(least)}, and {called(heavy.cell)} the "
             f"most, {show(most)}"

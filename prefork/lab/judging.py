@@ -7,16 +7,16 @@ Sources: hyperfine's warnings, for the idea; Boris Iglewicz and David Hoaglin, H
 Read next: ``winning.py``, who is better, and when that may be said.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from statistics import mean, median, quantiles
 
 from prefork.lab.comparison import CellResult, Measurement
 from prefork.lab.doubts import Doubt
-from prefork.lab.winning import called, contenders, cpu, listed, many, order, rate, ratio, standing
+from prefork.lab.winning import LEAST_ROUNDS, called, contenders, cpu, listed, many, order, rate, ratio, standing
 from prefork.report.units import rate as a_second
 from prefork.report.units import share
 
-LEAST_ROUNDS = 3  # fewer tell nothing of chance
+FEWEST = 3  # of which quartiles, an outlier or a drift can be told
 NOISE = 0.10  # of the median: interquartile range of a cell's rounds
 FAR = 3.5  # modified z-score: Iglewicz and Hoaglin's recommendation
 NEAR = 0.05  # of the median: not far, however alike the other rounds are
@@ -25,7 +25,7 @@ GENERATOR_BUSY = 0.8  # of one CPU
 MACHINE_BUSY = 0.85  # of all CPUs
 FOR_P99, FOR_P999 = 1_000, 10_000  # requests, ten of which lie beyond it
 NAMED = 3  # cells, of many
-_JUDGED_HERE = {"noise", "outliers", "too-short", "generator-bound", "errors", "left-out", "shared-cpus"}
+_JUDGED_HERE = {"noise", "outliers", "too-short", "generator-bound", "errors", "left-out"}
 """Doubts that are not told round by round."""
 
 
@@ -39,13 +39,14 @@ def doubts(cells: Sequence[CellResult], cpus: float | None = None) -> list[Doubt
     for rule in (_errors, _generator_bound, _too_few_rounds, _noise, _outliers, _drift, _too_short):
         found += rule(cells)
     found += _shared(cells, cpus)
-    return [*found, *_draws(cells), *_of_rounds(cells)]
+    judged = _JUDGED_HERE | {doubt.kind for doubt in found}
+    return [*found, *_draws(cells), *_of_rounds(cells, judged)]
 
 
 def spread(cell: CellResult, figure: Callable[[Measurement], float | None] = rate) -> float | None:
     """Interquartile range by median of a cell's rounds; ``None`` where they are too few."""
     values = [value for value in map(figure, cell.rounds) if value is not None]
-    if len(values) < LEAST_ROUNDS or not median(values):
+    if len(values) < FEWEST or not median(values):
         return None
     first, _, third = quantiles(values, n=4, method="inclusive")
     return (third - first) / median(values)
@@ -91,11 +92,12 @@ def _generator_bound(cells: Sequence[CellResult]) -> Iterator[Doubt]:
 def _too_few_rounds(cells: Sequence[CellResult]) -> Iterator[Doubt]:
     few = [cell for cell in cells if len(cell.rounds) < LEAST_ROUNDS]
     if few:
-        times = "once" if len(few[0].rounds) == 1 else "twice"
-        which = "each cell" if len(few) == len(cells) else _names(few)
+        least, most = (one(len(cell.rounds) for cell in few) for one in (min, max))
+        times = ("" if least == most else "at most ") + {1: "once", 2: "twice"}.get(most, f"{most} times")
+        which = "each cell was" if len(few) == len(cells) else f"{_names(few)} {'was' if len(few) == 1 else 'were'}"
         yield Doubt(
             "rounds",
-            f"{which} was measured {times}: chance cannot be told from a difference; give --rounds 5 or more",
+            f"{which} measured {times}: chance cannot be told from a difference; give --rounds {LEAST_ROUNDS} or more",
         )
 
 
@@ -113,7 +115,7 @@ def _outliers(cells: Sequence[CellResult]) -> Iterator[Doubt]:
     found = []
     for cell in cells:
         rates = [one.rate for one in cell.rounds]
-        if len(rates) > LEAST_ROUNDS:
+        if len(rates) > FEWEST:
             usual = a_second(median(rates))
             found += [f"round {i + 1} of {_where(cell)} ({a_second(rates[i])}, usual {usual})" for i in far(rates)]
     if found:
@@ -131,7 +133,7 @@ def _drift(cells: Sequence[CellResult]) -> Iterator[Doubt]:
         third = len(rates) // 3
         if third and median(rates[-third:]):
             gains.append(median(rates[:third]) / median(rates[-third:]) - 1)
-    if len(gains) < LEAST_ROUNDS or abs(median(gains)) < DRIFT:
+    if len(gains) < FEWEST or abs(median(gains)) < DRIFT:
         return
     alike = sum(gain * median(gains) > 0 for gain in gains) / len(gains)
     if alike < 0.8:
@@ -173,15 +175,18 @@ def _shared(cells: Sequence[CellResult], cpus: float | None) -> Iterator[Doubt]:
 
 
 def _busy_cpus(cell: CellResult) -> float | None:
-    """Of service and busiest generator together, seconds a second."""
-    service = cell.middle(lambda one: (cpu(one) or 0.0) * one.rate) or 0.0
-    return service + (cell.middle(lambda one: one.generator_share) or 0.0)
+    """Of service and generators together, seconds a second."""
+    return cell.middle(lambda one: (cpu(one) or 0.0) * one.rate + _generator_cpus(one))
+
+
+def _generator_cpus(one: Measurement) -> float:
+    return one.generator_share if one.generator_cpus is None else one.generator_cpus
 
 
 def _draws(cells: Sequence[CellResult]) -> Iterator[Doubt]:
     for clients in sorted({cell.cell.clients for cell in cells}):
         found = standing(contenders(cells, clients))
-        if found is None or found.lead is None or not found.is_draw or found.lead.pairs < LEAST_ROUNDS:
+        if found is None or not found.is_draw or not found.is_told:
             continue
         level = [other for other in found.level if other.cell.line != found.best.cell.line]
         lines = list(dict.fromkeys(one.cell.line for one in (found.best, *level)))
@@ -194,13 +199,16 @@ def _draws(cells: Sequence[CellResult]) -> Iterator[Doubt]:
         )
 
 
-def _of_rounds(cells: Sequence[CellResult]) -> Iterator[Doubt]:
-    """What was doubted of single rounds, once for each kind."""
+def _of_rounds(cells: Sequence[CellResult], judged: Set[str]) -> Iterator[Doubt]:
+    """What was doubted of single rounds, once for each kind.
+
+    :param judged: kinds that are told of all cells already.
+    """
     found: dict[str, list[tuple[str, str]]] = {}
     for cell in cells:
         for number, one in enumerate(cell.rounds, start=1):
             for doubt in one.doubts:
-                if doubt.kind not in _JUDGED_HERE:
+                if doubt.kind not in judged:
                     found.setdefault(doubt.kind, []).append((f"round {number} of {_where(cell)}", doubt.text))
     for kind, seen in found.items():
         where, text = seen[0]

@@ -115,7 +115,7 @@ def memory(cells: Sequence[CellResult]) -> Picture:
 
 
 def winners(cells: Sequence[CellResult]) -> Picture:
-    """Which of our modes answers most, by clients and workers; and its lead over the next, or that it is a draw."""
+    """Which of our modes answers most, by clients and workers; and its lead over the next, or why nobody does."""
     title = "Which mode answers most, and its lead over the next"
     modes = [cell.cell for cell in cells if not cell.cell.is_reference]
     clients = sorted({cell.clients for cell in modes})
@@ -141,10 +141,13 @@ def winners(cells: Sequence[CellResult]) -> Picture:
 
 def _field(axes: Axes, x: int, y: int, found: Standing) -> None:
     line = found.best.cell.line
-    colour, hatch = (MUTED, "//") if found.is_draw else (COLOURS.get(line, MUTED), "")
+    is_won = found.is_told and not found.is_draw
+    colour, hatch = (COLOURS.get(line, MUTED), "") if is_won else (MUTED, "//")
     box = Rectangle((x - 0.48, y - 0.46), 0.96, 0.92, facecolor=colour, alpha=0.3, hatch=hatch, edgecolor=colour, lw=0)
     axes.add_patch(box)
-    if found.is_draw:
+    if not found.is_told:
+        head, below = "?", "too few rounds"
+    elif found.is_draw:
         lines = list(dict.fromkeys(one.cell.line for one in (found.best, *found.level)))
         head, below = "draw", listed(lines) if len(lines) < 4 else f"of {len(lines)}"
     else:

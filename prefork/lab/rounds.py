@@ -89,11 +89,11 @@ class Rounds:
         self,
         plan: Plan,
         watch: Callable[[int, Cell], object] = lambda *_: None,
-        after_round: Callable[[Comparison], object] = lambda _: None,
+        after_run: Callable[[Comparison], object] = lambda _: None,
     ) -> None:
         self._plan = plan
         self._watch = watch
-        self._after_round = after_round
+        self._after_run = after_run
         self._made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self._machine = this_machine()
         self._found: dict[Cell, list[Measurement]] = {cell: [] for cell in plan.cells}
@@ -128,7 +128,7 @@ class Rounds:
                 self._watch(number, cell)
                 if cell.line not in self._unfit and cell not in self._failed:
                     self._measure(cell)
-            self._after_round(self.comparison())
+                    self._after_run(self.comparison())
         if not any(self._found.values()):
             where, why = next(iter(self._left_out.items()))
             raise CommandError(f"nothing could be measured; {where}: {why}")
@@ -219,7 +219,9 @@ def _load(subject: Subject, load: Load) -> Measurement:
         switches=None if use.switches is None else use.switches / requests,
         pss_bytes=max(reading.pss_bytes for reading in readings),
         fairness=fairness(*counts),
-        generator_share=max((one.cpu_seconds / one.seconds for one in result.generators if one.seconds), default=0.0),
+        generator_share=max((one.share for one in result.generators), default=0.0),
+        histogram=result.histogram,
+        generator_cpus=sum(one.share for one in result.generators),
         doubts=result.doubts,
     )
 

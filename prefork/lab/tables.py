@@ -1,9 +1,9 @@
-"""A comparison as a table: in a terminal, as Markdown, as CSV.
+"""A comparison as a table: in a terminal, as Markdown, as CSV, and what it shows for JSON.
 
 It must not know how anything was measured, nor judge it: what is said under a table comes from ``findings.py`` and from
 the comparison's doubts.
 Invariants: whatever a target or an error is called, a terminal is not steered and a Markdown table keeps its columns;
-CSV has every round of every cell, and everything that was measured of it.
+CSV has every round of every cell, and every figure of it.
 Read next: ``columns.py``.
 """
 
@@ -159,6 +159,22 @@ def _inline(text: str) -> str:
     return text.translate(_ESCAPED)
 
 
+# JSON
+
+
+def figures(comparison: Comparison) -> dict[str, object]:
+    """What a table shows: sentences, and of each cell its medians, unrounded, in seconds, bytes, requests a second."""
+    return {
+        "findings": findings(comparison),
+        "prices": price_lines(comparison),
+        "table": [
+            {column.head: column.value(row.result) for column in COLUMNS} | {"mark": row.mark}
+            for group in rows(comparison)
+            for row in group
+        ],
+    }
+
+
 # CSV
 
 _LATENCIES = ("mean", "p50", "p90", "p99", "p999", "maximum")
@@ -166,7 +182,7 @@ CSV_HEAD = (
     *("line", "workers", "clients", "round", "seconds", "requests", "rate (1/s)"),
     *(f"{name} (s)" for name in _LATENCIES),
     *("errors", "errors by kind (JSON)", "cpu (s/request)", "switches (1/request)", "pss (bytes)", "fairness (0..1)"),
-    *("generator share (0..1)", "doubts"),
+    *("generator share (0..1)", "generators (CPUs)", "doubts"),
 )
 
 
@@ -189,5 +205,6 @@ def _csv_row(result: CellResult, number: int, one: Measurement) -> list[object]:
         *("" if latency is None else getattr(latency, name) for name in _LATENCIES),
         *(sum(one.errors.values()), json.dumps(one.errors, sort_keys=True), one.cpu_seconds),
         *("" if one.switches is None else one.switches, one.pss_bytes),
-        *("" if one.fairness is None else one.fairness, one.generator_share, "; ".join(map(str, one.doubts))),
+        *("" if one.fairness is None else one.fairness, one.generator_share),
+        *("" if one.generator_cpus is None else one.generator_cpus, "; ".join(map(str, one.doubts))),
     ]

@@ -84,6 +84,8 @@ def summary(compared: Sequence[Comparison]) -> str:
 def _short(found: Standing | None) -> str:
     if found is None:
         return "nothing was answered"
+    if not found.is_told:
+        return "too few rounds to tell"
     if found.is_draw:
         lines = dict.fromkeys(one.cell.line for one in (found.best, *found.level))
         return f"a draw of {', '.join(lines)}"
@@ -98,7 +100,9 @@ def _wins(mode: str, compared: Sequence[Comparison]) -> str:
     for one in compared:
         for clients in sorted({cell.cell.clients for cell in one.cells}):
             found = standing(contenders(one.cells, clients))
-            if found is not None and mode in {other.cell.line for other in (found.best, *found.level)}:
+            if found is None or not found.is_told:
+                continue
+            if mode in {other.cell.line for other in (found.best, *found.level)}:
                 (level if found.is_draw else alone).append(f"{one.title} at {many(clients)}")
     said = [f"answers most with {', '.join(alone)}"] * bool(alone)
     said += [f"as much as any with {', '.join(level)}"] * bool(level)

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from prefork.cli import compare as cli
 from prefork.lab.comparison import Comparison
 from prefork.lab.doubts import Doubt
 from tests.comparing import page
@@ -22,7 +23,7 @@ PAGE = ROOT / "docs" / "comparing.md"
 
 
 def made_up() -> dict[str, Comparison]:
-    return {name: comparison(usual(3), title=run.workload) for name, run in RUNS.items()}
+    return {name: comparison(usual(5), title=run.workload) for name, run in RUNS.items()}
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_a_run_fills_its_place_and_leaves_the_prose(place: Path) -> None:
 def test_what_was_not_measured_keeps_what_it_has(place: Path) -> None:
     page.write(place, RUNS, made_up())
     before = place.read_text()
-    one = {"mixed": comparison(usual(3, noise=0.02), title="mixed")}
+    one = {"mixed": comparison(usual(5, noise=0.02), title="mixed")}
     page.write(place, RUNS, one)
     after = place.read_text()
     changed = [name for name in (page.SUMMARY, *RUNS) if _part(before, name) != _part(after, name)]
@@ -101,13 +102,29 @@ def test_the_short_of_it_names_winners_and_draws() -> None:
     )
 
 
+def test_the_short_of_it_claims_nothing_of_few_rounds() -> None:
+    text = page.summary([comparison(usual(4), title="echo")])
+    assert "| `echo` | 1 client: too few rounds to tell | 64 clients: too few rounds to tell |" in text
+    assert text.count("answers most nowhere here") == len(MODES)
+
+
 def test_a_run_is_one_command_with_the_four_modes() -> None:
     for run in RUNS.values():
         assert set(MODES) <= set(run.lines)
         assert run.arguments[:2] == ["compare", run.workload]
     assert RUNS["cpu"].arguments[2:8] == [
-        *("--lines", "sync,thread,fork,prefork", "--workers", "2,4", "--clients", "1,8,32"),
+        *("--lines", "sync,thread,fork,prefork", "--workers", "2,4", "--clients", "1,16"),
     ]
+
+
+def test_all_runs_take_ten_minutes_at_most() -> None:
+    """By the time that the command itself announces."""
+    plans = []
+    for run in RUNS.values():
+        _, target, *flags = run.arguments
+        with cli.compare.make_context("compare", [target, *flags]) as context:
+            plans.append(cli._plan(target, cli.FULL, context.params))
+    assert sum(plan.seconds for plan in plans) <= 10 * 60
 
 
 def test_what_was_kept_is_written_without_measuring(place: Path) -> None:

@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from prefork.cli import compare as cli
 from prefork.cli import main
+from prefork.lab.winning import LEAST_ROUNDS
+from prefork.lab.workloads import NAMES
 from prefork.system import processes
 from tests.end_to_end.clients import LIMIT
 from tests.end_to_end.harness import Watched, look_until, processes_of
@@ -95,6 +98,14 @@ def test_arguments_after_two_dashes_are_for_the_service(scratch: Path, tmp_path:
     found = json.loads(out)
     assert {cell["cell"]["line"]: cell["rounds"][0]["errors"] for cell in found["cells"]} == {"sync": {}, "bare": {}}
     assert found["command"].endswith(f" -- --pythonpath {home} --titles none")
+
+
+def test_all_workloads_in_short_have_enough_rounds_and_take_eight_minutes() -> None:
+    """What is measured where nothing is said must be able to tell who leads."""
+    with cli.compare.make_context("compare", []) as context:
+        plans = [cli._plan(name, cli.SHORT, context.params) for name in NAMES]
+    assert {plan.rounds for plan in plans} == {LEAST_ROUNDS}
+    assert sum(plan.seconds for plan in plans) <= 8 * 60
 
 
 @pytest.mark.parametrize(

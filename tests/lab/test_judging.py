@@ -54,6 +54,13 @@ HISTORIES = {
         [result("prefork", 4, rates=[3000]), result("thread", rates=[1500])],
         ["rounds: each cell was measured once: chance cannot be told from a difference; give --rounds 5 or more"],
     ),
+    "twice and three times": (
+        [result("prefork", 4, rates=[3000, 2900]), result("thread", rates=[1500, 1510, 1490]), result("sync")],
+        [
+            "rounds: thread at 8 clients, prefork with 4 workers at 8 clients were measured at most 3 times: chance "
+            "cannot be told from a difference; give --rounds 5 or more"
+        ],
+    ),
     "short": (
         [result("prefork", 4, rates=[3000] * 5, requests=9000), result("thread", rates=[1500] * 5, requests=800)],
         [
@@ -119,6 +126,26 @@ def test_shared_cpus_are_told_where_they_were_all_used() -> None:
     assert told.kind == "shared-cpus"
     assert told.text.startswith("CPUs are shared: generator and service together have 2, and in 1 of 1 cells")
     assert doubts(cells, cpus=4) == doubts(cells) == []
+
+
+def test_all_generators_share_the_cpus() -> None:
+    """Three that need half a CPU each take one and a half."""
+    cells = [result("prefork", 4, rates=[1000] * 5, cpu_seconds=500e-6, generator_share=0.5, generator_cpus=1.5)]
+    assert [doubt.kind for doubt in doubts(cells, cpus=2)] == ["shared-cpus"]
+    assert doubts(cells, cpus=4) == []
+
+
+def test_a_machine_that_others_filled_is_told_as_the_rounds_tell_it() -> None:
+    """Once: where service and generators alone filled it, that is said of all cells instead."""
+    full = Doubt("shared-cpus", "generator and service shared 2 CPUs, 99% busy: send from another machine")
+    quiet = [result("prefork", 4, rates=[1000] * 5, doubts=[full])]
+    (told,) = doubts(quiet, cpus=2)
+    assert (told.kind, told.text) == (
+        "shared-cpus",
+        f"round 1 of prefork with 4 workers at 8 clients (and 4 more of this kind): {full.text}",
+    )
+    busy = [result("prefork", 4, rates=[3000] * 5, cpu_seconds=500e-6, generator_share=0.5, doubts=[full])]
+    assert [doubt.text.partition(":")[0] for doubt in doubts(busy, cpus=2)] == ["CPUs are shared"]
 
 
 def test_far_is_judged_by_the_median_deviation() -> None:

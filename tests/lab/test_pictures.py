@@ -99,6 +99,13 @@ def test_two_that_are_level_are_both_named() -> None:
     assert "prefork and thread" in texts(winners(cells).svg)
 
 
+def test_the_winners_are_open_where_rounds_were_too_few() -> None:
+    picture = winners(usual(4))
+    assert "too few rounds" in texts(picture.svg)
+    assert not {"sync", "thread", "fork", "prefork"} & {*texts(picture.svg)}
+    assert "with 2 workers at 8 clients 4 rounds cannot tell who answers most" in picture.description
+
+
 @pytest.mark.parametrize(
     "cells",
     [

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hdrh.histogram import HdrHistogram
 
 from prefork.errors import CommandError, TargetError
 from prefork.lab.comparison import Cell, Comparison
@@ -56,11 +57,11 @@ def test_each_round_has_an_order_of_its_own() -> None:
 
 
 def test_all_figures_are_there() -> None:
-    """Of each cell as many rounds as were asked for; and whoever saves is told after each."""
+    """Of each cell as many rounds as were asked for; and whoever saves is told after each run."""
     saved: list[Comparison] = []
     begun: list[tuple[int, Cell]] = []
     found = Rounds(plan(), lambda number, cell: begun.append((number, cell)), saved.append).run()
-    assert [sum(len(cell.rounds) for cell in one.cells) for one in saved] == [2, 4]
+    assert [sum(len(cell.rounds) for cell in one.cells) for one in saved] == [1, 2, 3, 4]
     assert [number for number, _ in begun] == [1, 1, 2, 2]
     assert {cell.cell for cell in found.cells} == set(plan().cells)
     assert found.left_out == {}
@@ -76,6 +77,11 @@ def test_all_figures_are_there() -> None:
         assert one.fairness is not None
         assert 0.5 <= one.fairness <= 1
         assert one.generator_share > 0
+        assert one.generator_cpus is not None
+        assert one.generator_cpus >= one.generator_share
+        histogram = HdrHistogram.decode(one.histogram)
+        assert histogram.get_total_count() == one.requests
+        assert histogram.get_value_at_percentile(50) / 1e9 == pytest.approx(one.latency.p50, rel=0.01)
 
 
 @pytest.mark.parametrize(

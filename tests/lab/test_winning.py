@@ -1,10 +1,15 @@
 """Who is better, and when that may be said."""
 
+from math import comb
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prefork.lab.columns import rows
+from prefork.lab.findings import findings, verdict
 from prefork.lab.winning import Ratio, contenders, cpu, prices, ratio, standing
-from tests.lab.comparisons import result, usual
+from tests.lab.comparisons import comparison, result, usual
 from tests.long import histories
 
 ROUGH = (900.0, 1100.0, 1000.0, 950.0, 1050.0)
@@ -36,6 +41,19 @@ def test_a_round_without_an_answer_is_no_pair() -> None:
     assert found.pairs == 1
 
 
+@pytest.mark.parametrize("rounds", range(5, 40))
+def test_an_interval_holds_the_truth_as_often_as_is_said(rounds: int) -> None:
+    """The median lies outside it where as many rounds as it leaves out, or fewer, are on one side of the median."""
+    found = ratio(result("prefork", 4, rates=range(100, 100 + rounds)), result("thread", rates=[1.0] * rounds))
+    assert found is not None
+    left_out = round(found.low) - 100
+    assert left_out == 99 + rounds - round(found.high)
+    missed = 2 * sum(comb(rounds, k) for k in range(left_out + 1)) / 2**rounds
+    assert missed <= 1 / 16
+    tighter = missed + 2 * comb(rounds, left_out + 1) / 2**rounds
+    assert tighter > 1 / 16
+
+
 @histories(100)
 @given(st.lists(st.floats(1, 1e6), min_size=1, max_size=9), st.lists(st.floats(1, 1e6), min_size=1, max_size=9))
 def test_an_interval_is_in_order_and_within_what_was_seen(ones: list[float], others: list[float]) -> None:
@@ -64,6 +82,38 @@ def test_the_best_leads_over_the_best_of_another_line() -> None:
     assert found.lead is not None
     assert found.lead.median == 2
     assert not found.is_draw
+
+
+def test_a_line_that_is_as_good_makes_a_draw_although_another_comes_before_it() -> None:
+    """The next by its median is behind in every round; the third differs so much that it may be ahead."""
+    cells = [result("prefork", 4, rates=[3000.0] * 5), result("thread", rates=[2900.0, 2890.0, 2905.0, 2895.0, 2900.0])]
+    cells += [result("fork", rates=[2000.0, 3500.0, 2500.0, 3600.0, 2800.0])]
+    found = standing(cells)
+    assert found is not None
+    assert found.next == cells[1]
+    assert found.lead is not None
+    assert not found.lead.is_draw
+    assert found.level == [cells[2]]
+    assert found.is_draw
+    assert verdict(found) == "prefork and fork answer as much within the noise, 3000/s"
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 3, 4])
+def test_few_rounds_cannot_tell(rounds: int) -> None:
+    """However far the one is ahead, neither of another line nor of its own; and no interval is given."""
+    cells = [result("prefork", 4, rates=[3000.0] * rounds), result("thread", rates=[1500.0] * 5)]
+    for rivals in (cells, [cells[0], result("prefork", 2, rates=[1500.0] * 5)]):
+        found = standing(rivals)
+        assert found is not None
+        assert not found.is_told
+        assert verdict(found) == f"{rounds} round{'s' * (rounds > 1)} cannot tell who answers most"
+        assert {row.mark for group in rows(comparison(rivals)) for row in group} == {""}
+    assert str(ratio(cells[0], cells[1])) == "about 2.00"
+    alone = standing(cells[:1])
+    assert alone is not None
+    assert alone.is_told
+    told = f"{rounds} round{'s' * (rounds > 1)} cannot tell who answers most"
+    assert findings(comparison(usual(rounds))) == [f"at {n} client{'s' * (n > 1)} {told}" for n in (1, 8, 64)]
 
 
 def test_where_nothing_was_answered_nobody_is_best() -> None:
