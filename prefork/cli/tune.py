@@ -130,7 +130,7 @@ def limit_of_memory(text: str | None) -> tuple[int, str]:
         raise UsageError(f"--memory: {error}") from None
     if not size:
         raise UsageError("--memory: nothing runs without any; give a size as 2GiB")
-    return size, "--memory"
+    return int(size), "--memory"  # a plain number, for a file
 
 
 def _limits(flags: Mapping[str, Any]) -> "Limits":
