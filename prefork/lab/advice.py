@@ -8,8 +8,9 @@ Read next: ``tuning.py``, the records; ``tuner.py``, who asks.
 from collections.abc import Sequence
 from statistics import fmean, median
 
-from prefork.lab import sweep
+from prefork.lab import evidence, sweep
 from prefork.lab.doubts import Doubt
+from prefork.lab.evidence import Asked
 from prefork.lab.goals import Goal, meets
 from prefork.lab.tuning import Choice, Trial, Tuning, Weight, by_workers, middle, rates
 from prefork.report.units import latency, rate, share, size
@@ -194,28 +195,54 @@ def doubts(tuning: Tuning) -> list[Doubt]:
         found.append(
             Doubt("errors", f"{failed} requests failed ({', '.join(kinds)}); see what prefork load says of them")
         )
-    if tuning.choice is not None:
-        found += _theory_doubts(tuning, tuning.choice.workers)
+    if tuning.choice is not None and tuning.rate is not None:
+        asked = Asked(tuning.rate, tuning.goals, tuning.service_seconds, tuning.at_once)
+        found += _full_doubts(tuning, asked, tuning.choice.workers)
+        found += _theory_doubts(tuning, asked, tuning.choice.workers)
     for one in rounds:
         found += [doubt for doubt in one.doubts if doubt.kind not in {other.kind for other in found}]
     return found
 
 
-def _theory_doubts(tuning: Tuning, workers: int) -> list[Doubt]:
-    """Where formula and measurement differ beyond the noise."""
+def _full_doubts(tuning: Tuning, asked: Asked, workers: int) -> list[Doubt]:
+    """Where the queue may have no end."""
+    if evidence.is_full(asked, tuning.sweep, workers):
+        busy = share(evidence.utilisation(asked, tuning.sweep, workers))
+        text = f"at {rate(asked.rate)} workers may be {busy} busy, and of those with more to do than they can the queue"
+        return [Doubt("saturated", f"{text} never ends, however it was in the short runs here; run more")]
+    alone = asked.rate * fmean(asked.service_seconds) / workers / asked.at_once
+    if alone >= 1:
+        text = f"by what a request takes one worker alone, {rate(asked.rate)} would keep workers {share(alone)} busy"
+        reached = rate(evidence.capacity(tuning.sweep, workers))
+        return [Doubt("saturated", f"{text} and queues never end, but the sweep says {reached}; plan with room")]
+    return []
+
+
+def _theory_doubts(tuning: Tuning, asked: Asked, workers: int) -> list[Doubt]:
+    """Where formula and measurement differ beyond the noise, and where requests are too few to say."""
     rounds = by_workers(tuning.goal_runs + tuning.last_runs).get(workers, [])
     found = []
     for goal in tuning.goals:
         seen, said = middle(rounds, goal), tuning.theory.get(goal.name)
+        is_rare = bool(rounds) and evidence.is_rare(rounds, goal)
+        if is_rare:
+            count = sum(one.due for one in rounds)
+            text = f"{count} requests in {len(rounds)} rounds are too few for {goal.name}"
+            remedy = f"{evidence.enough(goal)} would do; give more time (--budget)"
+            found.append(Doubt("too-short", f"{text}: {remedy}"))
         if seen is None or said is None:
             continue
         times = [time for one in rounds if (time := middle([one], goal)) is not None]
         if abs(seen - said) > max(_APART * said, (max(times) - min(times)) / 2):
             text = f"theory says {goal.name} {latency(said)}, measured was {latency(seen)}"
-            why = (
-                "requests slow each other down" if seen > said else "arrivals or service times are tamer than it thinks"
-            )
-            found.append(Doubt("theory", f"{text}: {why}; believe the measurement, and plan with room"))
+            longest = max(one.due for one in rounds) / asked.rate
+            if seen > said:
+                why = "requests slow each other down; believe the measurement, and plan with room"
+            elif is_rare or evidence.is_short(asked, tuning.sweep, workers, longest):
+                why = "runs were too short to see it; believe theory"
+            else:
+                why = "arrivals or service times are tamer than it thinks; believe the measurement, and plan with room"
+            found.append(Doubt("theory", f"{text}: {why}"))
     return found
 
 
