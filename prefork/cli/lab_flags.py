@@ -21,6 +21,7 @@ from prefork.lab.load import Load
 
 PACKAGES = ("hdrh", "httptools", "jinja2", "matplotlib", "numpy", "rich", "scipy")  # as they are imported
 DEFAULT_SEND = "hello\\n"
+STDOUT = "-"
 ALL = ("none", "all", "inf")  # words for a connection that carries every request
 
 _FLAGS = (
@@ -37,7 +38,7 @@ _FLAGS = (
         metavar="HOW",
         shell_complete=words("eof", "line", "datagram", "none"),
         help="Where a reply ends: eof, line, bytes=N, length=N (so many bytes say how many follow), until=TEXT, "
-        "datagram, none.  [default: eof; line where connections are kept]",
+        "datagram, none.  [default: eof; line of a script, and where connections are kept]",
     ),
     click.option("--expect", metavar="TEXT", help="What a reply has to be, of HTTP its body; any other is an error."),
     click.option(
@@ -91,7 +92,7 @@ def load_of(url: str, flags: Mapping[str, Any]) -> Load:
     per_connection = _per_connection(given["per_connection"], is_kept=bool(path) or is_datagram(carrier))
     send = _send(given["send"], given["send_file"], default="" if path or given["script"] else DEFAULT_SEND)
     chosen: dict[str, Any] = {
-        "method": given["method"] or ("POST" if path and send else None),
+        "method": given["method"] if given["method"] is not None else "POST" if path and send else None,
         "timeout": seconds("--timeout", given["timeout"]),
         "pace": _pace(given["pace"]),
         "expect": None if given["expect"] is None else unescaped(given["expect"], "--expect"),
@@ -107,7 +108,7 @@ def load_of(url: str, flags: Mapping[str, Any]) -> Load:
         path=path,
         per_connection=per_connection,
         send=send,
-        reply=given["reply"] or _usual_reply(carrier, path, per_connection),
+        reply=given["reply"] or _usual_reply(carrier, path, is_eof=per_connection == 1 and not given["script"]),
         headers=tuple(_header(one) for one in given["header"] or ()),
         **{name: value for name, value in chosen.items() if value is not None},
     )
@@ -132,19 +133,18 @@ def needs_lab(command: str) -> None:
 
 
 def write_json(path: str, record: object) -> None:
-    """:param path: ``-`` is standard output.
-    :raises CommandError: it cannot be written.
-    """
-    data = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
-    if path == "-":
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-    else:
-        write_file("--json", path, data)
+    """As ``write_file``."""
+    write_file("--json", path, msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
 
 
 def write_file(flag: str, path: str, data: bytes) -> None:
-    """:raises CommandError: it cannot be written."""
+    """:param path: ``-`` is standard output.
+    :raises CommandError: it cannot be written.
+    """
+    if path == STDOUT:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
     try:
         with open(path, "wb") as file:
             file.write(data)
@@ -182,12 +182,13 @@ def _send(text: str | None, path: str | None, default: str) -> bytes:
         raise UsageError(f"--send-file: {path} cannot be read ({error.strerror}); give another path") from None
 
 
-def _usual_reply(url: str, path: str, per_connection: int | None) -> str:
+def _usual_reply(url: str, path: str, is_eof: bool) -> str:
+    """:param is_eof: whether a connection may end with its first reply: it carries one, and no dialogue."""
     if path:
         return "http"
     if is_datagram(url):
         return "datagram"
-    return "eof" if per_connection == 1 else "line"
+    return "eof" if is_eof else "line"
 
 
 def _pace(text: str | None) -> float | None:

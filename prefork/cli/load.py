@@ -10,7 +10,7 @@ import click
 from msgspec.structs import replace
 
 from prefork.cli.completing import files, words
-from prefork.cli.lab_flags import load_flags, load_of, needs_lab, seconds, write_file, write_json
+from prefork.cli.lab_flags import STDOUT, load_flags, load_of, needs_lab, seconds, write_file, write_json
 from prefork.errors import UsageError
 from prefork.lab.load import Load
 
@@ -53,7 +53,12 @@ INTERRUPTED = 130  # 128 and SIGINT, as shells tell it
     "--json", "json_path", metavar="FILE", shell_complete=files, help="Write the result as JSON; - is standard output."
 )
 @click.option("--samples", metavar="FILE", shell_complete=files, help="Write what every request took, as .csv or .npz.")
-@click.option("--hdr", metavar="FILE", shell_complete=files, help="Write the percentiles for HdrHistogram's plotter.")
+@click.option(
+    "--hdr",
+    metavar="FILE",
+    shell_complete=files,
+    help="Write the percentiles for HdrHistogram's plotter; -: print them.",
+)
 def load(url: str, json_path: str | None, samples: str | None, hdr: str | None, **flags: Any) -> None:
     """Load the service at URL and tell how it answered: latencies, errors, and what to doubt.
 
@@ -64,6 +69,8 @@ def load(url: str, json_path: str | None, samples: str | None, hdr: str | None, 
     wanted = _load(url, flags)
     if samples is not None and not samples.endswith((".csv", ".npz")):
         raise UsageError(f"--samples: {samples} has to end in .csv or .npz, which says how it is written")
+    if json_path == hdr == STDOUT:
+        raise UsageError("--json and --hdr: standard output holds one of them; write the other to a file")
     for flag, path in (("--json", json_path), ("--samples", samples), ("--hdr", hdr)):
         _check_writable(flag, path)
     needs_lab("load")
@@ -71,7 +78,7 @@ def load(url: str, json_path: str | None, samples: str | None, hdr: str | None, 
 
     with load_screen.Screen(wanted) as screen:
         result, raw = generators.run(wanted, screen.show, interrupt.has_come)
-    if json_path != "-":
+    if STDOUT not in (json_path, hdr):
         for line in load_table.lines(result):
             click.echo(line)
     if samples is not None:
@@ -79,7 +86,7 @@ def load(url: str, json_path: str | None, samples: str | None, hdr: str | None, 
     if hdr is not None:
         write_file("--hdr", hdr, sample_files.distribution(result))
     if json_path is not None:
-        write_json(json_path, result)
+        write_json(json_path, sample_files.whole(result))
     if interrupt.has_come():
         sys.exit(INTERRUPTED)
     if not result.requests:
@@ -89,12 +96,14 @@ def load(url: str, json_path: str | None, samples: str | None, hdr: str | None, 
 def _load(url: str, flags: dict[str, Any]) -> Load:
     chosen: dict[str, Any] = {
         "rate": flags["rate"],
-        "clients": flags["clients"] or (DEFAULT_CLIENTS if flags["rate"] is None else MOST_CONNECTIONS),
+        "clients": DEFAULT_CLIENTS if flags["rate"] is None else MOST_CONNECTIONS,
         "requests": flags["requests"],
         "duration": seconds("--duration", flags["duration"]),
         "warm_up": seconds("--warm-up", flags["warm_up"]),
         "arrivals": flags["arrivals"],
     }
+    if flags["clients"] is not None:
+        chosen["clients"] = flags["clients"]
     if chosen["requests"] is not None and chosen["duration"] is None:
         chosen["duration"] = UNBOUNDED
         chosen["warm_up"] = chosen["warm_up"] or 0.0
@@ -103,7 +112,7 @@ def _load(url: str, flags: dict[str, Any]) -> Load:
 
 def _check_writable(flag: str, path: str | None) -> None:
     """Rather before the load than after it."""
-    if path in (None, "-"):
+    if path in (None, STDOUT):
         return
     directory = os.path.dirname(path) or "."
     if os.path.isdir(path) or not os.access(path if os.path.exists(path) else directory, os.W_OK):

@@ -94,6 +94,7 @@ def aim_of(url: str) -> Aim:
         return Aim(socket.AF_UNIX, kind, path, False, "localhost", 0)
     try:
         family, _, _, _, address = socket.getaddrinfo(at.host, at.port, type=kind)[0]
-    except OSError as error:
-        raise CommandError(f"{url}: the host {at.host} has no address ({error.strerror}); write it otherwise") from None
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no name of a host"
+        raise CommandError(f"{url}: the host {at.host} has no address ({why}); write it otherwise") from None
     return Aim(family, kind, address, is_tls, at.host, at.port)

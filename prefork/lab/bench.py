@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from prefork.errors import CommandError
 from prefork.lab import generators
 from prefork.lab.load import GeneratorUse, Load, Result
-from prefork.lab.meter import Meter
+from prefork.lab.meter import Meter, Window
 from prefork.lab.samples import ANSWERED, Samples
 from prefork.lab.subjects import Subject
 from prefork.lab.tuner import Stopped
@@ -25,6 +25,7 @@ from prefork.lab.tuning import Trial
 
 QUANTILES = 200  # of a service time
 _WARM_UP = 0.25  # of the measured time
+_LOOKS = 9  # at the memory, under the load: what requests hold is there only while they do
 _OF_ONE_RUN = ("too-short", "behind", "errors")  # what they say is said over all runs
 _MOST_CONNECTIONS = 4000  # of an open loop: more is a service that is lost anyway
 
@@ -108,6 +109,7 @@ class RealBench:
                 load,
                 rate=rate,
                 clients=clients,
+                processes=min(load.processes, clients),
                 duration=seconds,
                 warm_up=_WARM_UP * seconds,
                 requests=None,
@@ -116,7 +118,11 @@ class RealBench:
             )
             meter = Meter(subject.pid)
             before = meter.reading()
-            result, samples = generators.run(load, stop=self._stop)
+            with Window([meter.reading] * _LOOKS, seconds) as window:
+                result, samples = generators.run(load, stop=self._stop, begun=window.begin)
+                if self._stop():
+                    raise Stopped
+                readings = window.readings()
             after = meter.reading()
             report = subject.status()
             due = len(samples.rows)
@@ -125,8 +131,6 @@ class RealBench:
             if is_swamped:
                 os.kill(subject.pid, signal.SIGINT)  # nobody waits any more for whoever is still in its queue
             ended = [] if is_swamped else subject.stop()
-        if self._stop():
-            raise Stopped
         served = sum(one.requests for one in report.snapshot.services) if report is not None else 0
         cpu_each = (after.cpu_seconds - before.cpu_seconds) / served if served else 0.0  # warm-up and all
         answered = result.rate if rate is None else (due - late) / seconds
@@ -143,7 +147,7 @@ class RealBench:
             cpus=cpu_each * answered,
             generator_cpus=sum(map(_share, result.generators)) if result.generators else 0.0,
             generator_share=max(map(_share, result.generators), default=0.0),
-            pss_bytes=after.pss_bytes,
+            pss_bytes=max(reading.pss_bytes for reading in readings),
             boot_seconds=subject.boot_seconds,
             doubts=[*(doubt for doubt in result.doubts if doubt.kind not in _OF_ONE_RUN), *ended],
         )

@@ -39,9 +39,9 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     :param errors: by kind, as in ``load.Result``.
     :param cpu_seconds: of the whole tree, a request.
     :param switches: context switches of the whole tree, a request; ``None`` where children took theirs with them.
-    :param pss_bytes: of the whole tree, at the end of the load.
+    :param pss_bytes: of the whole tree, the most that was seen under the load.
     :param fairness: among workers, Jain's index of the requests each served: 1 is even, 1/N is one for all; ``None``
-        where there is one worker or nobody counts.
+        where there is one worker, one was replaced meanwhile, or nobody counts.
     :param generator_share: the busiest generator's share of its CPU, 1 is all of it.
     """
 

@@ -32,6 +32,7 @@ KIND_OF = {
     errno.EMFILE: "descriptors",
     errno.ENFILE: "descriptors",
     errno.EADDRNOTAVAIL: "ports",
+    errno.EMSGSIZE: "size",
 }
 WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -312,7 +313,7 @@ class Connection:
         return True
 
     def _fail_with(self, error: OSError) -> None:
-        doing = "connect" if not self._is_open else "send" if self._state == SENDING else "receive"
+        doing = "connect" if not self._is_open else "receive" if self._state == RECEIVING else "send"
         if isinstance(error, ssl.SSLError):
             self._fail("tls", f"could not {doing}: {str(error).lower()}")
             return

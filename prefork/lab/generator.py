@@ -1,8 +1,9 @@
 """A generator: one process, one loop, that sends its share of a load when it is due and writes down what came of it.
 
 Started by ``generators.py`` as ``python -m prefork.lab.generator``. It is told by lines of JSON on standard input: the
-load first, then the instant to begin at; the end of that input is an order to stop. It answers by lines on standard
-output. It must not know of other generators, nor judge what it measures.
+load first, then the instant to begin at; the end of that input is an order to stop. It answers by lines on what was
+its standard output: a script that prints does so on standard error. It must not know of other generators, nor judge
+what it measures.
 Invariant: whatever the server does, a request of an open loop counts from its intended start.
 Read next: ``connection.py``, what one request goes through; ``samples.py``, where the figures go.
 """
@@ -39,7 +40,7 @@ BATCH = 64  # events taken at a time
 ENOUGH_DESCRIPTORS = 1 << 20
 _SERVED = {"wrong", "status", "timeout", "lost", "closed", "reset", "unsent"}
 """Errors of a service that is there; after any other a client pauses."""
-STDIN, STDOUT = 0, 1
+STDIN, STDOUT, STDERR = 0, 1, 2
 
 clock = time.monotonic
 
@@ -310,11 +311,18 @@ class Generator:
         )
 
 
-def _say(report: Report) -> None:
-    """How it goes is not worth waiting for a parent that does not read."""
-    if isinstance(report, State) and not select.select([], [STDOUT], [], 0)[1]:
-        return
-    os.write(STDOUT, msgspec.json.encode(report) + b"\n")
+def _mouth() -> Callable[[Report], None]:
+    """What says reports to the parent. Its descriptor is nobody else's: whoever prints does not speak to the parent."""
+    fd = os.dup(STDOUT)
+    os.dup2(STDERR, STDOUT)
+
+    def say(report: Report) -> None:
+        """How it goes is not worth waiting for a parent that does not read."""
+        if isinstance(report, State) and not select.select([], [fd], [], 0)[1]:
+            return
+        os.write(fd, msgspec.json.encode(report) + b"\n")
+
+    return say
 
 
 def _precisely() -> None:
@@ -330,19 +338,20 @@ def main() -> None:
     """Be a generator."""
     raise_descriptors(ENOUGH_DESCRIPTORS)
     _precisely()
+    say = _mouth()
     lines = os.fdopen(STDIN, "rb", buffering=0, closefd=False)
     order = msgspec.json.decode(lines.readline(), type=Order)
     try:
-        generator = Generator(order, _say)
+        generator = Generator(order, say)
         gc.freeze()
-        _say(Ready())
+        say(Ready())
         start = lines.readline()
         if start:
-            _say(generator.run(float(start)))
+            say(generator.run(float(start)))
     except GaveUpError as error:
-        _say(Failed(str(error), is_usage=False))
+        say(Failed(str(error), is_usage=False))
     except PreforkError as error:
-        _say(Failed(str(error), is_usage=isinstance(error, UsageError)))
+        say(Failed(str(error), is_usage=isinstance(error, UsageError)))
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def read_goal(flag: str, name: str, time: str) -> Goal:
         raise UsageError(f"{flag}: {error}") from None
     if not seconds:
         raise UsageError(f"{flag}: nothing is answered within {time!r}; write a time such as 50ms")
-    return Goal(float(f"0.{name[1:]}"), seconds)
+    return Goal(float(f"0.{name[1:]}"), float(seconds))
 
 
 def read_goals(given: dict[str, str | None], pairs: tuple[str, ...]) -> list[Goal]:

@@ -4,6 +4,7 @@ Invariant: a load that passes can be carried out, or fails by what it meets and 
 """
 
 import math
+import re
 
 from prefork.errors import UsageError
 from prefork.lab.aim import SCHEMES, is_datagram
@@ -12,10 +13,12 @@ from prefork.lab.load import Load
 
 MOST_PROCESSES = 256
 _DATAGRAM_REPLIES = ("datagram", "none")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 
 
 def check(load: Load) -> None:
     """:raises UsageError: with one line that says what is wrong and what would be right."""
+    _check_texts(load)
     _check_numbers(load)
     if load.path:
         _check_http(load)
@@ -24,6 +27,29 @@ def check(load: Load) -> None:
         _check_reply(load)
     if load.expect is not None and load.reply == "none":
         raise UsageError("--expect: with --reply none nothing is waited for; leave one of the two out")
+
+
+def _check_texts(load: Load) -> None:
+    texts = {
+        "URL": load.url,
+        "--script": load.script,
+        "--reply": load.reply,
+        "--ca": load.authorities,
+        "--server-name": load.server_name,
+    }
+    for flag, text in texts.items():
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise UsageError(f"{flag}: {text!r} holds bytes that are no text; write it in UTF-8")
+    if load.server_name and not _is_host(load.server_name):
+        raise UsageError(f"--server-name: {load.server_name!r} is no name of a host; write it as shop.example.org")
+
+
+def _is_host(name: str) -> bool:
+    try:
+        name.encode("idna")
+    except UnicodeError:
+        return False
+    return name.isprintable() and not name.startswith(".")
 
 
 def _check_numbers(load: Load) -> None:
@@ -59,6 +85,8 @@ def _check_http(load: Load) -> None:
         raise UsageError(f"--http: {load.url} carries datagrams, and HTTP needs a stream; use tcp://, tls:// or unix:")
     if not load.path.startswith("/") or not load.path.isascii() or any(c.isspace() for c in load.path):
         raise UsageError(f"--http: {load.path!r} is no path; begin it with / and write spaces as %20")
+    if _TOKEN.fullmatch(load.method) is None:
+        raise UsageError(f"--method: {load.method!r} is no method; write one word as GET")
     if load.reply not in ("http", "none"):
         raise UsageError(f"--reply: HTTP says by itself where a reply ends; leave {load.reply} out")
     if load.script:

@@ -27,7 +27,8 @@ REMEDIES = {
     "timeout": "see what holds it by prefork dump, or give --timeout more",
     "closed": "where the server ends each connection, --per-connection 1 says so; or its log tells why it closed",
     "wrong": "see what is expected, by --expect or the script",
-    "status": "the server's log tells why",
+    "status": "below 500 the path, the method or a header is not what it expects; from 500 on its log tells why",
+    "size": "a datagram is larger than its socket or the network takes; give less to --send",
     "lost": "datagrams are dropped where a queue is full; send fewer, or give --timeout more",
     "unsent": "no connection was free in time; give --clients more, or send less",
     "tls": "believe its certificate by --ca FILE, or any by --insecure",
@@ -35,7 +36,7 @@ REMEDIES = {
     "ports": "the generator's own ports are used up; keep connections by --per-connection, or widen "
     "net.ipv4.ip_local_port_range",
 }
-_UNKNOWN = "the first one in full is below"
+_UNKNOWN = "the first error, which is told in full, says what it was"
 
 
 class Surroundings:

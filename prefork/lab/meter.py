@@ -13,7 +13,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Self
 
 import msgspec
@@ -96,15 +96,17 @@ class Meter:
 
 
 class Window:
-    """Readings at the beginning, in the middle and at the end of a time to come, taken by the clock while a load runs.
+    """Readings of a time to come, from its beginning to its end, taken by the clock while a load runs.
 
-    In the middle, because where requests have processes of their own those are gone at the end.
+    Not at its ends alone, because where requests have memory or processes of their own those are gone at the end.
 
+    :param looks: what takes each of them; the first is at the beginning, the last at the end, the others evenly
+        between.
     :param duration: seconds.
     """
 
-    def __init__(self, meter: Meter, duration: float) -> None:
-        self._meter = meter
+    def __init__(self, looks: Sequence[Callable[[], Reading]], duration: float) -> None:
+        self._looks = looks
         self._duration = duration
         self._readings: list[Reading] = []
         self._is_closed = threading.Event()
@@ -116,13 +118,14 @@ class Window:
         self._thread.start()
 
     def _read(self, zero: float) -> None:
-        for moment in (zero, zero + self._duration / 2, zero + self._duration):
-            if self._is_closed.wait(max(0.0, moment - time.monotonic())):
+        pause = self._duration / (len(self._looks) - 1)
+        for number, look in enumerate(self._looks):
+            if self._is_closed.wait(max(0.0, zero + number * pause - time.monotonic())):
                 return
-            self._readings.append(self._meter.reading())
+            self._readings.append(look())
 
     def readings(self) -> list[Reading]:
-        """The three of them, once the time is over."""
+        """All of them, once the time is over."""
         if self._thread is not None:
             self._thread.join()
         return self._readings

@@ -10,7 +10,7 @@ Read next: ``subjects.py``, what is started; ``meter.py``, what is read.
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import msgspec
@@ -21,7 +21,7 @@ from prefork.lab import generators, judging
 from prefork.lab.comparison import Cell, CellResult, Comparison, Measurement
 from prefork.lab.load import Load
 from prefork.lab.machine import this_machine
-from prefork.lab.meter import Meter, Window, jain
+from prefork.lab.meter import Meter, Reading, Window, jain
 from prefork.lab.subjects import DEFAULT_BIND, ONE_PROCESS, OURS, Subject, UnfitError
 
 OVERHEAD = 1.0  # seconds a cell takes beside its load: to start and stop it, and the generators
@@ -194,8 +194,15 @@ def _load(subject: Subject, load: Load) -> Measurement:
 
     :raises CommandError: nothing was answered.
     """
-    served = subject.served()
-    with Window(Meter(subject.pid), load.duration) as window:
+    meter = Meter(subject.pid)
+    counts: list[Mapping[int, int] | None] = []
+
+    def look_and_ask() -> Reading:
+        reading = meter.reading()
+        counts.append(_served(subject))
+        return reading
+
+    with Window((look_and_ask, meter.reading, look_and_ask), load.duration) as window:
         result, _ = generators.run(load, begun=window.begin)
         first, *_, last = readings = window.readings()
     if not result.requests:
@@ -213,18 +220,20 @@ def _load(subject: Subject, load: Load) -> Measurement:
         cpu_seconds=use.cpu_seconds / requests,
         switches=None if use.switches is None else use.switches / requests,
         pss_bytes=max(reading.pss_bytes for reading in readings),
-        fairness=_fairness(served, subject),
+        fairness=fairness(*counts),
         generator_share=max((one.cpu_seconds / one.seconds for one in result.generators if one.seconds), default=0.0),
         doubts=result.doubts,
     )
 
 
-def _fairness(before: Sequence[int] | None, subject: Subject) -> float | None:
-    """``None`` where workers came or went meanwhile, too."""
-    after = None
+def _served(subject: Subject) -> Mapping[int, int] | None:
     with suppress(CommandError):  # the load was too much for it, which its figures show
-        after = subject.served()
-    if before is None or after is None or len(before) != len(after):
+        return subject.served()
+    return None
+
+
+def fairness(before: Mapping[int, int] | None, after: Mapping[int, int] | None) -> float | None:
+    """Among workers, of what each had served before and after; ``None`` where one came or went meanwhile, too."""
+    if before is None or after is None or before.keys() != after.keys():
         return None
-    counts = [late - early for early, late in zip(before, after, strict=True)]
-    return jain(counts) if min(counts) >= 0 else None
+    return jain([after[worker] - count for worker, count in before.items()])

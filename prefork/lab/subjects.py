@@ -3,7 +3,7 @@
 Under our master as its users start it, by ``prefork run`` with titles and scoreboard; or by a reference beside it. It
 must not know loads or figures.
 Invariant: whatever happens, a subject that was started is gone when its ``with`` block is left; and should we be
-killed, it ends by itself, see ``leash.py``.
+killed, it ends by itself, see ``leash.py``, and what it wrote is taken away by the next, see ``scratch.py``.
 Read next: ``reference.py``, what runs beside our master; ``tree.py``, how nothing is left.
 """
 
@@ -15,19 +15,19 @@ import secrets
 import select
 import signal
 import sys
-import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Self
 
-from prefork.address import UNIX_PATH_MAX, Address, parse
+from prefork.address import Address, parse
 from prefork.config.service import MODES
 from prefork.control.client import ask_status, connect, find
 from prefork.control.report import Report
 from prefork.errors import BindError, CommandError, Exit, NoInstanceError, PreforkError, TargetError, UsageError
 from prefork.lab import leash, tree
 from prefork.lab.doubts import Doubt
+from prefork.lab.scratch import Scratch
 from prefork.system import processes
 
 OURS = tuple(MODES)
@@ -88,7 +88,7 @@ class Subject(ABC):
         self.pid = 0
         self.name = ""
         self.boot_seconds = 0.0
-        self._directory = _temporary_directory()
+        self._directory = Scratch()
         self._pidfd = -1
 
     @staticmethod
@@ -162,8 +162,9 @@ class Subject(ABC):
         """Wait until it serves, and set ``url``."""
 
     @abstractmethod
-    def served(self) -> list[int] | None:
-        """Requests that each worker has served, in a lasting order; ``None`` where there is one, or nobody counts."""
+    def served(self) -> dict[int, int] | None:
+        """Requests that each worker has served, by what tells it from the one that takes its place; ``None`` where
+        there is one, or nobody counts."""
 
     def status(self) -> Report | None:
         """What its master tells; ``None`` of a reference.
@@ -219,13 +220,6 @@ class Subject(ABC):
 
     def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         self.stop(_STOP_LIMIT if kind is None else _HURRY)
-
-
-def _temporary_directory() -> "tempfile.TemporaryDirectory[str]":
-    """Where users have theirs, unless a socket in it would have too long a name, unix(7)."""
-    usual = tempfile.gettempdir()
-    is_short = len(os.fsencode(usual)) + len("/prefork-lab-12345678/socket") <= UNIX_PATH_MAX
-    return tempfile.TemporaryDirectory(prefix="prefork-lab-", dir=usual if is_short else "/tmp")
 
 
 def _read(path: str) -> str:
@@ -309,11 +303,10 @@ class _Ours(Subject):
     def status(self) -> Report | None:
         return self._ask()
 
-    def served(self) -> list[int] | None:
+    def served(self) -> dict[int, int] | None:
         workers = [worker for workers in self._ask().workers.values() for worker in workers]
-        if len(workers) < 2:
-            return None
-        return [worker.requests for worker in sorted(workers, key=lambda worker: worker.slot)]
+        served = {worker.pid: worker.requests for worker in workers if worker.pid is not None}
+        return served if len(workers) > 1 else None
 
 
 class _Reference(Subject):
@@ -354,8 +347,8 @@ class _Reference(Subject):
             raise TargetError(f"{self.target}: {rest}")
         raise CommandError(f"{self.line} of {self.target} did not start: {self._last_words()}")
 
-    def served(self) -> list[int] | None:
-        return list(self._counters) if self.line == "bare" and self.workers > 1 else None
+    def served(self) -> dict[int, int] | None:
+        return dict(enumerate(self._counters)) if self.line == "bare" and self.workers > 1 else None
 
     def _is_good_end(self, ending: processes.Ending) -> bool:
         return ending.signal == signal.SIGKILL  # by its own hand, with its group

@@ -4,6 +4,7 @@ It must not know sockets. Invariant: what is wrong with a load is found when a t
 Read next: ``exchange.py`` and ``http_talk.py``, where a reply ends.
 """
 
+import contextlib
 import importlib
 import inspect
 import os
@@ -77,14 +78,16 @@ class Dialogue:
             said = next(self._course) if reply is None else self._course.send(reply)
         except StopIteration:
             return None
-        except Exception as error:
-            raise ValueError(f"the script raised {type(error).__name__}: {error}".rstrip(": ")) from None
+        except (Exception, SystemExit) as error:
+            raise ValueError(f"the script raised {_told(error)}") from None
         if not isinstance(said, bytes):
             raise ValueError(f"the script yielded {said!r}; it has to yield bytes")
         return said
 
     def close(self) -> None:
-        self._course.close()
+        """Its request has failed already, and why is told; so whatever it says or raises at its end is not heard."""
+        with contextlib.suppress(Exception, SystemExit):
+            self._course.close()
 
 
 def talk_of(load: Load, aim: Aim) -> Talk:
@@ -107,7 +110,7 @@ def talk_of(load: Load, aim: Aim) -> Talk:
 
 def script_of(name: str) -> Script:
     """:param name: ``MODULE:FUNCTION``, found from the working directory too.
-    :raises UsageError: there is none, or it is no generator function.
+    :raises UsageError: there is none, it is no generator function, or it does not take the number of a request.
     """
     module, _, function = name.partition(":")
     if not module or not function:
@@ -116,10 +119,17 @@ def script_of(name: str) -> Script:
         sys.path.insert(0, os.getcwd())
     try:
         found = getattr(importlib.import_module(module), function)
-    except Exception as error:
-        raise UsageError(f"--script: {name} cannot be loaded: {type(error).__name__}: {error}") from None
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"--script: {name} cannot be loaded: {_told(error)}") from None
     if not inspect.isgeneratorfunction(found):
         raise UsageError(f"--script: {name} is no generator function: let it yield what to send, as bytes")
+    try:
+        inspect.signature(found).bind(0)
+    except TypeError as error:
+        raise UsageError(
+            f"--script: {name} does not take the number of a request alone ({error}); write it as "
+            f"def {function}(number)"
+        ) from None
     script: Script = found
     return script
 
@@ -127,6 +137,11 @@ def script_of(name: str) -> Script:
 def _host_header(aim: Aim) -> str:
     host = f"[{aim.host}]" if ":" in aim.host else aim.host
     return host if aim.port in (0, 443 if aim.is_tls else 80) else f"{host}:{aim.port}"
+
+
+def _told(error: BaseException) -> str:
+    """In characters that can be written anywhere: not all that Python has in a text can, as halves of a surrogate."""
+    return f"{type(error).__name__}: {error}".rstrip(": ").encode(errors="backslashreplace").decode()
 
 
 def _shown(data: bytes) -> str:

@@ -28,7 +28,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     :param errors: by kind, as in ``load.Result``.
     :param cpus: seconds a second that the whole service used, ``generator_cpus`` what sent the requests.
     :param generator_share: of one CPU, of the busiest generator; 1 is all of it.
-    :param pss_bytes: of the whole service.
+    :param pss_bytes: of the whole service, the most that was seen under the load.
     """
 
     workers: int

@@ -29,6 +29,8 @@ class Datagrams(Connection):
         assert self._socket is not None
         if self._aim.family == socket.AF_UNIX and not self._socket.getsockname():
             self._socket.bind("")  # a name that the kernel makes up, unix(7) autobind: without one nobody can answer
+        self._is_open = True  # nobody else has a part in it
+        self._owner.opened()
         self._begin_sending()
 
     def _receive(self) -> None:

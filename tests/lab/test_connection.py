@@ -256,6 +256,13 @@ def test_no_reply_is_waited_for() -> None:
         connection.close()
 
 
+def test_a_datagram_may_be_too_large() -> None:
+    """It is the sending that fails; there is nothing to connect to."""
+    with datagrams(lambda server: None) as url:
+        found = one(url, reply="datagram", per_connection=None, send=bytes(1 << 16))
+    assert found == ("size", "could not send: message too long")
+
+
 # TLS
 
 
@@ -338,7 +345,38 @@ def test_a_script_may_be_disappointed() -> None:
         assert one(url, script=f"{__name__}:disappointed")[0] == "wrong"
 
 
-@pytest.mark.parametrize("name", ["nowhere", "nowhere:script", f"{__name__}:asked", f"{__name__}:absent"])
+def clinging(number: int) -> Generator[bytes, bytes, None]:
+    try:
+        yield b"hello\n"
+    finally:
+        yield b"bye\n"
+
+
+def leaving(number: int) -> Generator[bytes, bytes, None]:
+    yield b"hello\n"
+    raise SystemExit("half of \udcff")
+
+
+def deaf() -> Generator[bytes, bytes, None]:
+    yield b"hello\n"
+
+
+def mute(client: socket.socket) -> None:
+    client.recv(4096)
+
+
+def test_a_script_harms_its_own_request_only() -> None:
+    """By speaking on when it is over, by ending the program, or with words that nobody can write."""
+    with service(mute) as url:
+        assert one(url, script=f"{__name__}:clinging") == ("closed", "the server closed before its reply was whole")
+    with service(answer_once) as url:
+        found = one(url, script=f"{__name__}:leaving")
+        assert found == ("wrong", r"the script raised SystemExit: half of \udcff")
+
+
+@pytest.mark.parametrize(
+    "name", ["nowhere", "nowhere:script", f"{__name__}:asked", f"{__name__}:absent", f"{__name__}:deaf"]
+)
 def test_what_is_no_script_is_refused(name: str) -> None:
     """Before anything is sent."""
     with pytest.raises(UsageError, match="--script: "):

@@ -132,10 +132,11 @@ def test_a_reply_to_head_has_no_body() -> None:
 
 
 def test_a_failing_server_says_so_by_its_status() -> None:
-    """500 and above; what is not HTTP at all is another thing."""
-    reader = HttpReader()
-    assert reader.feed(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
-    assert reader.fault() == ("status", "the server answered with status 503")
+    """400 and above; what is not HTTP at all is another thing."""
+    for status in (204, 302, 399, 400, 404, 503):
+        reader = HttpReader()
+        assert reader.feed(b"HTTP/1.1 %d So It Is\r\nContent-Length: 0\r\n\r\n" % status)
+        assert reader.fault() == (("status", f"the server answered with status {status}") if status >= 400 else None)
     with pytest.raises(ValueError, match="not HTTP"):
         HttpReader().feed(b"220 smtp.example.net\r\n")
 

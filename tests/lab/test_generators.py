@@ -214,6 +214,10 @@ WRONG = {
     "--reply: 'never'": {"reply": "never"},
     "--http: 'index' is no path": {"path": "index", "reply": "http"},
     "--script: 'x' is not": {"script": "x"},
+    "--script: '.*' holds bytes": {"script": "m:\udcff"},
+    "--method: 'GÉT€' is no method": {"path": "/", "reply": "http", "method": "GÉT€"},
+    "--method: 'GET /b X' is no method": {"path": "/", "reply": "http", "method": "GET /b X"},
+    "--server-name: 'a..b' is no name": {"server_name": "a..b"},
     "--header: belongs to HTTP": {"headers": (("A", "b"),)},
     "wants the port": {"url": "tcp://127.0.0.1:0"},
     "begin with one of tcp": {"url": "ftp://127.0.0.1:1"},
@@ -231,8 +235,9 @@ def test_a_wrong_load_is_refused(complaint: str) -> None:
 
 def test_a_host_without_address() -> None:
     """Is not a mistake of the command, so it says so otherwise."""
-    with pytest.raises(PreforkError, match="has no address"):
-        run(counted("tcp://nowhere.invalid:80", 1))
+    for host in ("nowhere.invalid", "a..b"):
+        with pytest.raises(PreforkError, match="has no address"):
+            run(counted(f"tcp://{host}:80", 1))
 
 
 def test_the_histogram_is_of_the_samples() -> None:

@@ -49,7 +49,12 @@ def test_a_load_and_all_its_files(tmp_path: Path) -> None:
     told = json.loads(paths["--json"].read_text())
     assert (told["requests"], told["errors"], told["load"]["url"]) == (50, {}, url)
     assert told["latency"]["maximum"] == pytest.approx(slowest, abs=1e-8)
-    assert "#[Max" in paths["--hdr"].read_text()
+    assert (told["rate"], told["failed"]) == (pytest.approx(50 / told["seconds"]), 0)
+    (use,) = told["generators"]
+    assert use["share"] == pytest.approx(use["cpu_seconds"] / use["seconds"])
+    last_words = re.search(r"StdDeviation += +(\S+)]\n#\[Max += +(\S+),", paths["--hdr"].read_text())
+    assert last_words is not None
+    assert float(last_words[1]) < float(last_words[2]) < 2000 * slowest  # milliseconds, both of them
     assert packed.returncode == 0
     assert re.search(r"^service  ", packed.stdout, re.MULTILINE)
     assert "late by" in packed.stdout
@@ -57,10 +62,11 @@ def test_a_load_and_all_its_files(tmp_path: Path) -> None:
         assert list(raw["kinds"][raw["kind"]]) == ["answered"] * 20
 
 
-def test_json_on_standard_output_is_all_there_is() -> None:
+def test_a_file_on_standard_output_is_all_there_is() -> None:
     """So that another program can read it."""
     with service(answer_once) as url:
         done = load(url, "-n", "5", "--expect", "other", "--json", "-")
+        assert load(url, "-n", "5", "--hdr", "-").stdout.split()[:2] == ["Value", "Percentile"]
     told = json.loads(done.stdout)
     assert (told["requests"], told["errors"]) == (0, {"wrong": 5})
     assert told["first_error"] == r"wrong: the reply was b'hello\n' and not b'other'"
@@ -75,10 +81,13 @@ def test_json_on_standard_output_is_all_there_is() -> None:
         (["tcp://127.0.0.1:9", "--reply", "x"], "--reply: 'x' does not say where a reply ends"),
         (["tcp://127.0.0.1:9", "--samples", "a.txt"], "--samples: a.txt has to end in .csv or .npz"),
         (["tcp://127.0.0.1:9", "--json", "/nowhere/a.json"], "--json: /nowhere/a.json cannot be written"),
+        (["tcp://127.0.0.1:9", "--json", "-", "--hdr", "-"], "--json and --hdr: standard output holds one of them"),
         (["tcp://127.0.0.1:9", "--send", "a", "--send-file", "b"], "--send and --send-file: "),
         (["tcp://127.0.0.1:9", "--header", "A"], "--header: 'A' is no header"),
         (["tcp://127.0.0.1:9", "--per-connection", "few"], "--per-connection: 'few' is no number"),
         (["http://u@h/"], "'http://u@h/' wants a host"),
+        (["tcp://127.0.0.1:9", "-c", "0"], "--clients: 0 is too few"),
+        (["http://127.0.0.1:9", "--method", ""], "--method: '' is no method"),
     ],
 )
 def test_a_mistake_is_one_line(arguments: list[str], complaint: str) -> None:
@@ -94,6 +103,34 @@ def test_nobody_is_there() -> None:
     done = load(nobody(), "-d", "1h")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.endswith("could not connect: connection refused; is the service running there?\n")
+
+
+def test_the_dialogue_of_the_page(tmp_path: Path) -> None:
+    """The script that docs/load.md shows, by the command that it shows, with a service that speaks as the script does.
+
+    It prints as well, when it is loaded and at each request: that is no word to the parent.
+    """
+    (script,) = re.findall(r"```python\n(def login.*?)```", (ROOT / "docs" / "load.md").read_text(), re.DOTALL)
+    talking = script.replace("    welcome =", "    print('request', number)\n    welcome =", 1)
+    (tmp_path / "talks.py").write_text(f"print('loaded', flush=True)\n\n{talking}")
+
+    def behave(client: socket.socket) -> None:
+        with client.makefile("rb") as lines:
+            client.sendall(b"220 shop\n")
+            assert lines.readline().startswith(b"user ")
+            client.sendall(b"ok\n")
+            assert lines.readline() == b"quit\n"
+            client.sendall(b"221 bye\n")
+
+    with service(behave, tmp_path / "shop.sock") as url:
+        command = [sys.executable, "-m", "prefork", "load", url, "--script", "talks:login", "-c", "4", "-n", "8"]
+        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            [*command, "--json", "-"], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=LIMIT
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads(done.stdout)
+    assert (told["requests"], told["errors"]) == (8, {})
 
 
 def test_interrupted_it_tells_what_was_measured() -> None:
@@ -151,5 +188,7 @@ def test_flags_say_what_is_loaded() -> None:
         headers=(("A", "b"),),
         authorities="c.pem",
     )
+    assert load_of("unix:/s", {"script": "m:f"}) == Load(url="unix:/s", script="m:f", reply="line")
+    assert load_of("http://h", {"method": ""}).method == ""  # no method, and refused as such
     scripted = load_of("unix:/s", {"script": "m:f", "reply": "length=2", "timeout": "250ms", "pace": "1K", "seed": 0})
     assert scripted == Load(url="unix:/s", script="m:f", reply="length=2", timeout=0.25, pace=1024.0, seed=0)

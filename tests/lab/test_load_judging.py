@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from prefork.lab.connection import KIND_OF
 from prefork.lab.load import GeneratorUse, Latencies, Load, Result
 from prefork.lab.load_judging import REMEDIES, RULES, Surroundings, doubts_of, longest_stall
 from prefork.lab.samples import KINDS, ROW, Samples
@@ -96,8 +97,10 @@ def test_a_stall_is_a_time_in_which_something_waited() -> None:
 
 
 def test_every_kind_has_a_remedy() -> None:
-    """Of those that have a name of their own."""
-    assert set(KINDS) - {"answered"} <= set(REMEDIES)
+    """Of those that have a name of their own; of any other errno one is led to its text."""
+    assert set(KINDS) - {"answered"} | set(KIND_OF.values()) <= set(REMEDIES)
+    (doubt,) = doubts_of(result(errors={"EHOSTUNREACH": 1}), samples(), Surroundings())
+    assert doubt.text.endswith("EHOSTUNREACH (1): the first error, which is told in full, says what it was")
     assert len(RULES) == len(set(RULES))
 
 

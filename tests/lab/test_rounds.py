@@ -9,7 +9,7 @@ import pytest
 from prefork.errors import CommandError, TargetError
 from prefork.lab.comparison import Cell, Comparison
 from prefork.lab.load import Load
-from prefork.lab.rounds import Plan, Rounds
+from prefork.lab.rounds import Plan, Rounds, fairness
 from prefork.lab.workloads import workload
 from tests.lab.test_reference import SERVERS
 
@@ -76,6 +76,24 @@ def test_all_figures_are_there() -> None:
         assert one.fairness is not None
         assert 0.5 <= one.fairness <= 1
         assert one.generator_share > 0
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "index"),
+    [
+        ({7: 100, 8: 100}, {7: 150, 8: 150}, 1.0),  # whatever they served before
+        ({7: 0, 8: 50}, {8: 50, 7: 20}, 0.5),
+        ({7: 0, 8: 0}, {7: 500, 9: 3}, None),  # 8 has been replaced
+        ({7: 0, 8: 0}, {7: 5, 8: 5, 9: 0}, None),
+        ({7: 0, 8: 0}, None, None),
+        (None, None, None),
+    ],
+)
+def test_fairness_is_among_workers_that_were_there_all_the_time(
+    before: dict[int, int] | None, after: dict[int, int] | None, index: float | None
+) -> None:
+    """Of one who came later nobody could say whether his share was fair."""
+    assert fairness(before, after) == (None if index is None else pytest.approx(index))
 
 
 def test_a_line_that_is_not_for_the_target_is_left_out(tmp_path: Path) -> None:

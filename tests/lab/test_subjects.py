@@ -1,5 +1,6 @@
 """Subjects: they serve when they are started, and nothing of them is left, whatever happens."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from prefork.errors import CommandError, TargetError, UsageError
-from prefork.lab import tree
+from prefork.lab import scratch, tree
 from prefork.lab.subjects import Subject
 from tests.end_to_end.clients import Question, ask
 from tests.end_to_end.harness import STREAM, Watched, look_until
@@ -25,7 +26,7 @@ def test_it_serves_and_leaves_nothing(line: str, workers: int) -> None:
         assert report is not None
         assert report.snapshot.services[0].ready == workers
         if workers > 1:
-            look_until(lambda: sum(subject.served() or ()) == 1, "the request is counted")
+            look_until(lambda: sum((subject.served() or {}).values()) == 1, "the request is counted")
         else:
             assert subject.served() is None
         everybody = Watched(tree.pids(subject.pid))
@@ -102,8 +103,8 @@ def is_busy(subject: Subject) -> bool:
     return report is not None and report.snapshot.services[0].busy == 1
 
 
-def test_it_ends_with_whoever_measured(tmp_path: Path) -> None:
-    """Also where he was killed, and could clean nothing up."""
+def test_it_ends_with_whoever_measured() -> None:
+    """Also where he was killed, and could clean nothing up; the next one does that."""
     code = (
         "import sys\n"
         "from prefork.lab.subjects import Subject\n"
@@ -111,14 +112,35 @@ def test_it_ends_with_whoever_measured(tmp_path: Path) -> None:
         "print(subject.pid, flush=True)\n"
         "sys.stdin.read()\n"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-    ) as measuring:
-        assert measuring.stdout is not None
-        with Watched(tree.pids(int(measuring.stdout.readline()))) as everybody:
-            measuring.kill()
-            everybody.wait_all()
+    with tempfile.TemporaryDirectory(dir="/tmp") as base:  # of a short name
+        with subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TMPDIR": base},
+        ) as measuring:
+            assert measuring.stdout is not None
+            with Watched(tree.pids(int(measuring.stdout.readline()))) as everybody:
+                measuring.kill()
+                everybody.wait_all()
+        (left,) = os.listdir(base)
+        assert "maker" in os.listdir(os.path.join(base, left))
+        scratch.sweep(base)
+        assert os.listdir(base) == []
+
+
+def test_no_directory_is_taken_from_whoever_uses_it(tmp_path: Path) -> None:
+    """Whose maker lives, or holds its lock where his pid cannot be seen; nor is anything else in the place."""
+    nobody = 2**22 + 1  # more than there may be
+    names = [f"prefork-lab-{os.getpid()}-alive", f"prefork-lab-{nobody}-locked", "prefork-lab-mine", f"{nobody}"]
+    for name in (*names, f"prefork-lab-{nobody}-left"):
+        (tmp_path / name / "inside").mkdir(parents=True)
+        (tmp_path / name / "maker").touch()
+    os.symlink(tmp_path / names[-1], tmp_path / f"prefork-lab-{nobody}-link")
+    held = os.open(tmp_path / names[1] / "maker", os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    scratch.sweep(str(tmp_path))
+    assert {path.name for path in tmp_path.iterdir()} == {*names, f"prefork-lab-{nobody}-link"}
+    assert all((tmp_path / name / "inside").exists() for name in names)
+    os.close(held)

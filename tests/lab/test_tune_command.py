@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 from prefork.cli import cli
 from prefork.cli.tune import limit_of_memory
 from prefork.cli.tuned import show
+from prefork.lab.goals import read_goal
 from prefork.lab.profile import Profile
 from prefork.lab.tuning import Tuning
 from prefork.system import sockets
@@ -117,6 +118,12 @@ def test_a_service_that_answers_nothing_rightly_is_one_line() -> None:
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"prefork: {STREAM}: no request was answered rightly: ")
     assert not done.stdout
+
+
+def test_what_was_asked_for_can_be_saved() -> None:
+    """Durations and sizes as well, which are numbers of their own kind while they are read."""
+    asked = [read_goal("--p99", "p99", "50ms"), limit_of_memory("2GiB")]
+    assert json.loads(msgspec.json.encode(asked)) == [{"share": 0.99, "seconds": 0.05}, [2 << 30, "--memory"]]
 
 
 @pytest.mark.parametrize(
