@@ -12,13 +12,23 @@ from prefork.lab import evidence, sweep
 from prefork.lab.doubts import Doubt
 from prefork.lab.evidence import Asked
 from prefork.lab.goals import Goal, meets
-from prefork.lab.tuning import Choice, Trial, Tuning, Weight, by_workers, middle, rates
+from prefork.lab.tuning import Choice, End, Trial, Tuning, Weight, by_workers, middle, rates
 from prefork.report.units import latency, rate, share, size
 
 RESERVE = 0.2  # of the memory, for what a sweep does not show
 _FULL = 0.85  # of the CPUs: there is no more to have
 _BUSY_GENERATOR = 0.8  # of its CPU
 _NEAR = 1.3  # times as many as there are have no room: that is what bounds them
+_END: dict[End, str] = {
+    "flat": "though not clearly; measure again with more time (--budget)",
+    "enough": "and is more than is asked for; give a higher --rate to know how far it goes",
+    "budget": "and then the time was out; give more (--budget)",
+    "start": "and more could not be measured; see to that first",
+    "cpus": "and is four times what should fill the CPUs, by what a request took of one; measure again on a quiet machine",
+    "memory": "and more do not fit into memory; give it more",
+    "max-workers": "and more were not to be tried; raise --max-workers",
+    "interrupted": "and then it was interrupted; let it run to its end",
+}
 _APART = 0.25  # theory and measurement differ by more than that: a doubt
 
 
@@ -54,7 +64,7 @@ def choose(trials: list[Trial], noise: float, most: int) -> Choice:
     larger = [n for n in allowed if n > workers]
     give = "it gives" if workers == 1 else "they give"
     if not larger:
-        return Choice(workers=workers, why=f"{give} {reached}, more than fewer do, and more were not to be tried")
+        return Choice(workers=workers, why=f"{give} {reached}, more than fewer do, and more were not tried")
     then = max(larger, key=lambda n: median(allowed[n]))
     why = f"{give} {reached}, and more give no more than {rate(median(allowed[then]))} (with {then})"
     return Choice(workers=workers, why=why)
@@ -146,8 +156,8 @@ def bottleneck(tuning: Tuning, workers: int) -> str:
         return f"memory: of {each} each no more than {room} workers fit into 80% of {memory}; give it more"
     if failed:
         return f"errors: {failed} requests failed at {at} workers; see what they say before anything else"
-    if _still_grows(tuning):
-        return f"the number of workers: {max(found)} still gave more than fewer did; raise --max-workers"
+    if still_grows(tuning):
+        return f"the number of workers: {max(found)} still gave more than fewer did, {_END[tuning.climb_end]}"
     wanted = at * tuning.at_once * tuning.cpu_share
     if wanted >= _FULL * limits.cpus or any(doubt.kind == "shared-cpus" for one in rounds for doubt in one.doubts):
         return (
@@ -169,7 +179,8 @@ def _beyond(tuning: Tuning, workers: int) -> str:
     return f"the workers themselves, at about {rate(carried)}; more of them do more, {best} {rate(found[best])}"
 
 
-def _still_grows(tuning: Tuning) -> bool:
+def still_grows(tuning: Tuning) -> bool:
+    """Whether the largest count that was tried was the best, beyond what is the noise."""
     found = rates(tuning.sweep)
     counts = sorted(found)
     if len(counts) < 2:

@@ -23,7 +23,7 @@ from prefork.lab.comparison import Machine
 from prefork.lab.doubts import Doubt
 from prefork.lab.evidence import Asked
 from prefork.lab.goals import Goal, meets
-from prefork.lab.tuning import Band, Choice, Law, Limits, Trial, Tuning, rates
+from prefork.lab.tuning import Band, Choice, End, Law, Limits, Trial, Tuning, rates
 from prefork.report.units import latency, rate
 
 _LEAST, _MOST = 0.3, 10.0  # seconds that a run measures
@@ -103,6 +103,7 @@ class Tuner:
         self._longer = 0.0  # seconds of runs beyond the usual
         self._refused: dict[int, str] = {}  # counts that met the goals and are not believed in, and why
         self._dice = random.Random(wish.seed)
+        self._climb_end: End = "interrupted"
         self._sweep: list[Trial] = []
         self._goal_runs: list[Trial] = []
         self._last_runs: list[Trial] = []
@@ -117,7 +118,7 @@ class Tuner:
         is_whole = True
         try:
             self._alone()
-            self._climb()
+            self._climb_end = self._climb()
             if self._wish.rate is None:
                 self._refine()
                 self._repeat()
@@ -146,21 +147,28 @@ class Tuner:
         self._cpu_share = min(1.0, trial.cpus / busy) if busy > 0 else 1.0
         self._told(f"  {latency(mean)} on average, {100 * self._cpu_share:.0f}% of it on a CPU")
 
-    def _climb(self) -> None:
-        """Doubled counts while that helps, and in any case as many as a law needs."""
+    def _climb(self) -> End:
+        """Doubled counts while that helps, and in any case as many as a law needs; what put an end to it."""
+        end = self._double()
+        while len(rates(self._sweep)) < _FOR_A_LAW and (last := max(rates(self._sweep))) < self._top():
+            if not self._has_time(1 + _KEPT_FOR_LAST) or not self._can_be_measured(min(2 * last, self._top())):
+                break
+        return end
+
+    def _double(self) -> End:
         asked = self._wish.rate
         while (count := sweep.next_climbed(rates(self._sweep), self._top())) is not None:
             is_ample = asked is not None and any(one.rate > _AMPLE * asked for one in self._sweep)
             if is_ample and len(rates(self._sweep)) >= _FOR_A_LAW:
-                return
+                return "enough"
             if len(self._sweep) > 2 and not self._has_time(1 + _KEPT_FOR_LAST):
                 self._doubts.append(Doubt("budget", f"no time was left to try {count} workers; give more (--budget)"))
-                return
+                return "budget"
             if not self._can_be_measured(count):
-                return
-        while len(rates(self._sweep)) < _FOR_A_LAW and (last := max(rates(self._sweep))) < self._top():
-            if not self._has_time(1 + _KEPT_FOR_LAST) or not self._can_be_measured(min(2 * last, self._top())):
-                return
+                return "start"
+        bounds = self._bounds()
+        least = min(bounds, key=lambda name: bounds[name])
+        return least if max(rates(self._sweep)) >= bounds[least] else "flat"
 
     def _can_be_measured(self, count: int) -> bool:
         """Measure it; so many workers that they cannot be started bound all that follows."""
@@ -176,8 +184,11 @@ class Tuner:
 
     def _top(self) -> int:
         """The largest count worth a run, as far as that is known by now."""
+        return sweep.ceiling(self._bounds())
+
+    def _bounds(self) -> dict[End, int]:
         fitting = advice.fitting(advice.weigh(self._sweep), self._limits.memory)
-        return sweep.ceiling(self._cpu_share, self._limits.cpus, fitting, self._limits.most)
+        return sweep.bounds(self._cpu_share, self._limits.cpus, fitting, self._limits.most)
 
     def _refine(self) -> None:
         """More counts around the knee, each beside one more round of the nearest that is known."""
@@ -380,6 +391,7 @@ class Tuner:
             service_seconds=self._service_seconds,
             rate=wish.rate,
             goals=wish.goals,
+            climb_end=self._climb_end,
             sweep=self._sweep,
             goal_runs=self._goal_runs,
             last_runs=self._last_runs,

@@ -37,7 +37,9 @@ def sentences(tuning: Tuning) -> Iterator[str]:
     if choice is None:
         yield from _no_answer(tuning)
         return
-    yield f"run {_workers(choice.workers)}, because {choice.why}"
+    is_cut = tuning.rate is None and tuning.climb_end in ("budget", "interrupted") and advice.still_grows(tuning)
+    at_least = "at least " if is_cut and choice.workers >= max(by_workers(tuning.sweep)) else ""
+    yield f"run {at_least}{_workers(choice.workers)}, because {choice.why}"
     yield _expected(tuning, choice.workers)
     yield f"the next bottleneck is {advice.bottleneck(tuning, choice.workers)}"
     if choice.verified:

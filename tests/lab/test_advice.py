@@ -105,7 +105,12 @@ GROWING = (100.0, 200.0, 400.0)
         (FLAT, {"cpus": 1.0, "generator_cpus": 0.9}, {}, "the CPUs, and what sends the requests shares them"),
         (FLAT, {}, {"memory": 80 * MIB}, "memory: of 10.0M each no more than 4 workers fit into 80% of 80.0M"),
         (FLAT, {"errors": {"refused": 2}}, {}, "errors: 6 requests failed at 4 workers"),
-        (GROWING, {}, {}, "the number of workers: 4 still gave more than fewer did; raise --max-workers"),
+        (
+            GROWING,
+            {},
+            {},
+            "the number of workers: 4 still gave more than fewer did, and more were not to be tried; raise",
+        ),
         (FLAT, {}, {}, "something that workers share, a lock, a database or a disk"),
     ],
 )
@@ -118,7 +123,30 @@ def test_the_bottleneck_is_what_the_sweep_saw(
     tuning = replace(
         by_throughput(), sweep=sweep, cpu_share=0.1, limits=Limits(**(usual | limits)), weight=advice.weigh(sweep)
     )
-    assert advice.bottleneck(tuning, 4).startswith(said)
+    assert advice.bottleneck(replace(tuning, climb_end="max-workers"), 4).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("end", "changed", "said"),
+    [
+        ("budget", {"cpu_share": 0.02, "budget": 6.0}, "and then the time was out; give more (--budget)"),
+        ("max-workers", {"cpu_share": 0.02, "most": 4}, "and more were not to be tried; raise --max-workers"),
+        ("memory", {"cpu_share": 0.02, "memory": 700 * MIB}, "memory: of 10.0M each no more than 54 workers fit into"),
+        ("cpus", {"cpu_share": 0.99}, "and is four times what should fill the CPUs, "),
+    ],
+)
+def test_more_workers_are_asked_for_by_what_kept_them_from_being_tried(
+    end: str, changed: dict[str, Any], said: str
+) -> None:
+    """Each end of the climb has a remedy of its own; where it was the time the answer is the least there may be."""
+    how = dict(changed)
+    bench = Bench(lambda n: 50.0 * n, cpu_share=how.pop("cpu_share"), noise=0)
+    bench.cpus = 0.1
+    tuning = tuned(bench, **how)
+    assert tuning.climb_end == end
+    first, _, third, *_ = tuning_text.sentences(tuning)
+    assert said in third
+    assert first.startswith("run at least ") == (end == "budget")
 
 
 def test_weight_is_the_line_through_memory() -> None:

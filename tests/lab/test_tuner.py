@@ -38,6 +38,7 @@ class Bench:
         self._dice = random.Random(7)
         self._clock = 0.0
         self.runs: list[tuple[str, int]] = []
+        self.cpus: float | None = None  # that all workers use together; None: as many as they are busy
 
     def now(self) -> float:
         return self._clock
@@ -70,7 +71,7 @@ class Bench:
             room=workers,
             latency=Latencies(p99 / 2, p99 / 2, p99 / 1.5, p99, p99, p99),
             errors={},
-            cpus=self.cpu_share * rate / self.curve(1),
+            cpus=self.cpu_share * rate / self.curve(1) if self.cpus is None or kind == "alone" else self.cpus,
             generator_cpus=0.1,
             generator_share=0.1,
             pss_bytes=(20 + 10 * workers) * MIB,
@@ -86,10 +87,11 @@ def tuned(
     budget: float = 120.0,
     cpus: float = 2.0,
     memory: int = 8 << 30,
+    most: int = 256,
 ) -> Tuning:
     goals = [] if goal is None else [Goal(0.99, goal)]
     wish = tuner.Wish("made up", "shop:Orders", "prefork tune", "prefork", 1, rate, goals, budget)
-    limits = Limits(cpus=cpus, cpus_why="made up", memory=memory, memory_why="made up", most=256)
+    limits = Limits(cpus=cpus, cpus_why="made up", memory=memory, memory_why="made up", most=most)
     return tuner.Tuner(wish, limits, MACHINE, bench, lambda line: None).run()
 
 
