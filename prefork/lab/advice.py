@@ -17,6 +17,7 @@ from prefork.report.units import latency, rate, share, size
 
 RESERVE = 0.2  # of the memory, for what a sweep does not show
 _FULL = 0.85  # of the CPUs: there is no more to have
+_A_PART = 0.3  # of the CPUs: who uses less does not wait for them alone, however busy others keep them
 _BUSY_GENERATOR = 0.8  # of its CPU
 _NEAR = 1.3  # times as many as there are have no room: that is what bounds them
 _END: dict[End, str] = {
@@ -159,7 +160,8 @@ def bottleneck(tuning: Tuning, workers: int) -> str:
     if still_grows(tuning):
         return f"the number of workers: {max(found)} still gave more than fewer did, {_END[tuning.climb_end]}"
     wanted = at * tuning.at_once * tuning.cpu_share
-    if wanted >= _FULL * limits.cpus or any(doubt.kind == "shared-cpus" for one in rounds for doubt in one.doubts):
+    is_crowded = any(doubt.kind == "shared-cpus" for one in rounds for doubt in one.doubts)
+    if (wanted >= _FULL * limits.cpus or is_crowded) and cpus + generator >= _A_PART * limits.cpus:
         return (
             f"the CPUs, of which something else on this machine has a part: {used}; quiet it, or give it more of them"
         )

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from prefork.cli import cli
 from prefork.lab import advice, ink, tuning_picture, tuning_text
+from prefork.lab.doubts import Doubt
 from prefork.lab.goals import Goal, read_goals
 from prefork.lab.profiles import of_tuning
 from prefork.lab.tuning import Choice, Limits, Trial, Tuning, Weight
@@ -93,6 +94,7 @@ def trial(workers: int, rate: float, **changed: Any) -> Trial:
     return Trial(**(usual | changed))
 
 
+CROWDED = Doubt("shared-cpus", "2 CPUs, 100% busy")
 FLAT = (100.0, 150.0, 152.0)
 GROWING = (100.0, 200.0, 400.0)
 
@@ -112,6 +114,8 @@ GROWING = (100.0, 200.0, 400.0)
             "the number of workers: 4 still gave more than fewer did, and more were not to be tried; raise",
         ),
         (FLAT, {}, {}, "something that workers share, a lock, a database or a disk"),
+        (FLAT, {"cpus": 0.7, "doubts": [CROWDED]}, {}, "the CPUs, of which something else on this machine has a part"),
+        (FLAT, {"cpus": 0.046, "doubts": [CROWDED]}, {}, "something that workers share, a lock, a database or a disk"),
     ],
 )
 def test_the_bottleneck_is_what_the_sweep_saw(
