@@ -113,24 +113,31 @@ def verify_goal(choice: Choice, runs: list[Trial], goals: Sequence[Goal]) -> Cho
         below = [n for n, rounds in found.items() if n < choice.workers and mostly_meets(rounds, goals)]
         near = f"; {below[0]} did as well this time, but not before, so do not count on it" if below else ""
         return Choice(workers=choice.workers, why=choice.why, verified=f"{told}: the advice holds{near}")
+    missed, met, again = _met(goals)
     better = [n for n, rounds in found.items() if n > choice.workers and mostly_meets(rounds, goals)]
     if not better:
-        verified = f"{told}: no count met the goal again; it is too near to what this machine can do"
+        verified = f"{told}: no count {again} again; it is too near to what this machine can do"
         return Choice(workers=choice.workers, why=choice.why, verified=verified)
-    why = f"in the last run {choice.workers} missed {_names(goals)}, and {better[0]} met it"
+    why = f"in the last run {choice.workers} {missed}, and {better[0]} {met}"
     verified = f"{told}: the advice moved from {choice.workers} to {better[0]}"
     return Choice(workers=better[0], why=why, moved_from=choice.workers, verified=verified)
 
 
 def _seen(rounds: list[Trial], goals: Sequence[Goal]) -> str:
-    """Percentiles of the goals, and what was not kept up with."""
+    """Percentiles of the goals, and what was not kept up with; without goals that alone."""
     times = ", ".join(f"{goal.name} {latency(middle(rounds, goal))}" for goal in goals)
     kept = sum(one.keeps_up for one in rounds)
-    return times if kept == len(rounds) else f"{times} (kept up in {kept} of {len(rounds)} rounds)"
+    if kept == len(rounds):
+        return times or "kept up"
+    behind = f"kept up in {kept} of {len(rounds)} rounds"
+    return f"{times} ({behind})" if times else behind
 
 
-def _names(goals: Sequence[Goal]) -> str:
-    return " and ".join(map(str, goals))
+def _met(goals: Sequence[Goal]) -> tuple[str, str, str]:
+    """What one count missed, another did, and no count did; without goals it is the rate alone."""
+    if not goals:
+        return "did not keep up", "did", "kept up"
+    return f"missed {' and '.join(map(str, goals))}", "met it", "met the goal"
 
 
 def bottleneck(tuning: Tuning, workers: int) -> str:

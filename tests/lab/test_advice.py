@@ -172,6 +172,19 @@ def test_a_difference_within_the_noise_is_no_reason() -> None:
     assert (moved.workers, moved.moved_from) == (4, 2)
 
 
+def test_a_rate_without_a_goal_is_kept_up_with_or_not() -> None:
+    """Nothing else is told of it; who does not is no advice that holds."""
+    chosen = Choice(workers=2, why="of this")
+    runs = [trial(n, 100.0, asked=100.0, late=0 if n > 1 else 50) for n in (1, 2, 3)]
+    held = "1: kept up in 0 of 1 rounds, 2: kept up, 3: kept up: the advice holds"
+    assert advice.verify_goal(chosen, runs, []).verified == held
+    moved = advice.verify_goal(replace(chosen, workers=1), runs[:2], [])
+    assert (moved.workers, moved.why) == (2, "in the last run 1 did not keep up, and 2 did")
+    lost = advice.verify_goal(replace(chosen, workers=1), runs[:1], [])
+    said = "1: kept up in 0 of 1 rounds: no count kept up again; it is too near to what this machine can do"
+    assert lost.verified == said
+
+
 def test_lines_for_the_configuration_are_accepted(tmp_path: Path) -> None:
     """With a bind, which is the user's own, as ``prefork check`` reads them."""
     tuning = replace(by_throughput(), title="tests.end_to_end.apps:Stream", target="tests.end_to_end.apps:Stream")
