@@ -25,7 +25,7 @@ _END: dict[End, str] = {
     "enough": "and is more than is asked for; give a higher --rate to know how far it goes",
     "budget": "and then the time was out; give more (--budget)",
     "start": "and more could not be measured; see to that first",
-    "cpus": "and is four times what should fill the CPUs, by what a request took of one; measure again on a quiet machine",
+    "cpus": "and is four times what should fill the CPUs, by what a request took; measure again on a quiet machine",
     "memory": "and more do not fit into memory; give it more",
     "max-workers": "and more were not to be tried; raise --max-workers",
     "interrupted": "and then it was interrupted; let it run to its end",
@@ -49,6 +49,11 @@ def fitting(weight: Weight | None, memory: int) -> int:
     if weight is None:
         return 2**31
     return max(1, int(((1 - RESERVE) * memory - weight.base) // weight.worker))
+
+
+def has_room(trials: Sequence[Trial], memory: int) -> bool:
+    """Whether one worker fits at all; unless it is known that it does not."""
+    return all(one.pss_bytes <= (1 - RESERVE) * memory for one in trials if one.workers == 1)
 
 
 def choose(trials: list[Trial], noise: float, most: int) -> Choice:

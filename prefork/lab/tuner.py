@@ -119,6 +119,8 @@ class Tuner:
         try:
             self._alone()
             self._climb_end = self._climb()
+            if not advice.has_room(self._sweep, self._limits.memory):
+                return self._tuning(is_whole)
             if self._wish.rate is None:
                 self._refine()
                 self._repeat()
@@ -187,7 +189,8 @@ class Tuner:
         return sweep.ceiling(self._bounds())
 
     def _bounds(self) -> dict[End, int]:
-        fitting = advice.fitting(advice.weigh(self._sweep), self._limits.memory)
+        memory = self._limits.memory
+        fitting = advice.fitting(advice.weigh(self._sweep), memory) if advice.has_room(self._sweep, memory) else 0
         return sweep.bounds(self._cpu_share, self._limits.cpus, fitting, self._limits.most)
 
     def _refine(self) -> None:

@@ -50,6 +50,11 @@ def sentences(tuning: Tuning) -> Iterator[str]:
 
 
 def _no_answer(tuning: Tuning) -> Iterator[str]:
+    if not advice.has_room(tuning.sweep, tuning.limits.memory):
+        taken = size(max(one.pss_bytes for one in tuning.sweep if one.workers == 1))
+        room = f"80% of {size(tuning.limits.memory)} ({tuning.limits.memory_why})"
+        yield f"not one worker fits into {room}: with one the service takes {taken}; give it more, or make it smaller"
+        return
     if tuning.rate is None or not tuning.is_whole:
         yield "too little was measured to say how many workers to run"
         return

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from prefork.errors import CommandError
-from prefork.lab import tuner
+from prefork.lab import tuner, tuning_text
 from prefork.lab.comparison import Machine
 from prefork.lab.goals import Goal
 from prefork.lab.load import Latencies
@@ -131,6 +131,17 @@ def test_memory_bounds_what_is_measured_and_advised() -> None:
     tuning = tuned(bench, memory=200 * MIB)
     assert chosen(tuning) == 14  # 80 % of 200 less 20, by 10
     assert max(workers for _, workers in bench.runs) == 14
+
+
+@pytest.mark.parametrize("rate", [None, 50.0])
+def test_where_not_one_worker_fits_there_is_no_answer(rate: float | None) -> None:
+    """And no second one is tried."""
+    bench = Bench(lambda n: 50.0 * n)
+    tuning = tuned(bench, memory=30 * MIB, rate=rate)
+    assert tuning.choice is None
+    assert {workers for _, workers in bench.runs} == {1}
+    said = "not one worker fits into 80% of 30.0M (made up): with one the service takes 30.0M; "
+    assert next(tuning_text.sentences(tuning)).startswith(said)
 
 
 def test_what_turns_out_not_to_fit_is_not_advised() -> None:
