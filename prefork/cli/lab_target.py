@@ -3,7 +3,8 @@
 They are checked as ``prefork run`` would, before anything starts. It must not know what is measured.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import click
@@ -19,7 +20,7 @@ _LAB = ("config", "name", "control", "log_file", "log_format", "log_to")
 class Running(NamedTuple):
     """What is said after ``--``; as of ``Subject.start``.
 
-    :param extra: all of it, as it was written.
+    :param extra: all of it, as it was written; ``settings`` are the values it sets, by name.
     """
 
     handler: str = ""
@@ -27,6 +28,7 @@ class Running(NamedTuple):
     chdir: str = ""
     pythonpath: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = MappingProxyType({})
 
 
 class RunsTarget(click.Command):
@@ -55,6 +57,8 @@ def running(target: str, bind: str) -> Running:
         if name in _LAB:
             raise UsageError(f"after --: {flag} is chosen for each start; leave it out")
     place = [f"{bind}lab" if bind in ("unix:", "unixgram:") else bind]
-    service = next(iter(read(None, target, {**given, "bind": place}, {}).instance.service.values()))
+    instance = read(None, target, {**given, "bind": place}, {}).instance
+    service = next(iter(instance.service.values()))
     children = service.children if "children" in given else None
-    return Running(service.handler, children, service.chdir, service.pythonpath, tuple(extra))
+    settings = {name: getattr(service if hasattr(service, name) else instance, name) for name in given}
+    return Running(service.handler, children, service.chdir, service.pythonpath, tuple(extra), settings)

@@ -101,14 +101,14 @@ def _measure(title: str, goals: list[Goal], flags: Mapping[str, Any]) -> None:
 
     limits = _limits(flags)
     with asked_to_stop() as stop:
-        wish, bench, threads = _wished(title, goals, flags, stop)
+        wish, bench, settings = _wished(title, goals, flags, stop)
         about = age(round(wish.budget))
         click.echo(f"{wish.title}: at most {about} ({limits.cpus_why}; memory: {limits.memory_why})", err=True)
         from prefork.cli.tune_progress import Steps
 
         with Steps(wish.budget) as steps:
             tuning = Tuner(wish, limits, this_machine(), bench, steps.say).run()
-    show(tuning, threads, flags)
+    show(tuning, settings, flags)
     if not tuning.is_whole:
         sys.exit(INTERRUPTED)
     if tuning.choice is None:
@@ -147,8 +147,8 @@ def _limits(flags: Mapping[str, Any]) -> "Limits":
 
 def _wished(
     title: str, goals: list[Goal], flags: Mapping[str, Any], stop: "_Stop"
-) -> "tuple[Wish, RealBench, int | None]":
-    """What is to be found, and the bench that measures it; and threads of a worker, where it has some.
+) -> "tuple[Wish, RealBench, Mapping[str, Any]]":
+    """What is to be found, and the bench that measures it; and settings of the service that were given.
 
     :raises UsageError: an argument is wrong.
     """
@@ -194,7 +194,8 @@ def _wished(
         rounds=flags["rounds"] or 3,
         seed=load.seed,
     )
-    return wish, RealBench(service, lambda url: replace(load, url=url), patience, stop), threads
+    settings = {**({} if threads is None else {"threads": threads}), **run.settings}
+    return wish, RealBench(service, lambda url: replace(load, url=url), patience, stop), settings
 
 
 class _Stop:

@@ -37,17 +37,17 @@ def check_outputs(flags: Mapping[str, Any]) -> None:
             raise UsageError(f"{flag}: {path} cannot be written: {why}; give the path of a file")
 
 
-def show(tuning: "Tuning", threads: int | None, flags: Mapping[str, Any]) -> None:
+def show(tuning: "Tuning", settings: Mapping[str, Any], flags: Mapping[str, Any]) -> None:
     """Print the answer, and write all that was asked for: figures first, the picture that is made of them last.
 
-    :param threads: of a worker, where they were given.
+    :param settings: of the service, that were given.
     :raises CommandError: a file cannot be written.
     """
     from prefork.lab import tuning_text
     from prefork.lab.profiles import of_tuning
 
     if flags["as_json"] != STDOUT:
-        for line in tuning_text.lines(tuning, threads):
+        for line in tuning_text.lines(tuning, settings):
             click.echo(line)
     if flags["as_json"] is not None:
         write_json(flags["as_json"], tuning)

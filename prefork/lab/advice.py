@@ -5,9 +5,13 @@ Invariant: a difference within the noise is never a reason.
 Read next: ``tuning.py``, the records; ``tuner.py``, who asks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean, median
+from typing import Any
 
+from prefork.config.instance import Instance
+from prefork.config.settings import setting_names
+from prefork.config.written import as_toml
 from prefork.lab import evidence, sweep
 from prefork.lab.doubts import Doubt
 from prefork.lab.evidence import Asked
@@ -272,19 +276,22 @@ def _theory_doubts(tuning: Tuning, asked: Asked, workers: int) -> list[Doubt]:
 
 
 def service_name(target: str) -> str:
-    """What a service of this target may be called."""
-    found = "".join(c if c.isalnum() else "-" for c in target.rpartition(":")[2].lower()).strip("-")
+    """What a service of this target may be called, in TOML too."""
+    name = target.rpartition(":")[2].lower()
+    found = "".join(c if c.isascii() and c.isalnum() else "-" for c in name).strip("-")
     return found or "service"
 
 
-def toml(tuning: Tuning, threads: int | None) -> list[str]:
+def toml(tuning: Tuning, settings: Mapping[str, Any]) -> list[str]:
     """Lines for prefork.toml; the address is the user's.
 
-    :param threads: of a worker, where they were given.
+    :param settings: of the service and its instance, that were given and hold for what was measured.
     """
     if tuning.choice is None or tuning.title != tuning.target:  # a workload is nobody's service
         return []
-    lines = [f"[service.{service_name(tuning.target)}]", f'target = "{tuning.target}"']
+    of_instance = setting_names(Instance)
+    lines = [f"{name} = {as_toml(value)}" for name, value in settings.items() if name in of_instance]
+    lines += [f"[service.{service_name(tuning.target)}]", f"target = {as_toml(tuning.target)}"]
     lines += [f'mode = "{tuning.mode}"'] if tuning.mode != "prefork" else []
-    lines += [f"threads = {threads}"] if threads is not None else []
+    lines += [f"{name} = {as_toml(value)}" for name, value in settings.items() if name not in of_instance]
     return [*lines, f"workers = {tuning.choice.workers}"]

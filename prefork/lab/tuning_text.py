@@ -4,8 +4,9 @@ It must not know how anything was found. Invariant: nothing is said that is not 
 Read next: ``tuning.py``, the record; ``advice.py``, the judgements in it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from statistics import fmean, median
+from typing import Any
 
 from prefork.lab import advice, queueing, sweep
 from prefork.lab.load import Latencies
@@ -15,15 +16,15 @@ from prefork.report.units import latency, rate, share, size
 COMFORT = 0.7  # of the throughput, at which a service is well used and clients do not wait long
 
 
-def lines(tuning: Tuning, threads: int | None) -> Iterator[str]:
-    """:param threads: of a worker, where they were given."""
+def lines(tuning: Tuning, settings: Mapping[str, Any]) -> Iterator[str]:
+    """:param settings: of the service, that were given."""
     yield from sentences(tuning)
     yield ""
     yield from table(tuning)
     if tuning.doubts:
         yield ""
         yield from (f"doubt: {doubt}" for doubt in tuning.doubts)
-    if toml := advice.toml(tuning, threads):
+    if toml := advice.toml(tuning, settings):
         yield ""
         yield "for prefork.toml, beside its bind:"
         yield from (f"  {line}" for line in toml)

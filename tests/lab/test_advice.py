@@ -3,11 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 
 from prefork.cli import cli
+from prefork.cli.lab_target import running
+from prefork.config.sources import read_file
 from prefork.lab import advice, ink, tuning_picture, tuning_text
 from prefork.lab.doubts import Doubt
 from prefork.lab.goals import Goal, read_goals
@@ -188,18 +191,33 @@ def test_a_rate_without_a_goal_is_kept_up_with_or_not() -> None:
 def test_lines_for_the_configuration_are_accepted(tmp_path: Path) -> None:
     """With a bind, which is the user's own, as ``prefork check`` reads them."""
     tuning = replace(by_throughput(), title="tests.end_to_end.apps:Stream", target="tests.end_to_end.apps:Stream")
-    lines = advice.toml(replace(tuning, mode="hybrid"), threads=4)
+    given = ["--pythonpath", "a,b", "--timeout", "500ms", "--rlimits", "nofile=4096,core=0:unlimited", "--no-preload"]
+    given += ["--memory-soft", "300MiB", "--log-level", "debug", "--on-ready", "true 'a b'", "--max-requests", "9"]
+    with click.Context(cli) as context:
+        context.meta["prefork.lab.extra"] = given
+        settings = running(tuning.target, "unix:").settings
+    lines = advice.toml(replace(tuning, mode="hybrid"), {"threads": 4, **settings})
     path = tmp_path / "prefork.toml"
     path.write_text("\n".join([*lines, 'bind = ["tcp://127.0.0.1:9000"]', ""]))
     shown = CliRunner().invoke(cli, ["check", "-c", str(path)])
     assert shown.exit_code == 0
-    assert lines[0] == "[service.stream]"
-    assert {tuple(line.split()[:2]) for line in shown.output.splitlines()} >= {("workers", "2"), ("threads", "4")}
+    assert lines[:2] == ['log_level = "debug"', "[service.stream]"]
+    said = {"threads = 4", 'pythonpath = ["a", "b"]', 'timeout = "0.5s"', "preload = false", "max_requests = 9"}
+    assert {*lines} > {*said, 'rlimits = { nofile = "4096", core = "0:unlimited" }', "workers = 2"}
+    found = next(iter(read_file(str(path)).service.values()))
+    names = [name for name in settings if name != "log_level"]
+    assert {name: getattr(found, name) for name in names} == {name: settings[name] for name in names}
+
+
+def test_a_name_of_other_letters_is_one_that_toml_takes() -> None:
+    """Without quotes."""
+    assert advice.service_name("shop:Größe") == "gr--e"
+    assert advice.service_name("shop:Ö") == "service"
 
 
 def test_a_workload_is_nobodys_service() -> None:
     """So there are no lines for it."""
-    assert advice.toml(replace(by_throughput(), title="cpu=2ms"), None) == []
+    assert advice.toml(replace(by_throughput(), title="cpu=2ms"), {}) == []
 
 
 def test_a_profile_has_what_a_plan_needs() -> None:

@@ -166,7 +166,7 @@ def test_memory_that_was_given_can_be_written(tmp_path: Path) -> None:
     memory, why = limit_of_memory("1GiB")
     tuning = tuned(Bench(lambda n: 500.0 * min(n, 2)), memory=memory)
     files = {name: str(tmp_path / name) for name in ("as_json", "save_profile")}
-    show(tuning, None, {**files, "picture": None})
+    show(tuning, {}, {**files, "picture": None})
     assert (memory, why) == (1 << 30, "--memory")
     assert json.loads(Path(files["as_json"]).read_bytes())["limits"]["memory"] == memory
     assert json.loads(Path(files["save_profile"]).read_bytes())["memory_limit"] == memory
