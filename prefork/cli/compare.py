@@ -12,10 +12,10 @@ from msgspec.structs import replace
 
 from prefork.cli.compared import FLAGS, Outputs, outputs_of, read_saved, save, show
 from prefork.cli.completing import files, words
-from prefork.cli.lab_flags import FLAG_NAMES, load_flags, load_of, needs_lab
+from prefork.cli.lab_flags import load_flags, needs_lab
 from prefork.cli.lab_flags import seconds as seconds_of
 from prefork.cli.lab_steps import Steps
-from prefork.cli.lab_target import RunsTarget, running
+from prefork.cli.lab_target import RunsTarget, chosen, running
 from prefork.config.service import MOST_WORKERS
 from prefork.errors import UsageError
 from prefork.lab.subjects import DEFAULT_BIND, LINES
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 MOST_CLIENTS = 10_000
-_OF_ANY_LOAD = ("timeout", "processes", "seed")  # of the flags of a load, those that a workload leaves open
-_OF_TLS = ("insecure", "ca", "server_name")
 
 
 class Depth(NamedTuple):
@@ -63,7 +61,7 @@ SHORT = Depth("4", "1,16", 3, "500ms", "200ms")  # of all workloads, one after t
 @click.option("--rounds", metavar="N", type=click.IntRange(1), help=f"Measure each as often.  [default: {FULL.rounds}]")
 @click.option("-d", "--duration", metavar="TIME", help=f"For as long each time.  [default: {FULL.duration}]")
 @click.option("--warm-up", metavar="TIME", help=f"After as long, not counted.  [default: {FULL.warm_up}]")
-@load_flags
+@load_flags("half of the CPUs")
 @click.option("--json", "as_json", metavar="FILE", shell_complete=files, help="Save it after each round; -: print it.")
 @click.option("--csv", "as_csv", metavar="FILE", shell_complete=files, help="Write a row for each round of each cell.")
 @click.option("--markdown", "as_markdown", metavar="FILE", shell_complete=files, help="Write a page of Markdown.")
@@ -108,19 +106,9 @@ def _compare(target: str | None, flags: Mapping[str, Any]) -> None:
 def _plan(title: str, depth: Depth, flags: Mapping[str, Any]) -> "Plan":
     """:raises UsageError: an argument is wrong."""
     from prefork.lab.rounds import Plan
-    from prefork.lab.workloads import workload
 
     bind = flags["bind"]
-    for name in _OF_TLS:
-        if flags[name]:
-            raise UsageError(f"--{name.replace('_', '-')}: what is compared is reached without TLS; leave it out")
-    load, teaches, target = load_of(bind, flags), "", title
-    if ":" not in title:
-        _refuse_load_flags(title, flags)
-        found = workload(title)
-        title, teaches = found.title, found.teaches
-        target, template = found.fit(bind)
-        load = replace(template, **{name: getattr(load, name) for name in _OF_ANY_LOAD})
+    title, teaches, target, load = chosen(title, bind, flags)
     if flags["processes"] is None:  # the other half is the service's
         load = replace(load, processes=max(1, int(cpus.usable().amount / 2)))
     run = running(target, bind)
@@ -148,14 +136,6 @@ def _plan(title: str, depth: Depth, flags: Mapping[str, Any]) -> "Plan":
         pythonpath=run.pythonpath,
         extra=run.extra,
     )
-
-
-def _refuse_load_flags(title: str, flags: Mapping[str, Any]) -> None:
-    """:raises UsageError: what is sent is told to a workload that sends what it is made of."""
-    for name in FLAG_NAMES:
-        if flags[name] not in (None, (), False) and name not in _OF_ANY_LOAD:
-            flag = "--" + name.replace("_", "-")
-            raise UsageError(f"{flag}: the workload {title} says itself what is sent; leave it out, or give a TARGET")
 
 
 def _lines(text: str) -> tuple[str, ...]:

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 import click
 import msgspec
 
+from prefork.cli.lab_flags import STDOUT, refuse_unwritable
 from prefork.errors import CommandError, UsageError
 from prefork.lab.comparison import Comparison
 
 WIDE = 160  # characters of what is no terminal
-STDOUT = "-"
 FLAGS = {"as_json": "--json", "as_csv": "--csv", "as_markdown": "--markdown", "as_html": "--html"}
 Outputs = Mapping[str, str]  # paths by those names
 
@@ -30,15 +30,14 @@ def outputs_of(flags: Mapping[str, object], title: str = "") -> Outputs:
         paths = {name: path if path == STDOUT else head.join(os.path.splitext(path)) for name, path in paths.items()}
     for name, path in paths.items():
         if path != STDOUT:
-            _refuse_unwritable(FLAGS[name], path)
+            refuse_unwritable(FLAGS[name], path)
+            refuse_unwritable(FLAGS[name], _beside(path))
     return paths
 
 
-def _refuse_unwritable(flag: str, path: str) -> None:
-    directory = os.path.dirname(path) or "."
-    if os.path.isdir(path) or not os.access(directory, os.W_OK | os.X_OK):
-        why = "it is a directory" if os.path.isdir(path) else f"there is no directory {directory} that we may write to"
-        raise UsageError(f"{flag}: {path} cannot be written: {why}; give the path of a file")
+def _beside(path: str) -> str:
+    """Where it is written before it takes its place, whole."""
+    return f"{path}.part"
 
 
 def save(comparison: Comparison, outputs: Outputs) -> None:
@@ -87,9 +86,9 @@ def read_saved(path: str) -> Comparison:
 
 def _write(name: str, path: str, text: str) -> None:
     try:
-        with open(f"{path}.part", "w") as file:
+        with open(_beside(path), "w") as file:
             file.write(text)
-        os.replace(f"{path}.part", path)
+        os.replace(_beside(path), path)
     except OSError as error:
         remedy = "give another path"
         raise CommandError(f"{FLAGS[name]}: {path} cannot be written ({error.strerror}); {remedy}") from None

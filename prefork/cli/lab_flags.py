@@ -4,6 +4,7 @@ It must not import what a load needs to be carried out, so that ``--help`` and t
 Invariant: a flag that was not given leaves the default of ``lab/load.py`` in force, or what the URL suggests.
 """
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
@@ -61,16 +62,23 @@ _FLAGS = (
         "--ca", metavar="FILE", shell_complete=files, help="Believe the certificates in this file, not the system's."
     ),
     click.option("--server-name", metavar="NAME", help="Whom the certificate is for, if not the URL's host."),
-    click.option("--processes", metavar="N", type=int, help="Processes that send.  [default: 1]"),
     click.option("--seed", metavar="N", type=int, help="Of what is random.  [default: 1]"),
 )
 
 
-def load_flags(function: Callable[..., Any]) -> Callable[..., Any]:
-    """All that say what is sent and how a reply ends; the command is given them as keywords, for ``load_of``."""
-    for flag in reversed(_FLAGS):
-        function = flag(function)
-    return function
+def load_flags(processes: str = "1") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """All that say what is sent and how a reply ends; the command is given them as keywords, for ``load_of``.
+
+    :param processes: how many send where nothing is said; for the help.
+    """
+    sending = click.option("--processes", metavar="N", type=int, help=f"Processes that send.  [default: {processes}]")
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        for flag in reversed((*_FLAGS, sending)):
+            function = flag(function)
+        return function
+
+    return add
 
 
 FLAG_NAMES = (
@@ -135,6 +143,23 @@ def needs_lab(command: str) -> None:
 def write_json(path: str, record: object) -> None:
     """As ``write_file``."""
     write_file("--json", path, msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
+
+
+def refuse_unwritable(flag: str, path: str) -> None:
+    """Rather before the measuring than after it.
+
+    :raises UsageError: there can be no such file, or we may not write to it.
+    """
+    directory = os.path.dirname(path) or "."
+    if os.path.isdir(path):
+        why = "it is a directory"
+    elif not os.path.isdir(directory):
+        why = f"there is no directory {directory}"
+    elif not os.access(path if os.path.exists(path) else directory, os.W_OK):
+        why = "it is not ours to write"
+    else:
+        return
+    raise UsageError(f"{flag}: {path} cannot be written: {why}; give the path of a file")
 
 
 def write_file(flag: str, path: str, data: bytes) -> None:

@@ -1,4 +1,5 @@
-"""What commands of the lab share that start a target: the arguments after ``--``, which are those of ``prefork run``.
+"""What commands of the lab share that start a target: what it is and what it is sent, also where a built-in workload
+says both; and the arguments after ``--``, which are those of ``prefork run``.
 
 They are checked as ``prefork run`` would, before anything starts. It must not know what is measured.
 """
@@ -8,13 +9,31 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import click
+from msgspec.structs import replace
 
+from prefork.cli.lab_flags import FLAG_NAMES, load_of
 from prefork.config.sources import read
 from prefork.errors import UsageError
+from prefork.lab.load import Load
 
+_OF_ANY_LOAD = ("timeout", "processes", "seed")  # of the flags of a load, those that a workload leaves open
+_OF_TLS = ("insecure", "ca", "server_name")
 _EXTRA = "prefork.lab.extra"  # in the context of click
 _MEASURED = ("bind", "workers", "mode", "concurrency", "min_workers", "max_workers", "min_spare", "max_spare")
 _LAB = ("config", "name", "control", "log_file", "log_format", "log_to")
+
+
+class Chosen(NamedTuple):
+    """What is served and what it is sent.
+
+    :param title: the target, or the workload with its parameter.
+    :param teaches: what one can learn of a workload; empty for a target.
+    """
+
+    title: str
+    teaches: str
+    target: str
+    load: Load
 
 
 class Running(NamedTuple):
@@ -40,6 +59,33 @@ class RunsTarget(click.Command):
         return super().parse_args(context, before)
 
 
+def chosen(title: str, bind: str, flags: Mapping[str, Any]) -> Chosen:
+    """:param title: a target, or a workload as ``cpu=2ms``.
+    :param flags: those of a load are looked at.
+    :raises UsageError: one of them is wrong, or is nothing for it; or there is no such workload.
+    """
+    for name in _OF_TLS:
+        if flags[name]:
+            raise UsageError(f"{_flag(name)}: what is measured is reached without TLS; leave it out")
+    load = load_of(bind, flags)
+    if ":" in title:
+        return Chosen(title, "", title, load)
+    for name in FLAG_NAMES:
+        if flags[name] not in (None, (), False) and name not in _OF_ANY_LOAD:
+            remedy = "leave it out, or give a TARGET"
+            raise UsageError(f"{_flag(name)}: the workload {title} says itself what is sent; {remedy}")
+    from prefork.lab.workloads import workload
+
+    found = workload(title)
+    target, template = found.fit(bind)
+    load = replace(template, **{name: getattr(load, name) for name in _OF_ANY_LOAD})
+    return Chosen(found.title, found.teaches, target, load)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
 def running(target: str, bind: str) -> Running:
     """What was said after ``--`` of this command, checked together with its target.
 
@@ -51,11 +97,12 @@ def running(target: str, bind: str) -> Running:
     given: dict[str, Any] = run.make_context("run", [target, *extra]).params
     given = {name: value for name, value in given.items() if value not in (None, ()) and name != "target"}
     for name in given:
-        flag = "--" + name.replace("_", "-")
         if name in _MEASURED:
-            raise UsageError(f"after --: {flag} is what is measured; give it before --, where it has another form")
+            raise UsageError(
+                f"after --: {_flag(name)} is what is measured; give it before --, where it has another form"
+            )
         if name in _LAB:
-            raise UsageError(f"after --: {flag} is chosen for each start; leave it out")
+            raise UsageError(f"after --: {_flag(name)} is chosen for each start; leave it out")
     place = [f"{bind}lab" if bind in ("unix:", "unixgram:") else bind]
     instance = read(None, target, {**given, "bind": place}, {}).instance
     service = next(iter(instance.service.values()))

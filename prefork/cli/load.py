@@ -1,6 +1,5 @@
 """``prefork load``: send requests to a service, at a rate or by so many clients, and tell how it answered."""
 
-import os
 import signal
 import sys
 from types import FrameType
@@ -10,7 +9,16 @@ import click
 from msgspec.structs import replace
 
 from prefork.cli.completing import files, words
-from prefork.cli.lab_flags import STDOUT, load_flags, load_of, needs_lab, seconds, write_file, write_json
+from prefork.cli.lab_flags import (
+    STDOUT,
+    load_flags,
+    load_of,
+    needs_lab,
+    refuse_unwritable,
+    seconds,
+    write_file,
+    write_json,
+)
 from prefork.errors import UsageError
 from prefork.lab.load import Load
 
@@ -48,7 +56,7 @@ INTERRUPTED = 130  # 128 and SIGINT, as shells tell it
     help="With --rate: at random, as from many independent clients, or evenly.  [default: poisson]",
     shell_complete=words("poisson", "constant"),
 )  # fmt: skip
-@load_flags
+@load_flags()
 @click.option(
     "--json", "json_path", metavar="FILE", shell_complete=files, help="Write the result as JSON; - is standard output."
 )
@@ -72,7 +80,8 @@ def load(url: str, json_path: str | None, samples: str | None, hdr: str | None, 
     if json_path == hdr == STDOUT:
         raise UsageError("--json and --hdr: standard output holds one of them; write the other to a file")
     for flag, path in (("--json", json_path), ("--samples", samples), ("--hdr", hdr)):
-        _check_writable(flag, path)
+        if path not in (None, STDOUT):
+            refuse_unwritable(flag, path)
     needs_lab("load")
     from prefork.lab import generators, load_screen, load_table, sample_files
 
@@ -108,15 +117,6 @@ def _load(url: str, flags: dict[str, Any]) -> Load:
         chosen["duration"] = UNBOUNDED
         chosen["warm_up"] = chosen["warm_up"] or 0.0
     return replace(load_of(url, flags), **{name: value for name, value in chosen.items() if value is not None})
-
-
-def _check_writable(flag: str, path: str | None) -> None:
-    """Rather before the load than after it."""
-    if path in (None, STDOUT):
-        return
-    directory = os.path.dirname(path) or "."
-    if os.path.isdir(path) or not os.access(path if os.path.exists(path) else directory, os.W_OK):
-        raise UsageError(f"{flag}: {path} cannot be written; give a file in a directory that is there")
 
 
 class _Interrupt:

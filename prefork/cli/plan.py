@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from prefork.cli.completing import files
-from prefork.cli.lab_flags import needs_lab, seconds, write_file, write_json
+from prefork.cli.lab_flags import STDOUT, needs_lab, seconds, write_file, write_json
 from prefork.errors import CommandError, UsageError
 from prefork.lab.goals import MEASURED, Goal, read_goals
 
@@ -105,7 +105,7 @@ def _plan(path: str | None, flags: dict[str, Any]) -> None:
     )
     if flags["as_json"]:
         write_json(flags["as_json"], found)
-    if flags["as_json"] != "-":
+    if flags["as_json"] != STDOUT:
         width = None if sys.stdout.isatty() else PIPED_WIDTH
         Console(highlight=False, width=width).print(plan_text.terminal(found))
     if found.option is None:

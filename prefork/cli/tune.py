@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from prefork.cli.completing import files, instances, words
-from prefork.cli.lab_flags import FLAG_NAMES, load_flags, load_of, needs_lab
+from prefork.cli.lab_flags import FLAG_NAMES, load_flags, needs_lab
 from prefork.cli.lab_flags import seconds as seconds_of
-from prefork.cli.lab_target import RunsTarget, running
+from prefork.cli.lab_target import RunsTarget, chosen, running
 from prefork.cli.tuned import check_outputs, show
 from prefork.config.service import DEFAULT_THREADS, MOST_WORKERS
 from prefork.config.units import parse_bytes
@@ -31,7 +31,6 @@ MODES = ("prefork", "hybrid")
 DEFAULT_BUDGET = "2m"
 DEFAULT_MOST = 256
 _LEAST_BUDGET = 5.0  # seconds
-_OF_ANY_LOAD = ("timeout", "processes", "seed")  # of the flags of a load, those that a workload leaves open
 _ONLY_MEASURED = ("mode", "threads", "bind", "rate", "max_workers", "budget", "rounds", "picture")
 _ONLY_LIVE = ("name", "control", "window")
 
@@ -59,7 +58,7 @@ _ONLY_LIVE = ("name", "control", "window")
 )
 @click.option("--budget", metavar="TIME", help=f"Be done by then.  [default: {DEFAULT_BUDGET}]")
 @click.option("--rounds", metavar="N", type=click.IntRange(1, 20), help="Measure each count as often.  [default: 3]")
-@load_flags
+@load_flags()
 @click.option("--picture", metavar="FILE", shell_complete=files, help="Draw it, as .svg or .png.")
 @click.option("--save-profile", metavar="FILE", shell_complete=files, help="Keep what prefork plan needs.")
 @click.option("--json", "as_json", metavar="FILE", shell_complete=files, help="Write all of it; -: print it.")
@@ -156,7 +155,6 @@ def _wished(
 
     from prefork.lab.bench import RealBench, Service
     from prefork.lab.tuner import Wish
-    from prefork.lab.workloads import workload
 
     asked, mode, bind = flags["rate"], flags["mode"] or "prefork", flags["bind"] or DEFAULT_BIND
     if goals and asked is None:
@@ -171,14 +169,7 @@ def _wished(
     if budget < _LEAST_BUDGET:
         raise UsageError(f"--budget: {budget:g} s is too short to measure anything; give at least {_LEAST_BUDGET:g}s")
     threads = (flags["threads"] or DEFAULT_THREADS) if mode == "hybrid" else None
-    load, target = load_of(bind, flags), title
-    if ":" not in title:
-        found = workload(title)
-        title = found.title
-        sending = [name for name in FLAG_NAMES if name not in _OF_ANY_LOAD]
-        _refuse(flags, sending, f"the workload {title} says itself what is sent; leave it out, or name a TARGET")
-        target, template = found.fit(bind)
-        load = replace(template, **{name: getattr(load, name) for name in _OF_ANY_LOAD})
+    title, _, target, load = chosen(title, bind, flags)
     run = running(target, bind)
     service = Service(mode, target, bind, threads or 1, threads, run.handler, run.chdir, run.pythonpath, run.extra)
     patience = max([1.0, *(5 * goal.seconds for goal in goals)]) if goals else load.timeout

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
+from prefork.cli.lab_flags import STDOUT, write_json
 from prefork.cli.lab_flags import seconds as seconds_of
-from prefork.cli.lab_flags import write_json
 from prefork.cli.tune import INTERRUPTED, asked_to_stop, limit_of_memory
 from prefork.cli.tune_progress import Steps
-from prefork.cli.tuned import STDOUT, write_profile
+from prefork.cli.tuned import write_profile
 from prefork.control.client import DEFAULT_TIMEOUT
 from prefork.errors import CommandError, Exit, UsageError
 from prefork.lab import live, live_watch, profiles

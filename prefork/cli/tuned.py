@@ -3,21 +3,19 @@
 It must not know how anything was found. Invariant: what cannot be written is said before minutes are spent on it.
 """
 
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
-from prefork.cli.lab_flags import write_file, write_json
+from prefork.cli.lab_flags import STDOUT, refuse_unwritable, write_file, write_json
 from prefork.errors import UsageError
 
 if TYPE_CHECKING:
     from prefork.lab.profile import Profile
     from prefork.lab.tuning import Tuning
 
-STDOUT = "-"
 _FLAGS = {"as_json": "--json", "save_profile": "--save-profile", "picture": "--picture"}
 _PICTURES = (".svg", ".png")
 
@@ -31,10 +29,7 @@ def check_outputs(flags: Mapping[str, Any]) -> None:
         path = flags[name]
         if path is None or (path == STDOUT and name == "as_json"):
             continue
-        directory = os.path.dirname(path) or "."
-        if os.path.isdir(path) or not os.access(directory, os.W_OK | os.X_OK):
-            why = "it is a directory" if os.path.isdir(path) else f"we may write to no directory {directory}"
-            raise UsageError(f"{flag}: {path} cannot be written: {why}; give the path of a file")
+        refuse_unwritable(flag, path)
 
 
 def show(tuning: "Tuning", settings: Mapping[str, Any], flags: Mapping[str, Any]) -> None:

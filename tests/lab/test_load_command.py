@@ -14,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from prefork.cli import cli
 from prefork.lab.load import Load
 from tests.children import LIMIT
 from tests.end_to_end.harness import ROOT
@@ -168,6 +170,13 @@ def _read_all(terminal: object) -> None:
             pass
     except OSError:  # the other side is gone
         pass
+
+
+@pytest.mark.parametrize(("command", "usual"), [("load", "1"), ("tune", "1"), ("compare", "half of the CPUs")])
+def test_each_command_tells_how_many_processes_send(command: str, usual: str) -> None:
+    """Where nothing is said."""
+    told = " ".join(CliRunner().invoke(cli, [command, "--help"]).output.split())
+    assert f"--processes N Processes that send. [default: {usual}]" in told
 
 
 def test_flags_say_what_is_loaded() -> None:

@@ -148,7 +148,7 @@ def test_what_was_asked_for_can_be_saved() -> None:
         (["cpu=2ms", "--send", "x"], "--send: the workload cpu=2ms says itself what is sent"),
         (
             ["a:b", "--json", "/nowhere/x.json"],
-            "--json: /nowhere/x.json cannot be written: we may write to no directory /nowhere",
+            "--json: /nowhere/x.json cannot be written: there is no directory /nowhere",
         ),
         (["--live", "--window", "10ms"], "--window: 0.01 s shows nothing"),
         (["a:b", "--budget", "5s", "--", "--workers", "3"], "after --: --workers is what is measured"),
