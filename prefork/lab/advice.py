@@ -120,7 +120,7 @@ def verify_goal(choice: Choice, runs: list[Trial], goals: Sequence[Goal]) -> Cho
     told = ", ".join(f"{n}: {_seen(rounds, goals)}" for n, rounds in found.items())
     if mostly_meets(found[choice.workers], goals):
         below = [n for n, rounds in found.items() if n < choice.workers and mostly_meets(rounds, goals)]
-        near = f"; {below[0]} did as well this time, but not before, so do not count on it" if below else ""
+        near = f"; {below[0]} did as well this time, which is too little to count on" if below else ""
         return Choice(workers=choice.workers, why=choice.why, verified=f"{told}: the advice holds{near}")
     missed, met, again = _met(goals)
     better = [n for n, rounds in found.items() if n > choice.workers and mostly_meets(rounds, goals)]

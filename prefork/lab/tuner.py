@@ -267,7 +267,8 @@ class Tuner:
 
     def _least_by_theory(self, asked: float, goal: Goal, top: int) -> int | None:
         at_once = self._wish.at_once
-        lanes = queueing.least_workers(asked, self._service_seconds, goal.share, goal.seconds, 1.0, top * at_once)
+        seconds = evidence.reachable(goal, self._service_seconds)
+        lanes = queueing.least_workers(asked, self._service_seconds, goal.share, seconds, 1.0, top * at_once)
         return None if lanes is None else -(-lanes // at_once)
 
     def _asked(self, rate: float) -> Asked:

@@ -7,7 +7,7 @@ import pytest
 from prefork.lab import evidence, tuner, tuning_text
 from prefork.lab.evidence import Asked
 from prefork.lab.goals import Goal
-from prefork.lab.tuning import Limits, Tuning
+from prefork.lab.tuning import Limits, Trial, Tuning
 from tests.lab.simulated_bench import SimulatedBench, Taken, always, exponential
 from tests.lab.test_advice import trial
 from tests.lab.test_tuner import MACHINE
@@ -15,10 +15,17 @@ from tests.lab.test_tuner import MACHINE
 SEEDS = range(5)
 
 
-def tuned(taken: Taken, seed: int, rate: float, goals: list[Goal], budget: float = 120.0) -> Tuning:
+def tuned(
+    taken: Taken,
+    seed: int,
+    rate: float,
+    goals: list[Goal],
+    budget: float = 120.0,
+    kind: type[SimulatedBench] = SimulatedBench,
+) -> Tuning:
     wish = tuner.Wish("made up", "shop:Orders", "prefork tune", "prefork", 1, rate, goals, budget, seed=seed)
     limits = Limits(cpus=2.0, cpus_why="made up", memory=8 << 30, memory_why="made up", most=64)
-    return tuner.Tuner(wish, limits, MACHINE, SimulatedBench(taken, seed), lambda line: None).run()
+    return tuner.Tuner(wish, limits, MACHINE, kind(taken, seed), lambda line: None).run()
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +71,18 @@ def test_a_percentile_of_few_requests_does_not_outvote_theory() -> None:
     told = {doubt.kind: str(doubt) for doubt in tuning.doubts}
     assert "are too few for p999: 10000 would do; give more time (--budget)" in told["too-short"]
     assert told["theory"].endswith("measured was 20ms: runs were too short to see it; believe theory")
+
+
+def test_one_slow_request_of_the_first_run_is_no_reason_to_forget_theory() -> None:
+    """Although it alone is beyond the goal, and so theory has no number of workers for it."""
+
+    class Hiccup(SimulatedBench):
+        def alone(self, seconds: float) -> tuple[Trial, list[float]]:
+            trial, times = super().alone(seconds)
+            return trial, [*times[:-1], 0.09]
+
+    tuning = tuned(always(0.02), 0, 20.0, [Goal(0.999, 0.06)], budget=45.0, kind=Hiccup)
+    assert chosen(tuning) == 2
 
 
 def test_a_count_that_may_be_full_says_why_it_is_not_taken() -> None:
