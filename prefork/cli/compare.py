@@ -18,6 +18,7 @@ from prefork.cli.lab_steps import Steps
 from prefork.cli.lab_target import RunsTarget, chosen, running
 from prefork.config.service import MOST_WORKERS
 from prefork.errors import UsageError
+from prefork.lab.load import MOST_CLIENTS
 from prefork.lab.subjects import DEFAULT_BIND, LINES
 from prefork.report.units import age
 from prefork.system import cpus
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from prefork.lab.rounds import Plan
 
 INTERRUPTED = 130
-MOST_CLIENTS = 10_000
 
 
 class Depth(NamedTuple):

@@ -68,11 +68,13 @@ def _plan(path: str | None, flags: dict[str, Any]) -> None:
 
     from prefork.cli.plan_flags import read_machine, read_number, read_percent, read_rolling, read_utilisation
     from prefork.cli.plan_service import known_service
+    from prefork.cli.tuned import check_outputs
     from prefork.lab import fleet_picture, ink, plan_text, planning
     from prefork.lab.sizing import Wish
 
     goal = _goal(flags)
-    picture = _picture(flags["picture"])
+    check_outputs(flags)
+    picture = flags["picture"]
     today = read_number("--rate", flags["rate"])
     if not today:
         raise UsageError("--rate: nothing is asked of these machines; give requests a second, as 50000")
@@ -121,9 +123,3 @@ def _goal(flags: dict[str, Any]) -> Goal:
     if len(goals) != 1:
         raise UsageError(f"--p99: plan needs one goal, not {len(goals)}; give it as --p99 50ms")
     return goals[0]
-
-
-def _picture(path: str | None) -> str | None:
-    if path is not None and not path.endswith((".svg", ".png")):
-        raise UsageError(f"--picture: {path} ends neither in .svg nor in .png; name it so")
-    return path

@@ -51,13 +51,15 @@ def read_rolling(text: str) -> float:
 
 def read_machine(text: str) -> Machine:
     """A size: its CPUs, its memory, and maybe its price."""
-    given = dict(part.partition("=")[::2] for part in text.split(","))
+    parts = [part.partition("=") for part in text.split(",")]
+    given = {name: value for name, _, value in parts}
+    is_twice = len(given) < len(parts)
     try:
         cpus = read_number("cpus", given.pop("cpus"))
         price = read_number("price", given.pop("price")) if "price" in given else None
         machine = Machine(cpus, int(parse_bytes(given.pop("memory"))), price)
     except (KeyError, ValueError, UsageError):
         machine = None
-    if machine is None or given or not machine.cpus:
+    if machine is None or given or is_twice or not machine.cpus:
         raise UsageError(f"--machine: {text!r} is no size; write it as cpus=4,memory=8GiB, and maybe ,price=0.2")
     return machine

@@ -13,8 +13,9 @@ from msgspec.structs import replace
 
 from prefork.cli.lab_flags import seconds
 from prefork.errors import UsageError
+from prefork.lab.advice import RESERVE
 from prefork.lab.doubts import Doubt
-from prefork.lab.fleet import Machine, Service, service_of, service_on_paper
+from prefork.lab.fleet import Machine, Service, places_of, service_of, service_on_paper
 from prefork.lab.profile import VERSION, Profile
 from prefork.lab.queueing import moments
 
@@ -28,7 +29,7 @@ REMEDY = "write one by: prefork tune TARGET --save-profile FILE"
 
 class Known(NamedTuple):
     """:param source: ``measured``, ``live`` or ``paper``.
-    :param machine: on which it was seen.
+    :param machine: on which it was seen, with as much of its memory as tune gives to a service.
     """
 
     service: Service
@@ -59,7 +60,7 @@ def known_service(path: str | None, flags: Mapping[str, Any]) -> Known:
         doubts.append(Doubt("boot", f"nobody saw the service start; {boot:g} s is taken, give another by --boot"))
     if boot is not None:
         service = replace(service, boot_seconds=boot)
-    machine = Machine(profile.cpus, profile.memory_limit)
+    machine = Machine(profile.cpus, int((1 - RESERVE) * profile.memory_limit))
     return Known(service, profile.source, profile.target, doubts, machine)
 
 
@@ -90,7 +91,7 @@ def read_profile(path: str) -> Profile:
         raise UsageError(f"{path} cannot be read ({error.strerror}); {REMEDY}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is no profile ({error}); {REMEDY}") from None
-    above_zero = (*profile.service_seconds, profile.cpus, profile.memory_limit, profile.workers)
+    above_zero = (*profile.service_seconds, profile.cpus, profile.memory_limit, profile.workers, profile.at_once)
     if not profile.service_seconds or min(above_zero) <= 0:
         raise UsageError(f"{path} is no profile (its service times, CPUs, memory and workers are above 0); {REMEDY}")
     return profile
@@ -114,7 +115,7 @@ def profile_doubts(profile: Profile) -> list[Doubt]:
         )
     else:
         mean, one = moments(profile.service_seconds)[0], profile.scalability.one
-        if not LEAST_HOLD <= 1 / (one * mean) <= MOST_HOLD:
+        if not LEAST_HOLD <= places_of(profile) / (one * mean) <= MOST_HOLD:
             doubts.append(
                 Doubt(
                     "hold",
@@ -122,12 +123,20 @@ def profile_doubts(profile: Profile) -> list[Doubt]:
                     f" {1000 * mean:.3g} ms a request; the throughput is believed, verify by prefork load",
                 )
             )
-    if profile.mode in SEVERAL_AT_A_TIME:
+    if profile.at_once > 1 and profile.scalability is None:
         doubts.append(
             Doubt(
                 "mode",
-                f"workers of mode {profile.mode} serve several requests at a time, and each is taken for one that"
-                " serves them faster, one by one; verify by prefork load",
+                f"each worker serves {profile.at_once} requests at a time, which are taken not to hinder each other;"
+                " verify by prefork load",
+            )
+        )
+    elif profile.at_once == 1 and profile.mode in SEVERAL_AT_A_TIME:
+        doubts.append(
+            Doubt(
+                "mode",
+                f"workers of mode {profile.mode} serve several requests at a time, and the profile does not say how"
+                " many: each is taken for one that serves them faster, one by one; verify by prefork load",
             )
         )
     return doubts

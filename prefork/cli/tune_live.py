@@ -30,13 +30,16 @@ def tune_live(service: str | None, goals: list[Goal], flags: Mapping[str, Any]) 
     memory, _ = limit_of_memory(flags["memory"])
     usable = cpus.usable()
     target = live_watch.Target(flags["name"], flags["control"], service, DEFAULT_TIMEOUT)
+    if flags["save_profile"] is not None:
+        _refuse_several(live_watch.services(target))
     with asked_to_stop() as stop, Steps(window) as steps:
         steps.say(f"watching for {window:g} s; nothing is sent to the service")
         watched = live_watch.watch(target, window, lambda part: steps.move(part * window), stop)
     for note in watched.notes:
         click.echo(note, err=True)
-    names = list(watched.looks[-1].report.workers)
-    found = [advise(live.window(watched.looks, name), goals, usable.amount, memory) for name in names]
+    windows = [live.window(watched.looks, name) for name in watched.looks[-1].report.workers]
+    taken = sum(window.workers_bytes for window in windows)
+    found = [advise(one, goals, usable.amount, memory, taken - one.workers_bytes) for one in windows]
     if flags["as_json"] != STDOUT:
         _print(found)
     if flags["as_json"] is not None:
@@ -57,9 +60,13 @@ def _print(found: list[LiveAdvice]) -> None:
         click.echo("not known: whether requests take longer when more of them run at once, as where CPUs are full")
 
 
+def _refuse_several(services: list[str]) -> None:
+    if len(services) > 1:
+        raise CommandError(f"--save-profile: a profile is of one service; name one of {', '.join(services)}")
+
+
 def _save(path: str, found: list[LiveAdvice], usable: float, memory: int) -> None:
-    if len(found) > 1:
-        raise CommandError(f"--save-profile: {len(found)} services were watched; name the one to keep")
+    _refuse_several([one.window.service for one in found])  # some may have come
     profile = profiles.of_window(found[0].window, found[0].workers, usable, memory)
     if profile is None:
         raise CommandError("--save-profile: nothing was served, or its memory may not be read; watch longer")

@@ -26,7 +26,7 @@ def check_outputs(flags: Mapping[str, Any]) -> None:
     if picture is not None and not picture.endswith(_PICTURES):
         raise UsageError(f"--picture: {picture!r} cannot be drawn; end it in {' or '.join(_PICTURES)}")
     for name, flag in _FLAGS.items():
-        path = flags[name]
+        path = flags.get(name)
         if path is None or (path == STDOUT and name == "as_json"):
             continue
         refuse_unwritable(flag, path)

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from prefork.errors import CommandError
 from prefork.lab import generators
-from prefork.lab.load import GeneratorUse, Load, Result
+from prefork.lab.load import MOST_CLIENTS, GeneratorUse, Load, Result
 from prefork.lab.meter import Meter, Window
 from prefork.lab.samples import ANSWERED, Samples
 from prefork.lab.subjects import Subject
@@ -26,7 +26,7 @@ from prefork.lab.tuning import Trial
 QUANTILES = 200  # of a service time
 _WARM_UP = 0.25  # of the measured time
 _LOOKS = 9  # at the memory, under the load: what requests hold is there only while they do
-_OF_ONE_RUN = ("too-short", "behind", "errors")  # what they say is said over all runs
+_OF_ONE_RUN = ("too-short", "behind", "errors", "left-out")  # what they say is said over all runs
 _MOST_CONNECTIONS = 4000  # of an open loop: more is a service that is lost anyway
 
 
@@ -81,7 +81,8 @@ class RealBench:
 
     def closed(self, workers: int, seconds: float) -> Trial:
         """Clients for twice as many as there is room for: whoever is done finds the next one waiting."""
-        return self._run(workers, seconds, rate=None, clients=2 * workers * self._service.at_once + 2)[0]
+        clients = min(2 * workers * self._service.at_once + 2, MOST_CLIENTS)
+        return self._run(workers, seconds, rate=None, clients=clients)[0]
 
     def opened(self, workers: int, asked: float, seconds: float) -> Trial:
         room = 4 * workers * self._service.at_once + round(asked)

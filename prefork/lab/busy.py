@@ -1,10 +1,13 @@
-"""How busy the whole machine was meanwhile, and whether a service is on it too.
+"""How busy the processors were that this process may use, and whether a service is on this machine too.
 
-Invariant: what cannot be read is no busyness. Source: proc_stat(5), the line ``cpu``.
+Where a control group allows less of their time than there is, what it denies is idle here.
+Invariant: what cannot be read is no busyness. Source: proc_stat(5), the lines ``cpu0``, ``cpu1`` and so on.
 """
 
+import math
 import os
 import socket
+from collections.abc import Callable, Set
 from typing import NamedTuple
 
 from prefork.lab.aim import Aim
@@ -16,8 +19,8 @@ _GUESTS = 8  # which are in user and nice already
 class Busy(NamedTuple):
     """A reading, or the difference of two.
 
-    :param busy: ticks of all CPUs that were not idle.
-    :param total: ticks of all CPUs.
+    :param busy: ticks of those CPUs that were not idle.
+    :param total: ticks of them.
     """
 
     busy: int
@@ -28,18 +31,58 @@ class Busy(NamedTuple):
 
     @property
     def share(self) -> float:
-        """1 is all CPUs, all the time."""
+        """1 is all of them, all the time."""
         return self.busy / self.total if self.total > 0 else 0.0
 
 
 def read() -> Busy:
     try:
         with open("/proc/stat") as stat:
-            ticks = [int(word) for word in stat.readline().split()[1:]]
+            return of_cpus(stat.read(), os.sched_getaffinity(0))
     except (OSError, ValueError):
         return Busy(0, 0)
-    total = sum(ticks[:_GUESTS])
-    return Busy(total - sum(ticks[_IDLE]), total)
+
+
+def of_cpus(stat: str, numbers: Set[int]) -> Busy:
+    """:param stat: the text of ``/proc/stat``.
+    :raises ValueError: it is no such text.
+    """
+    names = {f"cpu{number}" for number in numbers}
+    busy = total = 0
+    for line in stat.splitlines():
+        name, *words = line.split()
+        if name in names:
+            ticks = [int(word) for word in words]
+            total += sum(ticks[:_GUESTS])
+            busy += sum(ticks[:_GUESTS]) - sum(ticks[_IDLE])
+    return Busy(busy, total)
+
+
+class Window:
+    """What is busy from one instant to another, both of the monotonic clock.
+
+    :param take: takes a reading.
+    """
+
+    def __init__(self, begin: float, end: float, take: Callable[[], Busy] = read) -> None:
+        self._moments = (begin, end)
+        self._take = take
+        self._readings: list[Busy] = []
+
+    def look(self, now: float) -> float:
+        """Take the reading that is due; how many seconds it is until there is one again."""
+        while len(self._readings) < len(self._moments):
+            left = self._moments[len(self._readings)] - now
+            if left > 0:
+                return left
+            self._readings.append(self._take())
+        return math.inf
+
+    def share(self) -> float:
+        """Of the time until its end, or until now if that is sooner."""
+        if len(self._readings) == 1:
+            self._readings.append(self._take())
+        return self._readings[1].since(self._readings[0]).share if self._readings else 0.0
 
 
 def is_here(aim: Aim) -> bool:
@@ -52,8 +95,3 @@ def is_here(aim: Aim) -> bool:
         except OSError:
             return False
         return bool(probe.getsockname()[0] == aim.address[0])
-
-
-def cpus() -> int:
-    """Of the machine, as far as it shows them."""
-    return os.cpu_count() or 1

@@ -17,11 +17,13 @@ import msgspec
 import numpy as np
 from scipy.special import ndtri
 
+from prefork.config.service import MOST_WORKERS
 from prefork.lab import queueing
 from prefork.lab.profile import Profile, Scalability
 from prefork.lab.scalability import peak_of
 
 Balancer = Literal["random", "round-robin"]
+MOST_PLACES = MOST_WORKERS  # of a machine, that are reckoned with
 FARTHEST = 4  # times as many workers a CPU as were advised: the law is not believed further than that
 
 
@@ -42,8 +44,9 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     :param seconds: evenly spaced quantiles of the service time, of a worker that is alone.
     :param known: how many of them were measured, before they were made smooth.
-    :param hold: seconds for which a request holds its worker, in the mean; less than the mean of ``seconds`` where
+    :param hold: seconds for which a request holds its place, in the mean; less than the mean of ``seconds`` where
         the client sees more than the worker does.
+    :param places: of a worker: requests that it serves at once as fast as one.
     :param law: how workers slow each other down; ``None`` where nobody knows.
     :param cpus: of the machine on which all this was seen.
     :param most_a_cpu: workers a CPU; more are not considered.
@@ -59,26 +62,29 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     worker_bytes: int
     boot_seconds: float
     most_a_cpu: float
+    places: int = 1
 
     @cached_property
     def moments(self) -> tuple[float, float, float]:
         return queueing.moments(self.seconds)
 
     def slowdown(self, machine: Machine, busy: np.ndarray) -> np.ndarray:
-        """How many times as long a request takes while so many workers of the machine are busy.
+        """How many times as long a request takes while so many places of the machine are busy.
 
         The law's denominator, with as many workers a CPU: see above.
         """
         if self.law is None:
             return np.ones_like(busy, dtype=float)
-        n = busy * (self.cpus / machine.cpus)
+        n = busy / self.places * (self.cpus / machine.cpus)
         return np.maximum(1.0, 1 + self.law.contention * (n - 1) + self.law.coherency * n * (n - 1))
 
     def most_workers(self, machine: Machine) -> int:
-        """As many as the memory holds, the law allows, and were seen; 0 where not one fits."""
+        """As many as the memory holds, the law allows, were seen, and are reckoned with; 0 where not one fits."""
         fitting = (machine.memory - self.base_bytes) // max(1, self.worker_bytes)
         peak = peak_of(self.law) / self.cpus * machine.cpus if self.law is not None else math.inf
-        return max(0, min(int(fitting), max(1, int(min(peak, self.most_a_cpu * machine.cpus)))))
+        return max(
+            0, min(int(fitting), max(1, int(min(peak, self.most_a_cpu * machine.cpus, MOST_PLACES // self.places))))
+        )
 
 
 def service_of(profile: Profile, most_a_cpu: float | None = None) -> Service:
@@ -89,12 +95,13 @@ def service_of(profile: Profile, most_a_cpu: float | None = None) -> Service:
     """
     law = profile.scalability
     mean = queueing.moments(profile.service_seconds)[0]
+    places = places_of(profile)
     if most_a_cpu is None:
         most_a_cpu = profile.workers / profile.cpus * (FARTHEST if law is not None else 1)
     return Service(
         seconds=tuple(queueing.smooth(profile.service_seconds).tolist()),
         known=len(profile.service_seconds),
-        hold=1 / law.one if law is not None else mean,
+        hold=places / law.one if law is not None else mean,
         law=law,
         cpus=profile.cpus,
         arrival_scv=profile.arrival_scv,
@@ -102,7 +109,20 @@ def service_of(profile: Profile, most_a_cpu: float | None = None) -> Service:
         worker_bytes=profile.worker_bytes,
         boot_seconds=profile.boot_seconds,
         most_a_cpu=most_a_cpu,
+        places=places,
     )
+
+
+def places_of(profile: Profile) -> int:
+    """Requests that a worker serves at once as fast as one: as many as it did in the time that one alone takes.
+
+    So threads that wait for something else are a place each, and those that compete for one CPU are a single one. Where
+    nobody measured a worker by itself it is as many as it may have.
+    """
+    if profile.scalability is None:
+        return profile.at_once
+    alone = queueing.moments(profile.service_seconds)[0]
+    return max(1, min(profile.at_once, round(profile.scalability.one * alone)))
 
 
 def service_on_paper(mean: float, scv: float, most_a_cpu: float, boot_seconds: float = 1.0) -> Service:
@@ -142,8 +162,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     """One of the machines, as it fares.
 
     :param utilisation: the rate by the most it can do.
-    :param busy: workers, in the mean.
-    :param slowdown: of a request in the mean, by the busy workers beside its own.
+    :param busy: places of workers, in the mean.
+    :param slowdown: of a request in the mean, by the busy places beside its own.
     :param wait: the law of the wait.
     :param seconds: quantiles of the service time, without that slowdown.
     """
@@ -166,24 +186,26 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
 def capacity(service: Service, machine: Machine, workers: int) -> float:
     """Requests a second of a machine whose workers are all busy."""
-    return workers / (service.hold * float(service.slowdown(machine, np.array([workers]))[0]))
+    places = workers * service.places
+    return places / (service.hold * float(service.slowdown(machine, np.array([places]))[0]))
 
 
 def node(service: Service, machine: Machine, workers: int, rate: float, arrival_scv: float = 1.0) -> Node:
     """A machine that is given so many requests a second."""
-    busy = np.arange(1, workers + 1)
+    places = workers * service.places
+    busy = np.arange(1, places + 1)
     slowdown = service.slowdown(machine, busy)
     served = busy / (service.hold * slowdown)  # requests a second, by how many are busy
     load = rate / float(served[-1])
     if load >= 1:
         full = float(slowdown[-1])
         wait = queueing.Wait(1.0, math.inf, 1.0)
-        return Node(utilisation=load, busy=workers, slowdown=full, wait=wait, seconds=service.seconds)
+        return Node(utilisation=load, busy=places, slowdown=full, wait=wait, seconds=service.seconds)
     chances = np.concatenate([[0.0], np.cumsum(np.log(rate / served))])
     weights = np.exp(chances - chances.max())
     queueing_too = weights[-1] * load / (1 - load)  # all are busy and somebody waits
     whole = float(weights.sum() + queueing_too)
-    mean_busy = float((weights[1:] * busy).sum() + workers * queueing_too) / whole
+    mean_busy = float((weights[1:] * busy).sum() + places * queueing_too) / whole
     _, scv, third = service.moments
     mean_wait = (arrival_scv + scv) / 2 / (float(served[-1]) - rate)
     return Node(
@@ -205,6 +227,11 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     machine: Machine
     workers: int
     balancer: Balancer = "random"
+
+    @property
+    def places(self) -> int:
+        """Of a machine: requests that it serves at once."""
+        return self.workers * self.service.places
 
     @property
     def capacity(self) -> float:

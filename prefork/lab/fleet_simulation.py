@@ -54,7 +54,7 @@ class Stretch(msgspec.Struct, frozen=True, kw_only=True):
     :param requests: that came.
     :param errors: of these, that were not answered.
     :param percentiles: by the share, 0.5, 0.99, 0.999 and the goal's: seconds; ``None`` where nothing was answered.
-    :param utilisation: busy workers by those of machines that were there.
+    :param utilisation: busy places of workers by those of machines that were there.
     """
 
     phase: str
@@ -91,11 +91,12 @@ def steady(rate: float) -> list[Phase]:
 def failure(lost: int, rate: float, detect: float) -> list[Phase]:
     """Some fail: first nobody notices, then the others take their share.
 
-    :param detect: seconds until the balancer notices.
+    :param detect: seconds until the balancer notices; less than can be told apart is at once.
     """
+    unnoticed = Phase(name=f"{lost} lost, unnoticed", seconds=detect, rate=rate, dead=(0, lost))
     return [
         *steady(rate),
-        Phase(name=f"{lost} lost, unnoticed", seconds=detect, rate=rate, dead=(0, lost)),
+        *([unnoticed] if detect >= _LEAST_SECONDS else []),
         Phase(name=f"{lost} lost", seconds=math.inf, rate=rate, away=(0, lost)),
     ]
 
@@ -143,15 +144,15 @@ def simulate(fleet: Fleet, machines: int, phases: Sequence[Phase], q: float = 0.
         starts, held, replies = _serve(fleet, arrivals, draws)
         books.enter(arrivals, starts, held, replies, _deaths(numbers, phases, edges))
     there = [machines - (phase.away[1] - phase.away[0]) - (phase.dead[1] - phase.dead[0]) for phase in phases]
-    workers = fleet.workers * np.repeat(there, parts)
+    places = fleet.places * np.repeat(there, parts)
     names = [phase.name for phase, count in zip(phases, parts, strict=True) for _ in range(count)]
     shares = sorted({0.5, 0.99, 0.999, q})
-    bins = [books.told(names[i], [i], workers, shares) for i in range(len(names))]
+    bins = [books.told(names[i], [i], places, shares) for i in range(len(names))]
     ends = np.cumsum(parts)
     wholes = []
     for phase, end, count in zip(phases, ends, parts, strict=True):
         skipped = math.ceil(count / 10) if end == count and count > 1 else 0  # while the queues fill for the first time
-        wholes.append(books.told(phase.name, range(end - count + skipped, end), workers, shares))
+        wholes.append(books.told(phase.name, range(end - count + skipped, end), places, shares))
     return Course(machines=machines, phases=list(phases), seen=wholes, bins=bins, steps=books.requests)
 
 
@@ -159,7 +160,7 @@ def _cut(fleet: Fleet, machines: int, phases: Sequence[Phase]) -> list[float]:
     """Seconds that each phase is simulated for: each as many requests of a machine as can be afforded, and no longer
     than there is something to see.
     """
-    work = 10 + fleet.workers
+    work = 10 + fleet.places
     steps = max(LEAST_STEPS * len(phases), min(MOST_STEPS, MOST_WORK // (work * machines)))
     each = steps / len(phases)
     return [min(phase.seconds, LONGEST, each * machines / phase.rate) for phase in phases]
@@ -217,12 +218,12 @@ def _deaths(numbers: np.ndarray, phases: Sequence[Phase], edges: np.ndarray) -> 
 
 
 def _serve(fleet: Fleet, arrivals: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """When each request starts, how long it holds its worker, and when it is answered."""
-    workers = fleet.workers
-    slowdowns = fleet.service.slowdown(fleet.machine, np.arange(1, workers + 1))
+    """When each request starts, how long it holds its place, and when it is answered."""
+    places = fleet.places
+    slowdowns = fleet.service.slowdown(fleet.machine, np.arange(1, places + 1))
     is_slowed = bool(slowdowns[-1] > 1)
     hold = fleet.service.hold / fleet.service.moments[0]
-    free = np.zeros((workers, arrivals.shape[1]))
+    free = np.zeros((places, arrivals.shape[1]))
     everyone = np.arange(arrivals.shape[1])
     starts = np.empty_like(arrivals)
     slow = np.ones_like(arrivals)
@@ -231,7 +232,7 @@ def _serve(fleet: Fleet, arrivals: np.ndarray, draws: np.ndarray) -> tuple[np.nd
         start = np.maximum(arrival, free[first, everyone])
         starts[number] = start
         if is_slowed:
-            slow[number] = slowdowns[np.minimum(workers - 1, (free > start).sum(axis=0))]
+            slow[number] = slowdowns[np.minimum(places - 1, (free > start).sum(axis=0))]
         free[first, everyone] = start + draws[number] * slow[number] * hold
     served = draws * slow
     return starts, served * hold, starts + served
@@ -270,7 +271,7 @@ class _Books:
     def requests(self) -> int:
         return int(self.answered.sum() + self.errors.sum())
 
-    def told(self, phase: str, bins: Sequence[int], workers: np.ndarray, shares: Sequence[float]) -> Stretch:
+    def told(self, phase: str, bins: Sequence[int], places: np.ndarray, shares: Sequence[float]) -> Stretch:
         chosen = list(bins)
         counts = self.answered[chosen].sum(axis=0)
         seconds = np.diff(self.bounds)[chosen]
@@ -281,7 +282,7 @@ class _Books:
             requests=int(counts.sum() + self.errors[chosen].sum()),
             errors=int(self.errors[chosen].sum()),
             percentiles={share: _percentile(counts, share) for share in shares},
-            utilisation=float(self.held[chosen].sum() / (seconds * workers[chosen]).sum()),
+            utilisation=float(self.held[chosen].sum() / (seconds * places[chosen]).sum()),
         )
 
 

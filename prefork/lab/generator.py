@@ -36,7 +36,7 @@ from prefork.system.limits import raise_descriptors
 TICK = 0.1  # seconds from one report to the next
 PAUSE = 0.01  # seconds a client waits that could not connect, so that its errors do not become a storm
 GIVE_UP = 1.0  # seconds after which a service that never took a connection is taken for absent
-BATCH = 64  # events taken at a time
+BATCH = 64  # events taken, and requests begun, at a time: while one is done the other waits, and its time is taken late
 ENOUGH_DESCRIPTORS = 1 << 20
 _SERVED = {"wrong", "status", "timeout", "lost", "closed", "reset", "unsent"}
 """Errors of a service that is there; after any other a client pauses."""
@@ -79,7 +79,7 @@ class Generator:
         self._tape = Tape(order.tape)
         self._late = array("d")
         self._ended_at: float | None = None
-        self._is_stopped = self._was_behind = False
+        self._is_stopped = False
         self._measured = 0  # requests over in the measured time, for what one costs
         self._cpu = self._cpu_from = 0.0
         self._opened = self._dropped = self._failures = 0
@@ -129,58 +129,66 @@ class Generator:
     def _is_over(self) -> bool:
         if self._is_stopped:
             return True
-        return self._ended_at is not None and not self._under_way and not self._waiting
+        return self._ended_at is not None and self._due == math.inf and not self._under_way and not self._waiting
 
     def _turn(self) -> None:
         now = clock()
         while self._timers and self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
-        self._assign(now)
+        self._assign(BATCH)
         for fd, mask in self._wait():
             connection = self._by_fd.get(fd)
             if connection is not None:
                 connection.on_event(mask)
                 if self._free:
-                    self._assign(clock())
+                    self._assign(1)
             elif fd == STDIN and not os.read(STDIN, 4096):
                 self._is_stopped = True
 
     def _wait(self) -> list[tuple[int, int]]:
         """For events, until the next timer or arrival is due; exactly, for epoll_wait(2) counts in milliseconds."""
         until = min(self._timers[0][0] if self._timers else math.inf, self._due)
-        if self._free and not self._is_open_loop and self._ended_at is None:
-            return self._epoll.poll(0, BATCH)  # a client without request: it answered itself, by sending alone
+        if self._free and (self._waiting if self._is_open_loop else self._ended_at is None):
+            return self._epoll.poll(0, BATCH)  # there is more to begin
         left = until - clock()
         if left > 0 and self._is_open_loop:
             select.select([self._epoll], [], [], left)
             left = 0
         return self._epoll.poll(max(0.0, left), BATCH)
 
-    def _assign(self, now: float) -> None:
-        """Give free connections what is due."""
+    def _assign(self, most: int) -> None:
+        """Give free connections what is due, each at its own instant: to begin many takes a while."""
         if self._is_open_loop:
-            while self._due <= now:
-                self._take_due(now)
-            while self._waiting and self._free:
-                self._begin(self._free.pop(), self._waiting.popleft(), now)
-        elif self._free and self._ended_at is None and now < self._end:
-            free, self._free = self._free, []
+            for _ in range(most):
+                if self._waiting and self._free:
+                    self._begin(self._free.pop(), self._waiting.popleft(), clock())
+                elif self._due <= (now := clock()):
+                    self._take_due(now)
+                else:
+                    return
+        elif self._free:
+            free, self._free = self._free[:most], self._free[most:]  # those that sending alone answers wait their turn
             for connection in free:
+                now = clock()
+                if self._ended_at is not None or now >= self._end:
+                    return
                 self._count_down(now)
                 self._begin(connection, now, now)
-                if self._ended_at is not None:
-                    return
 
     def _take_due(self, now: float) -> None:
         """One request of an open loop; where a connection is free, any lateness is our own."""
-        due, self._due = self._due, next(self._arrivals, math.inf)
-        if self._free and not self._waiting:
+        due = self._next_due()
+        if self._free:
             if due >= self._zero:
                 self._late.append(now - due)
             self._begin(self._free.pop(), due, now)
         else:
             self._waiting.append(due)
         self._count_down(due)
+
+    def _next_due(self) -> float:
+        due, self._due = self._due, next(self._arrivals, math.inf)
+        return due
 
     def _count_down(self, intended: float) -> None:
         if intended >= self._zero:
@@ -244,6 +252,8 @@ class Generator:
     def _begin_measuring(self) -> None:
         """What was due in the warm-up and has not been begun never will be, or it would be measured by its effect."""
         self._waiting = deque(due for due in self._waiting if due >= self._zero)
+        while self._due < self._zero:
+            self._next_due()
         self._cpu_from = time.process_time()
         self._before = self._totals()
 
@@ -257,16 +267,26 @@ class Generator:
         if self._ended_at is None:
             self._ended_at = clock()
             self._cpu = time.process_time() - self._cpu_from
-            self._was_behind = bool(self._waiting)
             self._at(self._ended_at + self._load.timeout, self._leave_unsent)
 
     def _leave_unsent(self) -> None:
         now = clock()
         unsent = self._tape.code("unsent")
+        while self._due <= now:
+            self._waiting.append(self._next_due())
+            self._count_down(self._waiting[-1])
         while self._waiting:
             intended = self._waiting.popleft()
             if intended >= self._zero:
                 self._tape.write(intended, now, now, unsent)
+
+    def _leave_unfinished(self) -> None:
+        """What is under way when all is ended early was asked for too, and may have waited longest."""
+        now = clock()
+        unfinished = self._tape.code("unfinished")
+        for connection in self._under_way:
+            if connection.intended >= self._zero:
+                self._tape.write(connection.intended, connection.started, now, unfinished)
 
     def _expire(self) -> None:
         """All have the same time, so the one begun first is late first. Asked again when the next one may be."""
@@ -290,6 +310,7 @@ class Generator:
         if self._is_stopped:
             self._end_measuring()
             self._leave_unsent()
+            self._leave_unfinished()
             self._tape.flush()
         assert self._ended_at is not None
         seconds = max(0.0, self._ended_at - self._zero)
@@ -300,7 +321,6 @@ class Generator:
         return Finished(
             use=GeneratorUse(self._cpu, seconds, self._measured, late_p50, late_p99, self._least_latency),
             seconds=seconds,
-            was_behind=self._was_behind,
             kinds=self._tape.kinds,
             connections=opened,
             dropped=dropped,

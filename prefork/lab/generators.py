@@ -18,13 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from prefork.errors import CommandError, UsageError
-from prefork.lab import busy
+from prefork.lab import busy, leash
 from prefork.lab.aim import aim_of
 from prefork.lab.load import Load, Result
 from prefork.lab.load_checks import check
 from prefork.lab.outcome import merged, result_of
 from prefork.lab.reports import Failed, Finished, Order, Ready, Report, State
 from prefork.lab.samples import ANSWERED, Reel, Samples
+from prefork.system import cpus
 
 HEAD_START = 0.05  # seconds from the order to begin to the beginning, so that all have read it
 LOOK = 0.25  # seconds from one progress to the next
@@ -56,8 +57,9 @@ class Generator:
     def __init__(self, load: Load, part: int) -> None:
         self.reel = Reel()
         self._errors = os.memfd_create("prefork-load-errors")
+        leashed = [sys.executable, "-I", "-S", leash.__file__, str(os.getpid())]  # for while it does not listen to us
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "prefork.lab.generator"],
+            [*leashed, sys.executable, "-m", "prefork.lab.generator"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -154,10 +156,10 @@ def run(
         for generator in crew:
             generator.begin(start)
         begun(start + load.warm_up)
-        before = busy.read()
+        meanwhile = busy.Window(start + load.warm_up, start + load.warm_up + load.duration)
         watched = _Watched(crew, start + load.warm_up, watch)
-        is_stopped = _wait_finished(crew, watched, stop)
-        meanwhile = busy.read().since(before)
+        is_stopped = _wait_finished(crew, watched, meanwhile, stop)
+        busy_share = meanwhile.share()
         ends = [generator.report for generator in crew if isinstance(generator.report, Finished)]
         samples = merged([(generator.reel.rows(), end.kinds) for generator, end in zip(crew, ends, strict=True)])
     result = result_of(
@@ -165,8 +167,8 @@ def run(
         samples,
         ends,
         is_stopped=is_stopped,
-        busy=meanwhile.share,
-        cpus=busy.cpus(),
+        busy=busy_share,
+        cpus=cpus.usable().amount,
         is_here=busy.is_here(aim),
     )
     return result, samples
@@ -188,14 +190,16 @@ def _wait_ready(crew: list[Generator]) -> None:
                     selector.unregister(generator)
 
 
-def _wait_finished(crew: list[Generator], watched: "_Watched", stop: Callable[[], bool]) -> bool:
+def _wait_finished(
+    crew: list[Generator], watched: "_Watched", meanwhile: busy.Window, stop: Callable[[], bool]
+) -> bool:
     """Whether it was told to stop before."""
     is_stopped = False
     with selectors.DefaultSelector() as selector:
         for one in crew:
             selector.register(one, selectors.EVENT_READ, one)
         while selector.get_map():
-            for key, _ in selector.select(LOOK / 2):
+            for key, _ in selector.select(min(LOOK / 2, meanwhile.look(time.monotonic()))):
                 generator: Generator = key.data
                 if not generator.hear():
                     selector.unregister(generator)

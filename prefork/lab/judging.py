@@ -25,7 +25,8 @@ GENERATOR_BUSY = 0.8  # of one CPU
 MACHINE_BUSY = 0.85  # of all CPUs
 FOR_P99, FOR_P999 = 1_000, 10_000  # requests, ten of which lie beyond it
 NAMED = 3  # cells, of many
-_JUDGED_HERE = {"noise", "outliers", "too-short", "generator-bound", "errors", "shared-cpus"}  # not round by round
+_JUDGED_HERE = {"noise", "outliers", "too-short", "generator-bound", "errors", "left-out", "shared-cpus"}
+"""Doubts that are not told round by round."""
 
 
 def doubts(cells: Sequence[CellResult], cpus: float | None = None) -> list[Doubt]:

@@ -9,8 +9,9 @@ Read next: ``live_watch.py``, who looks; ``live_advice.py``, what follows.
 """
 
 import itertools
+import math
 from collections.abc import Sequence
-from statistics import fmean, variance
+from statistics import fmean, pstdev, variance
 from typing import NamedTuple
 
 import msgspec
@@ -19,7 +20,7 @@ from prefork import histogram
 from prefork.control.messages import ServiceStatus
 from prefork.control.report import Report
 
-QUANTILES = 200  # of a service time
+QUANTILES = 2000  # of a service time, at most: one of a thousand is still two of them
 _FEW_LOOKS = 10  # below it the spread of arrivals is not known: they are taken for random
 _SCV = (0.1, 50.0)  # what a window can tell of it
 
@@ -37,8 +38,12 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     :param requests: that were served, ``errors`` those of them that raised.
     :param arrivals: requests served, and what more was under way or queued at the end than at the beginning.
     :param arrival_scv: squared coefficient of variation of the time from one arrival to the next.
-    :param service_seconds: quantiles of the service time, evenly spaced; empty where nothing was served.
+    :param service_seconds: quantiles of the service time, evenly spaced, as many as requests, ``QUANTILES`` at most;
+        empty where nothing was served.
+    :param service_scv: squared coefficient of variation of the service time, ``service_third`` its third moment by the
+        third power of the mean: of all that was served, for a quantile may miss what is rare; 0 where nothing was.
     :param busy: requests under way, on average; ``workers``: that were ready, likewise.
+    :param busy_spread: standard deviation, over looks, of requests that were under way or queued.
     :param queued: clients in its queues, on average and at most, over looks.
     :param saturated: share of looks at which no ready worker had room for another request.
     :param ready: workers at the end; ``configured``: the least and the most.
@@ -57,7 +62,10 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     arrival_scv: float
     service_seconds: list[float]
     service_mean: float
+    service_scv: float
+    service_third: float
     busy: float
+    busy_spread: float
     workers: float
     at_once: int
     queued: float
@@ -76,6 +84,11 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
         return self.arrivals / self.seconds
 
     @property
+    def workers_bytes(self) -> int:
+        """PSS of all its workers, as far as somebody may look."""
+        return self.ready * (self.worker_bytes or 0)
+
+    @property
     def utilisation(self) -> float:
         """The share of their room that workers filled, 1 is all of it."""
         room = self.workers * self.at_once
@@ -87,10 +100,18 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
         low, high = self.configured
         return self.ready if low == high else high
 
-    @property
-    def service_scv(self) -> float:
-        mean = fmean(self.service_seconds)
-        return fmean((one - mean) ** 2 for one in self.service_seconds) / mean**2
+
+class Bucket(NamedTuple):
+    """Durations that a histogram counted between two bounds, in seconds; the last has one and the same twice."""
+
+    low: float
+    high: float
+    requests: int
+
+    def moment(self, power: int) -> float:
+        """The mean of that power of them."""
+        width = power * math.log(self.high / self.low)
+        return self.low**power * (math.expm1(width) / width if width else 1.0)
 
 
 def is_anew(before: Report, after: Report) -> bool:
@@ -119,6 +140,8 @@ def window(looks: Sequence[Look], name: str) -> Window:
     counts = [max(0, b - a) for a, b in zip(first.service_times or histogram.NOTHING, last.service_times, strict=False)]
     took = last.busy_seconds - first.busy_seconds
     mean = took / requests if requests else 0.0
+    served = buckets(counts, mean)
+    scv, third = moments(served)
     others = {process.pid for process in looks[-1].report.snapshot.processes}
     weights = looks[-1].report.usage
     pids = [w.pid for w in looks[-1].report.workers[name] if w.pid is not None]
@@ -133,9 +156,12 @@ def window(looks: Sequence[Look], name: str) -> Window:
         errors=max(0, last.errors - first.errors),
         arrivals=max(requests, came[-1] - came[0], 0),
         arrival_scv=_dispersion(arrivals, gaps),
-        service_seconds=quantiles(counts, mean),
+        service_seconds=quantiles(served),
         service_mean=mean,
+        service_scv=scv,
+        service_third=third,
         busy=max(0.0, _busy(looks[-1], name) - _busy(looks[0], name)) / seconds,
+        busy_spread=pstdev(_there(look, status) for look, status in zip(looks, statuses, strict=True)),
         workers=workers,
         at_once=last.at_once,
         queued=fmean(_waiting(status) for status in statuses),
@@ -150,29 +176,46 @@ def window(looks: Sequence[Look], name: str) -> Window:
     )
 
 
-def quantiles(counts: Sequence[int], mean: float) -> list[float]:
-    """Of the durations that a histogram counted, evenly spaced; such that they have the mean that is known exactly.
+def buckets(counts: Sequence[int], mean: float) -> list[Bucket]:
+    """What a histogram counted, where there is something; such that it has the mean that is known exactly.
 
-    Within a bucket durations are taken to lie evenly on a logarithmic scale.
+    Within a bucket durations are taken to lie evenly on a logarithmic scale. What has no upper bound takes what the
+    others leave of the mean, and at least the last bound.
 
     :param mean: seconds.
     """
-    total = sum(counts)
-    if not total:
-        return []
+    bounds = [bound / 1e9 for bound in histogram.BOUNDS_NS]
+    lows = [bounds[0] / 1.25, *bounds[:-1]]
+    found = [Bucket(*one) for one in zip(lows, bounds, counts, strict=False) if one[2]]
+    seconds = sum(one.requests * one.moment(1) for one in found)
+    if beyond := sum(counts[len(bounds) :]):
+        each = max(bounds[-1], (mean * sum(counts) - seconds) / beyond)
+        found.append(Bucket(each, each, beyond))
+        seconds += each * beyond
+    scale = mean * sum(counts) / seconds if found and mean > 0 else 1.0
+    return [Bucket(one.low * scale, one.high * scale, one.requests) for one in found]
+
+
+def quantiles(served: Sequence[Bucket]) -> list[float]:
+    """Evenly spaced, each as likely as the others; see ``Window``."""
+    total = sum(one.requests for one in served)
+    number = min(total, QUANTILES)
     found: list[float] = []
-    bounds = (*histogram.BOUNDS_NS, histogram.BOUNDS_NS[-1])
-    seen, number = 0, 0
-    for position in range(QUANTILES):
-        rank = (position + 0.5) / QUANTILES * total
-        while seen + counts[number] < rank:
-            seen += counts[number]
-            number += 1
-        high = bounds[number] / 1e9
-        low = bounds[number - 1] / 1e9 if number else high / 1.25
-        found.append(low * (high / low) ** ((rank - seen) / counts[number]))
-    scale = mean / fmean(found) if mean > 0 else 1.0
-    return [one * scale for one in found]
+    seen = 0
+    for one in served:
+        while len(found) < number and (rank := (len(found) + 0.5) / number * total) <= seen + one.requests:
+            found.append(one.low * (one.high / one.low) ** ((rank - seen) / one.requests))
+        seen += one.requests
+    return found
+
+
+def moments(served: Sequence[Bucket]) -> tuple[float, float]:
+    """The squared coefficient of variation, and the third moment by the third power of the mean."""
+    total = sum(one.requests for one in served)
+    if not total:
+        return 0.0, 0.0
+    first, second, third = (sum(one.requests * one.moment(power) for one in served) / total for power in (1, 2, 3))
+    return max(0.0, second / first**2 - 1), third / first**3
 
 
 def _status(look: Look, name: str) -> ServiceStatus:
@@ -181,8 +224,12 @@ def _status(look: Look, name: str) -> ServiceStatus:
 
 def _came(look: Look, status: ServiceStatus) -> int:
     """Requests that have come so far, but for a number that stays the same."""
-    under_way = sum(len(worker.current) for worker in look.report.workers[status.name])
-    return status.requests + under_way + _waiting(status) + _dropped(status)
+    return status.requests + _there(look, status) + _dropped(status)
+
+
+def _there(look: Look, status: ServiceStatus) -> int:
+    """Requests under way or queued."""
+    return sum(len(worker.current) for worker in look.report.workers[status.name]) + _waiting(status)
 
 
 def _waiting(status: ServiceStatus) -> int:

@@ -41,6 +41,15 @@ class Watched(NamedTuple):
     notes: list[str]
 
 
+def services(target: Target) -> list[str]:
+    """Those that would be watched.
+
+    :raises CommandError: as of ``watch``.
+    """
+    with connect(find(target.name, target.control), target.timeout) as connection:
+        return list(ask_status(connection).of(target.service).workers)
+
+
 def watch(target: Target, seconds: float, looked: Callable[[float], None], stop: Callable[[], bool]) -> Watched:
     """Look until the window is over, or somebody stops it.
 

@@ -12,6 +12,8 @@ import msgspec
 
 from prefork.lab.doubts import Doubt
 
+MOST_CLIENTS = 10_000  # of a load: one address has hardly more ports for them
+
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
     """What is sent, where, and when. Seconds and bytes throughout.
@@ -109,8 +111,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     :param requests: answered rightly.
     :param errors: by kind: ``refused``, ``reset``, ``timeout``, ``closed`` (ended before the reply was whole),
         ``wrong`` (not the reply that was expected), ``status`` (HTTP 400 and above), ``lost`` (a datagram without
-        answer), ``unsent`` (an open loop had no connection left for it before the end), ``tls``, ``descriptors``,
-        ``ports``, ``size`` (of a datagram), or an errno's name.
+        answer), ``unsent`` (an open loop had no connection left for it before the end), ``unfinished`` (under way when
+        the load was ended early), ``tls``, ``descriptors``, ``ports``, ``size`` (of a datagram), or an errno's name.
     :param latency: from the intended start to the whole reply; ``None`` where nothing was answered.
     :param service: from the sending to the whole reply, as most tools show it.
     :param histogram: of the latencies in nanoseconds, an HdrHistogram in its standard coding (V2, compressed, base64).

@@ -9,7 +9,7 @@ import re
 from prefork.errors import UsageError
 from prefork.lab.aim import SCHEMES, is_datagram
 from prefork.lab.exchange import reader_of
-from prefork.lab.load import Load
+from prefork.lab.load import MOST_CLIENTS, Load
 
 MOST_PROCESSES = 256
 _DATAGRAM_REPLIES = ("datagram", "none")
@@ -68,8 +68,12 @@ def _check_numbers(load: Load) -> None:
     for flag, number in counts.items():
         if number is not None and number < 1:
             raise UsageError(f"{flag}: {number} is too few; 1 is the least")
-    if load.processes > MOST_PROCESSES:
-        raise UsageError(f"--processes: {load.processes} is too many; {MOST_PROCESSES} is the most")
+    for flag, number, most in (
+        ("--clients", load.clients, MOST_CLIENTS),
+        ("--processes", load.processes, MOST_PROCESSES),
+    ):
+        if number > most:
+            raise UsageError(f"{flag}: {number} is too many; {most} is the most")
     if load.requests is not None and load.processes > load.requests:
         raise UsageError(
             f"--processes: {load.processes} share {load.requests} requests, and each needs one; give fewer"

@@ -3,6 +3,7 @@
 Invariant: a doubt is raised by what was measured, never by what was asked for alone.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -17,8 +18,12 @@ BOUND = 0.8  # of one CPU: a generator that needs more may be what is measured
 LATE, LATE_AT_WORST = 0.2, 0.5  # of the latency at the median, and at p99: more of it is too much of our own
 HALF = 0.5  # of one CPU: a generator below it waits rather for the CPU than for itself
 FULL = 0.95  # of all CPUs
+LITTLE = 0.1  # of what was busy: a generator that had no more took nothing from the service that matters
 SHORT = ((99.0, 1000), (99.9, 10_000))  # a percentile, and the samples that leave ten of them above it
-BEHIND = 0.97  # of the offered rate: less was not kept up with
+PERCENTILES = (50.0, 90.0, 99.0, 99.9)  # that are shown
+TURNS = 20  # requests of each client of a closed loop: one more or less of fewer is more than 5 % of its rate
+BEHIND = 0.97  # of what was due: less was not kept up with
+CHANCE = 3.0  # standard deviations of a number that varies by chance, as its square root
 STALL, LEAST_STALL = 100.0, 0.02  # times the median latency, and seconds
 
 REMEDIES = {
@@ -31,6 +36,7 @@ REMEDIES = {
     "size": "a datagram is larger than its socket or the network takes; give less to --send",
     "lost": "datagrams are dropped where a queue is full; send fewer, or give --timeout more",
     "unsent": "no connection was free in time; give --clients more, or send less",
+    "unfinished": "the load was ended while they were under way; let it end by itself to know what became of them",
     "tls": "believe its certificate by --ca FILE, or any by --insecure",
     "descriptors": "the generator has no descriptors left; raise the hard limit (ulimit -Hn), or give --clients less",
     "ports": "the generator's own ports are used up; keep connections by --per-connection, or widen "
@@ -42,20 +48,30 @@ _UNKNOWN = "the first error, which is told in full, says what it was"
 class Surroundings:
     """What else judging needs to know of a load.
 
-    :param busy: of all CPUs of this machine, 1 is all of them.
+    :param busy: of the CPUs that may be used, in the measured time; 1 is all of them.
+    :param cpus: how many those are.
     :param is_here: whether the service is on this machine.
-    :param was_behind: whether requests that were due had no connection at the end.
+    :param was_behind: whether an open loop was not kept up with, see ``fell_behind``.
+    :param begun_for: seconds in which requests were begun; after them no more are.
     :param dropped: kept connections that the server closed between requests.
     """
 
     def __init__(
-        self, *, busy: float = 0.0, cpus: int = 1, is_here: bool = False, was_behind: bool = False, dropped: int = 0
+        self,
+        *,
+        busy: float = 0.0,
+        cpus: float = 1.0,
+        is_here: bool = False,
+        was_behind: bool = False,
+        dropped: int = 0,
+        begun_for: float = math.inf,
     ) -> None:
         self.busy = busy
         self.cpus = cpus
         self.is_here = is_here
         self.was_behind = was_behind
         self.dropped = dropped
+        self.begun_for = begun_for
 
 
 def doubts_of(result: Result, samples: Samples, around: Surroundings) -> list[Doubt]:
@@ -75,9 +91,22 @@ def _errors(result: Result, samples: Samples, around: Surroundings) -> Doubt | N
     )
 
 
+def _left_out(result: Result, samples: Samples, around: Surroundings) -> Doubt | None:
+    """Percentiles are of what was answered; those are wrong that lie where the failed ones might."""
+    part = result.failed / (result.failed + result.requests) if result.failed else 0.0
+    touched = [percentile for percentile in PERCENTILES if 100 * part >= 100 - percentile]
+    if not touched or result.latency is None:
+        return None
+    return Doubt(
+        "left-out",
+        f"p{touched[0]:g} and beyond leave out the {_percent(part)} that failed, however long those took: of all "
+        "requests they are unknown; see to the errors first, or read them as of the lucky ones",
+    )
+
+
 def _behind(result: Result, samples: Samples, around: Surroundings) -> Doubt | None:
     offered = result.load.rate
-    if offered is None or not (around.was_behind or "unsent" in result.errors):
+    if offered is None or not around.was_behind:
         return None
     return Doubt(
         "behind",
@@ -104,11 +133,11 @@ def _late(result: Result, samples: Samples, around: Surroundings) -> Doubt | Non
         return None
     p50, p99 = result.latency.p50, result.latency.p99
     usual, worst = max(one.late_p50 for one in result.generators), max(one.late_p99 for one in result.generators)
-    if usual > LATE * p50:
-        part = f"{latency(usual)} of the {latency(p50)} at the median"
-    elif worst > LATE_AT_WORST * p99:
-        part = f"{latency(worst)} of the {latency(p99)} at p99"
-    else:
+    excess, part = max(
+        (usual / (LATE * p50), f"{latency(usual)} of the {latency(p50)} at the median"),
+        (worst / (LATE_AT_WORST * p99), f"{latency(worst)} of the {latency(p99)} at p99"),
+    )
+    if excess <= 1:
         return None
     return Doubt(
         "late",
@@ -120,9 +149,16 @@ def _late(result: Result, samples: Samples, around: Surroundings) -> Doubt | Non
 def _shared(result: Result, samples: Samples, around: Surroundings) -> Doubt | None:
     if not around.is_here or around.busy < FULL:
         return None
+    if sum(one.share for one in result.generators) < LITTLE * around.busy * around.cpus:
+        return Doubt(
+            "shared-cpus",
+            f"this machine was busy ({share(around.busy)} of {around.cpus:g} CPUs), with the service or other work, "
+            "hardly with the generator: if it was the service, this is what it can do here; if not, quiet the machine, "
+            "and measure again",
+        )
     return Doubt(
         "shared-cpus",
-        f"generator and service shared {around.cpus} CPUs, {share(around.busy)} busy: each took from the other; send "
+        f"generator and service shared {around.cpus:g} CPUs, {share(around.busy)} busy: each took from the other; send "
         "from another machine, or at a --rate that leaves some idle",
     )
 
@@ -130,8 +166,8 @@ def _shared(result: Result, samples: Samples, around: Surroundings) -> Doubt | N
 def _short(result: Result, samples: Samples, around: Surroundings) -> Doubt | None:
     for percentile, needed in SHORT:
         if 0 < result.requests < needed:
-            seconds = result.seconds * needed / result.requests
-            longer = f"--requests {needed}" if result.load.requests else f"--duration {_whole(seconds)}s"
+            times = needed / result.requests
+            longer = f"--requests {needed}" if result.load.requests else f"--duration {_long(result, times)}"
             return Doubt(
                 "too-short",
                 f"{result.requests} samples are too few for p{percentile:g}: it is made of the slowest few; "
@@ -140,10 +176,24 @@ def _short(result: Result, samples: Samples, around: Surroundings) -> Doubt | No
     return None
 
 
+def _stepped(result: Result, samples: Samples, around: Surroundings) -> Doubt | None:
+    """The rate of a closed loop counts whole turns, which clients that began together take together."""
+    load, requests = result.load, result.requests + result.failed
+    turns = requests / load.clients
+    if load.rate is not None or not 0 < turns < TURNS:
+        return None
+    longer = f"--requests {TURNS * load.clients}" if load.requests else f"--duration {_long(result, TURNS / turns)}"
+    return Doubt(
+        "too-short",
+        f"{turns:.2g} requests a client are too few for a rate: it goes by steps of {_percent(1 / turns)}; {TURNS} "
+        f"would do, by {longer}",
+    )
+
+
 def _stalled(result: Result, samples: Samples, around: Surroundings) -> Doubt | None:
     if result.latency is None:
         return None
-    at, seconds = longest_stall(samples)
+    at, seconds = longest_stall(samples, around.begun_for)
     if seconds < max(LEAST_STALL, STALL * result.latency.p50):
         return None
     return Doubt(
@@ -163,15 +213,41 @@ def _dropped(result: Result, samples: Samples, around: Surroundings) -> Doubt | 
     )
 
 
-def longest_stall(samples: Samples) -> tuple[float, float]:
-    """The longest time in which something waited and nothing was over: when it began, and how long, in seconds."""
+def fell_behind(samples: Samples, seconds: float) -> bool:
+    """Whether an open loop was not kept up with: requests gathered, and were over at a lower rate than they were due.
+
+    They gathered where more were waiting at the end than at half-time, by more than chance; a service that merely takes
+    long has as many at both. And where it takes more than half of the time, all are over within as long a time as they
+    were due in, if a later one.
+
+    :param seconds: in which they were due.
+    """
+    due, over = samples.rows["intended"], samples.rows["ended"]
+    kind = samples.rows["kind"]
+    if np.any(kind == samples.kinds.index("unsent")):
+        return True
+    half = seconds / 2
+    at_half, at_end = (int(np.sum((due < at) & (over >= at))) for at in (half, seconds))
+    if at_end - at_half <= max((1 - BEHIND) * np.sum(due >= half), CHANCE * (1 + at_end) ** 0.5):
+        return False
+    ended = np.sort(over[kind != samples.kinds.index("unfinished")])
+    together = np.searchsorted(ended, ended + seconds, side="right") - np.arange(len(ended))
+    return bool(together.max(initial=0) < BEHIND * len(over))
+
+
+def longest_stall(samples: Samples, begun_for: float = math.inf) -> tuple[float, float]:
+    """The longest time in which something waited and nothing was over: when it began, and how long, in seconds.
+
+    :param begun_for: seconds that are looked at: after them only the last replies are waited for, and a single one that
+        takes long is no stall.
+    """
     rows = np.sort(samples.rows[samples.rows["started"] < samples.rows["ended"]], order="ended")
     if not len(rows):
         return 0.0, 0.0
     ended: npt.NDArray[np.float64] = rows["ended"]
     oldest = np.minimum.accumulate(rows["intended"][::-1])[::-1]  # of those that were not over before
     since = np.maximum(oldest, np.concatenate(([-np.inf], ended[:-1])))
-    waits = ended - since
+    waits = np.minimum(ended, begun_for) - since
     longest = int(waits.argmax())
     return float(since[longest]), float(waits[longest])
 
@@ -185,6 +261,11 @@ def _percent(part: float) -> str:
     return share(part) if part >= 0.095 else f"{100 * part:.2g}%"
 
 
+def _long(result: Result, times: float) -> str:
+    """So many times as long as it was."""
+    return f"{_whole(result.seconds * times)}s"
+
+
 def _whole(value: float) -> str:
     """Rounded up to two digits, as one would type it."""
     step = 10 ** max(0, len(str(int(value))) - 2)
@@ -193,11 +274,13 @@ def _whole(value: float) -> str:
 
 RULES: tuple[Callable[[Result, Samples, Surroundings], Doubt | None], ...] = (
     _errors,
+    _left_out,
     _behind,
     _bound,
     _shared,
     _late,
     _stalled,
     _dropped,
+    _stepped,
     _short,
 )

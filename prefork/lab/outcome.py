@@ -14,7 +14,7 @@ from hdrh.histogram import HdrHistogram
 from msgspec.structs import replace
 
 from prefork.lab.load import Latencies, Load, Result
-from prefork.lab.load_judging import Surroundings, doubts_of
+from prefork.lab.load_judging import Surroundings, doubts_of, fell_behind
 from prefork.lab.reports import Finished
 from prefork.lab.samples import KINDS, ROW, Samples
 
@@ -61,17 +61,20 @@ def histogram_of(seconds: npt.NDArray[np.float64]) -> HdrHistogram:
 
 
 def result_of(
-    load: Load, samples: Samples, ends: Sequence[Finished], *, is_stopped: bool, busy: float, cpus: int, is_here: bool
+    load: Load, samples: Samples, ends: Sequence[Finished], *, is_stopped: bool, busy: float, cpus: float, is_here: bool
 ) -> Result:
     """:param is_stopped: it was ended before its time.
-    :param busy: of all CPUs of this machine meanwhile, 1 is all of them.
+    :param busy: of the CPUs that may be used, in the measured time; 1 is all of them.
+    :param cpus: how many those are.
     :param is_here: whether the service is on this machine too.
     """
     latencies = samples.latencies
+    begun_for = min(load.duration, max((end.seconds for end in ends), default=0.0))
+    was_behind = load.rate is not None and fell_behind(samples, begun_for)
     erring = [end for end in ends if end.first_error]
     result = Result(
         load=load,
-        seconds=_seconds(load, samples, ends, is_stopped),
+        seconds=_seconds(load, samples, begun_for, is_stopped=is_stopped, was_behind=was_behind),
         requests=len(latencies),
         errors=samples.errors,
         latency=latencies_of(latencies),
@@ -88,17 +91,16 @@ def result_of(
         busy=busy,
         cpus=cpus,
         is_here=is_here,
-        was_behind=any(end.was_behind for end in ends),
+        was_behind=was_behind,
+        begun_for=begun_for,
         dropped=sum(end.dropped for end in ends),
     )
     return replace(result, doubts=doubts_of(result, samples, around))
 
 
-def _seconds(load: Load, samples: Samples, ends: Sequence[Finished], is_stopped: bool) -> float:
+def _seconds(load: Load, samples: Samples, begun_for: float, *, is_stopped: bool, was_behind: bool) -> float:
     """That were measured; of what ended otherwise than by its time, those until its last reply."""
-    seconds = max((end.seconds for end in ends), default=0.0)
-    is_counted = load.requests is not None and seconds < load.duration
-    if is_counted or any(end.was_behind for end in ends):
-        ended = samples.rows["ended"]
-        return max(seconds, float(ended.max())) if len(ended) else seconds
-    return seconds if is_stopped else load.duration
+    is_counted = load.requests is not None and begun_for < load.duration
+    if is_counted or was_behind:
+        return max(begun_for, float(samples.answered["ended"].max(initial=0.0)))
+    return begun_for if is_stopped else load.duration

@@ -14,6 +14,8 @@ from prefork.lab.goals import Goal
 from prefork.lab.planning import Option, Plan, Situation
 from prefork.report.units import age, latency, rate, share, size
 
+_SOON = 10.0  # seconds
+
 _SOURCES = {
     "measured": "as prefork tune measured it",
     "live": "as it was watched live",
@@ -96,20 +98,23 @@ def _changed(plan: Plan, situation: Situation, goal: Goal) -> str:
     if situation.seconds is None:
         return f"{situation.name}, at {rate(situation.rate)}: {_takes(situation, goal)}"
     if situation.is_unnoticed:
-        return (
-            f"{situation.name}: about {_many(situation.errors, 'request')} fail in the {age(situation.seconds)} until"
-            " the balancer notices"
-        )
+        lost = _many(situation.errors, "request")
+        return f"{situation.name}: about {lost} fail in the {_lasting(situation.seconds)} until the balancer notices"
     away = plan.situations[0].machines - situation.machines
     batches = math.ceil(plan.situations[0].machines / away)
     one = f"{_many(away, 'machine')} {'restarts' if away == 1 else 'restart'}"
-    return f"a restart of all takes {age(batches * situation.seconds)}; while {one}, {_takes(situation, goal)}"
+    return f"a restart of all takes {_lasting(batches * situation.seconds)}; while {one}, {_takes(situation, goal)}"
 
 
 def _below(plan: Plan, option: Option) -> str:
     missed = dict(plan.curve).get(option.needed - 1)
     told = f"{option.needed - 1} would take {latency(missed)}" if missed is not None else "fewer cannot keep up"
     return f"below {_many(option.needed, 'machine')} the goal is missed: {told}"
+
+
+def _lasting(seconds: float) -> str:
+    """A second or a day; an age has no less than hundredths of a second."""
+    return latency(seconds) if seconds < _SOON else age(seconds)
 
 
 def _named(option: Option) -> str:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from prefork.lab import fleet_simulation
 from prefork.lab.doubts import Doubt
-from prefork.lab.fleet import Fleet, Machine, Service
+from prefork.lab.fleet import MOST_PLACES, Fleet, Machine, Service
 from prefork.lab.fleet_simulation import Course, Phase
 from prefork.lab.sizing import Size, Wish, sized
 from prefork.report.units import latency
@@ -191,7 +191,7 @@ def _tried(plan: Plan, size: Size, moments: Moments, seed: int) -> Plan:
     restarting = course(fleet_simulation.restart(machines, away, wish.rate, moments.restart)) if away else None
     growing = course(fleet_simulation.growth(plan.today, wish.rate)) if plan.today < wish.rate else None
     usual = failing or restarting or course(fleet_simulation.steady(wish.rate))
-    situations = _situations(fleet, usual, wish.q)[: 3 if failing else 1]
+    situations = _situations(fleet, usual, wish.q)[: None if failing else 1]
     situations += _situations(fleet, restarting, wish.q)[1:2] if restarting else []  # the other batches are like it
     situations += _situations(fleet, growing, wish.q)[:1] if growing else []
     return replace(
@@ -257,6 +257,14 @@ def _doubts(size: Size, situations: Sequence[Situation], wish: Wish) -> list[Dou
                 "far",
                 f"{workers} workers on {machine.cpus:g} CPUs are as many as the profile is believed for; measure with"
                 " more workers, or allow more by --workers-per-cpu",
+            )
+        )
+    if size.fleet.places * 9 // 8 >= MOST_PLACES:  # the next that would have been tried
+        doubts.append(
+            Doubt(
+                "most",
+                f"no machine is given more than {MOST_PLACES} requests at once, for a service has no more workers;"
+                " take smaller machines, or run several services on each",
             )
         )
     if (1 - wish.q) * service.known < 1:

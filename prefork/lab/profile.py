@@ -45,7 +45,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     :param base_bytes: PSS of what there is besides workers.
     :param worker_bytes: PSS that each worker adds.
     :param boot_seconds: from the start of a service to its first reply.
-    :param workers: that were advised, or ran.
+    :param workers: that were advised, or ran; ``at_once``: requests that each serves at once.
     """
 
     version: int = VERSION
@@ -62,3 +62,4 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     worker_bytes: int
     boot_seconds: float
     workers: int
+    at_once: int = 1

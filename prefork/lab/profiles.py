@@ -30,6 +30,7 @@ def of_tuning(tuning: Tuning) -> Profile | None:
         worker_bytes=tuning.weight.worker,
         boot_seconds=median(one.boot_seconds for one in tuning.sweep),
         workers=tuning.choice.workers,
+        at_once=tuning.at_once,
     )
 
 
@@ -53,4 +54,5 @@ def of_window(window: Window, workers: int | None, cpus: float, memory: int) -> 
         worker_bytes=window.worker_bytes,
         boot_seconds=0.0,  # nobody saw it start
         workers=workers if workers is not None else window.ready,
+        at_once=window.at_once,
     )

@@ -40,7 +40,6 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     """At last.
 
     :param seconds: of the measured time, until its end or what ended it earlier.
-    :param was_behind: whether requests that were due waited for a connection at that end.
     :param kinds: names of the numbers in the samples.
     :param dropped: connections that the server closed while they carried no request.
     :param first_error: in full; empty where there was none.
@@ -49,7 +48,6 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
 
     use: GeneratorUse
     seconds: float
-    was_behind: bool
     kinds: list[str]
     connections: int
     dropped: int

@@ -12,7 +12,10 @@ import numpy.typing as npt
 
 ANSWERED = 0
 """The kind of what was answered rightly; every other kind is an error."""
-KINDS = ("answered", "refused", "reset", "timeout", "closed", "wrong", "status", "lost", "unsent", "tls", "descriptors")
+KINDS = (
+    "answered", "refused", "reset", "timeout", "closed", "wrong", "status", "lost", "unsent", "unfinished", "tls",
+    "descriptors",
+)  # fmt: skip
 ROW = np.dtype([("intended", "f8"), ("started", "f8"), ("ended", "f8"), ("kind", "u1")])
 """Seconds since the measured time began, and the index of a kind's name."""
 

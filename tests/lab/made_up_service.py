@@ -8,6 +8,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from msgspec.structs import replace
+
 from prefork.control.messages import ProcessStatus, QueueStatus, RequestStatus, ServiceStatus, Snapshot
 from prefork.control.report import Report
 from prefork.histogram import BUCKETS, bucket
@@ -76,3 +78,11 @@ def report(status: ServiceStatus, workers: list[Any], uptime: float, pid: int = 
         name="shop", pid=pid, package="1.0", uptime_seconds=uptime, services=[status], processes=processes
     )
     return Report(snapshot, {status.name: workers})
+
+
+def both(first: Report, second: Report, name: str) -> Report:
+    """Of an instance that has the service of the second as well, by that name."""
+    (service,) = second.snapshot.services
+    services = [*first.snapshot.services, replace(service, name=name)]
+    (workers,) = second.workers.values()
+    return Report(replace(first.snapshot, services=services), {**first.workers, name: workers})

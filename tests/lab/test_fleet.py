@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefork.lab.fleet import Fleet, Machine, node, service_of, service_on_paper, split_scv
+from prefork.config.service import MOST_WORKERS
+from prefork.lab.fleet import Fleet, Machine, capacity, node, service_of, service_on_paper, split_scv
 from prefork.lab.queueing import moments, response_percentile, station
 from prefork.lab.sizing import MOST_MACHINES, Size, Wish, sized
 from tests.lab.profiles import law, lognormal, profile
@@ -36,6 +37,21 @@ def test_workers_that_do_not_hinder_each_other_are_the_station_of_theory() -> No
     assert one.busy == pytest.approx(240 * 0.02)
 
 
+def test_a_worker_of_threads_is_as_many_places_as_they_are_worth() -> None:
+    """Threads that wait are a place each, those that compete for a CPU are one; nobody slows down who is alone."""
+    waiting = service_of(profile(scalability=law(4 / 0.02), at_once=4))
+    assert waiting.places == 4
+    assert Fleet(service=waiting, machine=FOUR, workers=3).capacity == pytest.approx(law(200.0).throughput(3))
+    assert node(waiting, FOUR, 1, 0.001).percentile(0.5) == pytest.approx(np.median(waiting.seconds), rel=0.03)
+    assert service_of(profile(at_once=4)).places == 1
+    threads, workers = (
+        service_of(profile(scalability=None, at_once=at_once, workers=16 // at_once)) for at_once in (4, 1)
+    )
+    assert (threads.most_workers(FOUR), workers.most_workers(FOUR)) == (4, 16)
+    assert node(threads, FOUR, 4, 600.0) == node(workers, FOUR, 16, 600.0)
+    assert capacity(threads, FOUR, 4) == capacity(workers, FOUR, 16)
+
+
 def test_an_idle_machine_takes_the_service_time() -> None:
     """Nobody waits, and nobody is hindered."""
     assert node(SERVICE, FOUR, 8, 0.001).percentile(0.5) == pytest.approx(np.median(SERVICE.seconds), rel=0.03)
@@ -58,6 +74,7 @@ def test_workers_are_bounded_by_memory_by_the_peak_and_by_what_was_seen() -> Non
     assert service_of(profile(scalability=law(50, 0.0, 0.01))).most_workers(FOUR) == 10
     assert service_of(profile(scalability=law(50, 0.0, 0.0))).most_workers(FOUR) == 32
     assert service_of(profile(scalability=None)).most_workers(FOUR) == 8
+    assert service_on_paper(0.02, 1.0, 100.0).most_workers(Machine(1e9, GIB)) == MOST_WORKERS
     assert service_of(profile(scalability=None), most_a_cpu=0.5).most_workers(Machine(16.0, 8 * GIB)) == 8
 
 

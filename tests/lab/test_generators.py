@@ -1,8 +1,13 @@
 """Whole loads: real generators against small services. Counts, kinds and shapes; speed is nobody's promise."""
 
 import os
+import select
+import signal
 import socket
+import subprocess
+import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +19,7 @@ from prefork.lab.generators import Progress, run
 from prefork.lab.load import Load
 from prefork.lab.outcome import histogram_of, latencies_of
 from tests.children import LIMIT
-from tests.end_to_end.harness import TCP, all_processes, serving
+from tests.end_to_end.harness import ROOT, TCP, all_processes, serving
 from tests.lab.services import answer_once, datagrams, echo, nobody, service
 
 LONG = 600.0  # seconds; each of these loads ends by its count, or because it is told to
@@ -191,6 +196,27 @@ def test_a_generator_that_dies() -> None:
     assert generators() == []
 
 
+def test_a_generator_ends_with_its_parent(tmp_path: Path) -> None:
+    """Also one that is not yet ready to be told anything: here its script is still being read."""
+    news = tmp_path / "news"
+    os.mkfifo(news)
+    (tmp_path / "slow.py").write_text(
+        f"import os, signal\nwith open({str(news)!r}, 'w') as news:\n    news.write(str(os.getpid()))\nsignal.pause()\n"
+    )
+    command = [sys.executable, "-m", "prefork", "load", "tcp://127.0.0.1:9", "--script", "slow:talk"]
+    with subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}) as parent:
+        pid = int(news.read_text())
+        generator = os.pidfd_open(pid)
+        try:
+            assert pid != parent.pid
+            parent.kill()
+            assert select.select([generator], [], [], LIMIT)[0]
+        finally:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(generator, signal.SIGKILL)
+            os.close(generator)
+
+
 def test_a_load_may_be_ended_early() -> None:
     """With what was measured until then."""
     seen: list[Progress] = []
@@ -206,6 +232,7 @@ def test_a_load_may_be_ended_early() -> None:
 WRONG = {
     "--rate: 0 ": {"rate": 0.0},
     "--clients: 0 ": {"clients": 0},
+    "--clients: 100000000 is too many; 10000 ": {"clients": 100_000_000},
     "--per-connection: 0 ": {"per_connection": 0},
     "--processes: 2 share 1 requests": {"processes": 2, "clients": 2},
     "--processes: 3 share 2 clients": {"requests": 3, "processes": 3, "clients": 2},

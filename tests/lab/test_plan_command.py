@@ -1,6 +1,7 @@
 """``prefork plan``: what it says, what it writes, and what it refuses."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,17 @@ import pytest
 from click.testing import CliRunner, Result
 
 from prefork.cli import cli
+from prefork.cli.plan_flags import read_machine
+from prefork.cli.plan_service import known_service
 from prefork.errors import CommandError, Exit, PreforkError, UsageError
-from prefork.lab import fleet_picture, fleet_simulation, ink, plan_text, planning
+from prefork.lab import fleet, fleet_picture, fleet_simulation, ink, plan_text, planning
 from prefork.lab.fleet import Machine, service_of
 from prefork.lab.planning import Moments, Plan
 from prefork.lab.sizing import Wish
 from tests.lab.profiles import profile
 
+DOCS = Path(__file__).parents[2] / "docs"
+MOST_STEPS = fleet_simulation.MOST_STEPS
 GIB = 1024**3
 FOUR, SIXTEEN = Machine(4.0, 8 * GIB), Machine(16.0, GIB)
 
@@ -26,9 +31,11 @@ def _in_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fleet_simulation, "MOST_STEPS", 8_000)
 
 
-def made(*machines: Machine, source: str = "measured", today: float = 2000.0, **asked: Any) -> Plan:
+def made(
+    *machines: Machine, source: str = "measured", today: float = 2000.0, detect: float = 2.0, **asked: Any
+) -> Plan:
     wish = Wish(**({"rate": 2000.0, "q": 0.99, "goal": 0.2} | asked))
-    moments = Moments(detect=2.0, restart=2.0)
+    moments = Moments(detect=detect, restart=2.0)
     service = service_of(profile())
     return planning.make(service, machines or (FOUR,), wish, moments, target="shop", source=source, today=today)
 
@@ -84,6 +91,16 @@ def test_the_situations_are_those_that_were_asked_for() -> None:
     assert names[4] == "today"
 
 
+def test_a_failure_that_is_noticed_at_once_has_no_time_in_which_nobody_knows() -> None:
+    """A time of a millisecond is said to be that."""
+    plan = made(detect=1e-30)
+    assert plan == made(detect=0.0)
+    assert [one.name for one in plan.situations] == ["all there", "1 lost", "batch 1 of 5 restarts"]
+    assert not any("notices" in one for one in plan_text.sentences(plan))
+    told = plan_text.sentences(made(detect=0.001))
+    assert any("in the 1ms until the balancer notices" in one for one in told)
+
+
 def test_formula_and_simulation_stand_beside_each_other() -> None:
     """In each situation, and within 15 % of each other at usual loads."""
     plan = made()
@@ -100,6 +117,16 @@ def test_a_doubt_says_what_the_figures_hang_on(machine: Machine, changed: dict[s
     """Another machine, a percentile that nobody saw; a machine like the profile's raises none."""
     kinds = {doubt.kind for doubt in made(machine, **changed).doubts}
     assert kind in kinds if kind else not kinds
+
+
+def test_no_machine_has_more_workers_than_a_service_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many CPUs it has; and it says so."""
+    monkeypatch.setattr(fleet, "MOST_PLACES", 4)
+    monkeypatch.setattr(planning, "MOST_PLACES", 4)
+    plan = made(Machine(16.0, GIB))
+    assert plan.option is not None
+    assert max(plan.option.others) == 4
+    assert any(doubt.text.startswith("no machine is given more than 4 requests at once") for doubt in plan.doubts)
 
 
 def test_the_picture_shows_the_goal_everywhere(tmp_path: Path) -> None:
@@ -130,6 +157,17 @@ def test_the_command_prints_writes_and_draws(saved: Path, tmp_path: Path) -> Non
     assert json.loads(printed.output) == read
 
 
+def test_the_page_shows_what_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its example is what the second of its commands prints."""
+    monkeypatch.setattr(fleet_simulation, "MOST_STEPS", MOST_STEPS)
+    monkeypatch.chdir(DOCS / "plan")
+    _, commands, _, answer, *_ = (DOCS / "plan.md").read_text().split("```\n")
+    command, _ = commands.splitlines()[1].split(" --picture ")
+    result = run(*shlex.split(command)[2:])
+    assert result.exit_code == 0, result.output
+    assert "\n".join(map(str.rstrip, result.output.splitlines())).startswith(answer)
+
+
 def test_a_live_profile_is_enough_for_a_plan_and_says_what_it_does_not_know(tmp_path: Path) -> None:
     """No more workers a CPU than ran; nobody saw it start."""
     path = tmp_path / "live.json"
@@ -138,6 +176,13 @@ def test_a_live_profile_is_enough_for_a_plan_and_says_what_it_does_not_know(tmp_
     read = json.loads(result.output)
     assert {doubt["kind"] for doubt in read["doubts"]} >= {"no-scalability", "boot"}
     assert read["options"][0]["workers"] <= 8
+
+
+def test_the_machine_of_the_profile_keeps_as_much_memory_free_as_tune(saved: Path) -> None:
+    """A fifth; of a machine that is named all is for the service."""
+    flags = dict.fromkeys(("workers_per_cpu", "boot", "service_mean", "service_scv"))
+    assert known_service(str(saved), flags).machine == Machine(4.0, int(0.8 * 8 * GIB))
+    assert read_machine("cpus=4,memory=8GiB") == FOUR
 
 
 def test_it_plans_on_paper_and_says_so() -> None:
@@ -167,18 +212,23 @@ def test_what_cannot_be_done_is_said_and_is_exit_1(saved: Path) -> None:
         (["--rate", "5", "--p99", "9ms", "--machine", "cpus=4"], "--machine: 'cpus=4' is no size"),
         (["--rate", "5", "--p99", "9ms", "--machine", "cpus=0,memory=1GiB"], "is no size"),
         (["--rate", "5", "--p99", "9ms", "--machine", "cpus=1,memory=1GiB,disk=9"], "is no size"),
+        (["--rate", "5", "--p99", "9ms", "--machine", "cpus=4,memory=8GiB,cpus=3"], "is no size"),
         (["--rate", "5", "--p99", "9ms", "--max-utilisation", "2"], "--max-utilisation: 2 is not above 0"),
         (["--rate", "5", "--p99", "9ms", "--rolling", "0"], "--rolling: '0' is no number of machines"),
         (["--rate", "5", "--p99", "9ms", "--rolling", "100%"], "--rolling: 100% is not between"),
         (["--rate", "5", "--p99", "9ms", "--growth", "2"], "--growth: '2' is no share"),
-        (["--rate", "5", "--p99", "9ms", "--picture", "x.pdf"], "--picture: x.pdf ends neither"),
+        (["--rate", "5", "--p99", "9ms", "--picture", "x.pdf"], "--picture: 'x.pdf' cannot be drawn; end it in .svg"),
+        (["--rate", "5", "--p99", "9ms", "--picture", "/nowhere/x.svg"], "--picture: /nowhere/x.svg cannot be written"),
+        (["--rate", "5", "--p99", "9ms", "--json", "/nowhere/x.json"], "--json: /nowhere/x.json cannot be written"),
         (["--rate", "5", "--p99", "9ms", "--service-mean", "2ms"], "--service-mean: the profile has"),
         (["--rate", "5", "--p99", "9ms", "--workers-per-cpu", "0"], "--workers-per-cpu: 0 is no number"),
     ],
 )
 def test_a_wrong_flag_is_one_line(saved: Path, arguments: list[str], said: str) -> None:
     """That names the flag."""
-    assert said in refused(run(saved, *arguments))
+    result = run(saved, *arguments)
+    assert said in refused(result)
+    assert not result.output
 
 
 @pytest.mark.parametrize(
