@@ -7,6 +7,7 @@ They are checked as ``prefork run`` would, before anything starts. It must not k
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import click
@@ -41,7 +42,7 @@ class Chosen(NamedTuple):
 class Running(NamedTuple):
     """What is said after ``--``; as of ``Subject.start``.
 
-    :param extra: all of it, as it was written.
+    :param extra: all of it, as it was written; ``settings`` are the values it sets, by name.
     """
 
     handler: str = ""
@@ -49,6 +50,7 @@ class Running(NamedTuple):
     chdir: str = ""
     pythonpath: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = MappingProxyType({})
 
 
 class RunsTarget(click.Command):
@@ -138,6 +140,8 @@ def running(target: str, bind: str) -> Running:
         if name in _LAB:
             raise UsageError(f"after --: {_flag(name)} is chosen for each start; leave it out")
     place = [f"{bind}lab" if bind in ("unix:", "unixgram:") else bind]
-    service = next(iter(read(None, target, {**given, "bind": place}, {}).instance.service.values()))
+    instance = read(None, target, {**given, "bind": place}, {}).instance
+    service = next(iter(instance.service.values()))
     children = service.children if "children" in given else None
-    return Running(service.handler, children, service.chdir, service.pythonpath, tuple(extra))
+    settings = {name: getattr(service if hasattr(service, name) else instance, name) for name in given}
+    return Running(service.handler, children, service.chdir, service.pythonpath, tuple(extra), settings)

@@ -100,12 +100,12 @@ def _measure(title: str, goals: list[Goal], flags: Mapping[str, Any]) -> None:
 
     limits = _limits(flags)
     with asked_to_stop() as stop:
-        wish, bench, threads = _wished(title, goals, flags, stop)
+        wish, bench, settings = _wished(title, goals, flags, stop)
         about = age(round(wish.budget))
         click.echo(f"{wish.title}: at most {about} ({limits.cpus_why}; memory: {limits.memory_why})", err=True)
         with TimedSteps(wish.budget) as steps:
             tuning = Tuner(wish, limits, this_machine(), bench, steps.say).run()
-    show(tuning, threads, flags)
+    show(tuning, settings, flags)
     if not tuning.is_whole:
         sys.exit(Exit.INTERRUPTED)
     if tuning.choice is None:
@@ -127,7 +127,7 @@ def limit_of_memory(text: str | None) -> tuple[int, str]:
         raise UsageError(f"--memory: {error}") from None
     if not size:
         raise UsageError("--memory: nothing runs without any; give a size as 2GiB")
-    return int(size), "--memory"
+    return int(size), "--memory"  # a plain number, for a file
 
 
 def _limits(flags: Mapping[str, Any]) -> "Limits":
@@ -144,8 +144,8 @@ def _limits(flags: Mapping[str, Any]) -> "Limits":
 
 def _wished(
     title: str, goals: list[Goal], flags: Mapping[str, Any], stop: Stop
-) -> "tuple[Wish, RealBench, int | None]":
-    """What is to be found, and the bench that measures it; and threads of a worker, where it has some.
+) -> "tuple[Wish, RealBench, Mapping[str, Any]]":
+    """What is to be found, and the bench that measures it; and settings of the service that were given.
 
     :raises UsageError: an argument is wrong.
     """
@@ -183,4 +183,5 @@ def _wished(
         rounds=flags["rounds"] or 3,
         seed=load.seed,
     )
-    return wish, RealBench(service, lambda url: replace(load, url=url), patience, stop), threads
+    settings = {**({} if threads is None else {"threads": threads}), **run.settings}
+    return wish, RealBench(service, lambda url: replace(load, url=url), patience, stop), settings

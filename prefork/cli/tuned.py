@@ -32,28 +32,28 @@ def check_outputs(flags: Mapping[str, Any]) -> None:
         refuse_unwritable(flag, path)
 
 
-def show(tuning: "Tuning", threads: int | None, flags: Mapping[str, Any]) -> None:
-    """Print the answer, and write all that was asked for.
+def show(tuning: "Tuning", settings: Mapping[str, Any], flags: Mapping[str, Any]) -> None:
+    """Print the answer, and write all that was asked for: figures first, the picture that is made of them last.
 
-    :param threads: of a worker, where they were given.
+    :param settings: of the service, that were given.
     :raises CommandError: a file cannot be written.
     """
     from prefork.lab import tuning_text
     from prefork.lab.profiles import of_tuning
 
     if flags["as_json"] != STDOUT:
-        for line in tuning_text.lines(tuning, threads):
+        for line in tuning_text.lines(tuning, settings):
             click.echo(line)
     if flags["as_json"] is not None:
         write_json(flags["as_json"], tuning)
-    if flags["picture"] is not None and tuning.sweep:
-        write_file("--picture", flags["picture"], _drawn(tuning, flags["picture"]))
     if flags["save_profile"] is not None:
         profile = of_tuning(tuning)
         if profile is None:
             click.echo("prefork: --save-profile: too little was measured for one; give more time (--budget)", err=True)
         else:
             write_profile(flags["save_profile"], profile)
+    if flags["picture"] is not None and tuning.sweep:
+        write_file("--picture", flags["picture"], _drawn(tuning, flags["picture"]))
 
 
 def write_profile(path: str, profile: "Profile") -> None:

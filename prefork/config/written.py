@@ -4,13 +4,14 @@ It must not know where they came from. Invariant: what is as by default is not s
 Read next: ``settings.py``; ``units.py``, what durations and sizes are.
 """
 
+import json
 from typing import Any
 
 from msgspec.structs import fields
 
 from prefork.config.service import NO_BIND, Service
 from prefork.config.settings import setting_names
-from prefork.config.units import Seconds
+from prefork.config.units import Command, Seconds
 
 _SHOWN_ELSEWHERE = {"target", "bind", "mode", "concurrency", "workers", "min_workers", "max_workers"}
 _NAMES = [name for name in setting_names(Service) if name not in _SHOWN_ELSEWHERE]
@@ -37,3 +38,21 @@ def written(value: Any) -> str:
         case tuple():
             return " ".join(value)
     return str(value)
+
+
+def as_toml(value: Any) -> str:
+    """One value, as a ``prefork.toml`` has it. Texts are quoted alike in TOML and JSON."""
+    match value:
+        case bool():
+            return written(value)
+        case Seconds():
+            return as_toml(written(value))
+        case Command():
+            return as_toml(str(value))
+        case int():
+            return str(int(value))
+        case dict():
+            return f"{{ {', '.join(f'{name} = {as_toml(part)}' for name, part in value.items())} }}"
+        case tuple():
+            return f"[{', '.join(map(as_toml, value))}]"
+    return json.dumps(str(value), ensure_ascii=False)

@@ -119,22 +119,18 @@ class RealBench:
                 seed=seed,
             )
             meter = Meter(subject.pid)
-            before = meter.reading()
             with Window([meter.reading] * _LOOKS, seconds) as window:
                 result, samples = generators.run(load, stop=self._stop, begun=window.begin)
                 if self._stop():
                     raise Stopped
                 readings = window.readings()
-            after = meter.reading()
-            report = subject.status()
             due = len(samples.rows)
             late = int(((samples.rows["kind"] != ANSWERED) | (samples.rows["ended"] > seconds)).sum())
             is_swamped = rate is not None and late > 2 * workers * service.at_once
             if is_swamped:
                 os.kill(subject.pid, signal.SIGINT)  # nobody waits any more for whoever is still in its queue
             ended = [] if is_swamped else subject.stop()
-        served = sum(one.requests for one in report.snapshot.services) if report is not None else 0
-        cpu_each = (after.cpu_seconds - before.cpu_seconds) / served if served else 0.0  # warm-up and all
+        use = readings[-1].since(readings[0])
         answered = result.rate if rate is None else (due - late) / seconds
         trial = Trial(
             workers=workers,
@@ -146,7 +142,7 @@ class RealBench:
             room=workers * service.at_once,
             latency=result.latency,
             errors=result.errors,
-            cpus=cpu_each * answered,
+            cpus=max(0.0, use.cpu_seconds / use.seconds),  # less than nothing of a service that died
             generator_cpus=sum(map(_share, result.generators)) if result.generators else 0.0,
             generator_share=max(map(_share, result.generators), default=0.0),
             pss_bytes=max(reading.pss_bytes for reading in readings),

@@ -10,6 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import median
 
+from prefork.lab.tuning import End
+
 GAIN = 0.05  # the least by which a doubling has to raise the throughput to be called growth
 CLOSE = 1.15  # counts nearer to each other than that are told apart by nobody's users
 SAME = 0.05  # what is lost at most by a count that is called as good as the best
@@ -18,8 +20,13 @@ Rates = Mapping[int, Sequence[float]]
 """Requests a second by worker count, of each round."""
 
 
-def ceiling(cpu_share: float, cpus: float, fitting: int, most: int) -> int:
-    """The largest count worth a look.
+def ceiling(bounds: Mapping[End, int]) -> int:
+    """The largest count worth a look, of what ``bounds`` says."""
+    return max(1, min(bounds.values()))
+
+
+def bounds(cpu_share: float, cpus: float, fitting: int, most: int) -> dict[End, int]:
+    """As many as each would have, at most.
 
     A worker that waits most of its time leaves room for others on its CPU: ``cpus / cpu_share`` workers fill them. Four
     times as many are looked at, for what one worker needs is an estimate, and none of it may be taken for the knee.
@@ -30,7 +37,7 @@ def ceiling(cpu_share: float, cpus: float, fitting: int, most: int) -> int:
     :param most: nobody wants more.
     """
     filling = math.ceil(cpus / max(cpu_share, 0.001))
-    return max(1, min(4 * max(filling, math.ceil(cpus)), fitting, most))
+    return {"cpus": 4 * max(filling, math.ceil(cpus)), "memory": fitting, "max-workers": most}
 
 
 def next_climbed(rates: Rates, top: int) -> int | None:

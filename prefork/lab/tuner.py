@@ -6,7 +6,8 @@ where theory says. At last the chosen count and its neighbours once more, apart 
 It must not know how a run is carried out: a bench does that, so that the search can be tried on made-up services.
 Invariant: however it ends, what was measured until then is handed over; nothing is begun that the budget has no room
 for, but for the first runs, without which nothing could be said.
-Read next: ``sweep.py``, which counts; ``advice.py``, what follows; ``bench.py``, the real bench.
+Read next: ``sweep.py``, which counts; ``evidence.py``, which runs are believed; ``advice.py``, what follows;
+``bench.py``, the real bench.
 """
 
 import random
@@ -17,19 +18,22 @@ from typing import NamedTuple, Protocol
 from msgspec.structs import replace
 
 from prefork.errors import CommandError
-from prefork.lab import advice, queueing, scalability, sweep
+from prefork.lab import advice, evidence, queueing, scalability, sweep
 from prefork.lab.comparison import Machine
 from prefork.lab.doubts import Doubt
+from prefork.lab.evidence import Asked
 from prefork.lab.goals import Goal, meets
-from prefork.lab.tuning import Band, Choice, Law, Limits, Trial, Tuning, rates
+from prefork.lab.tuning import Band, Choice, End, Law, Limits, Trial, Tuning, rates
 from prefork.report.units import latency, rate
 
 _LEAST, _MOST = 0.3, 10.0  # seconds that a run measures
 _RUNS = 45  # that the budget should have room for
 _STARTING = 0.6  # seconds beside warm-up and measurement, until one has been seen
 _KEPT_FOR_LAST = 9  # runs: three counts, three rounds
+_WITH_WARM_UP = 1.25  # times what a run measures
 _POINTS = 14
 _AMPLE = 2.0  # times the rate that is asked for: what can do that need not be outdone
+_HOPELESS = 1.2  # of the throughput: that it is too much needs no better figure
 _FOR_A_LAW = 3  # counts: it has as many parameters
 _MANY = 12  # workers, of which one more is not to be seen
 _BANDS = 60
@@ -96,11 +100,15 @@ class Tuner:
         self._told = told
         self._begun = bench.now()
         self._runs = 0
+        self._longer = 0.0  # seconds of runs beyond the usual
+        self._refused: dict[int, str] = {}  # counts that met the goals and are not believed in, and why
         self._dice = random.Random(wish.seed)
+        self._climb_end: End = "interrupted"
         self._sweep: list[Trial] = []
         self._goal_runs: list[Trial] = []
         self._last_runs: list[Trial] = []
         self._service_seconds: list[float] = []
+        self._least: dict[str, int | None] = {}  # workers by theory, by goal
         self._cpu_share = 1.0
         self._choice: Choice | None = None
         self._doubts: list[Doubt] = []
@@ -110,7 +118,9 @@ class Tuner:
         is_whole = True
         try:
             self._alone()
-            self._climb()
+            self._climb_end = self._climb()
+            if not advice.has_room(self._sweep, self._limits.memory):
+                return self._tuning(is_whole)
             if self._wish.rate is None:
                 self._refine()
                 self._repeat()
@@ -139,21 +149,28 @@ class Tuner:
         self._cpu_share = min(1.0, trial.cpus / busy) if busy > 0 else 1.0
         self._told(f"  {latency(mean)} on average, {100 * self._cpu_share:.0f}% of it on a CPU")
 
-    def _climb(self) -> None:
-        """Doubled counts while that helps, and in any case as many as a law needs."""
+    def _climb(self) -> End:
+        """Doubled counts while that helps, and in any case as many as a law needs; what put an end to it."""
+        end = self._double()
+        while len(rates(self._sweep)) < _FOR_A_LAW and (last := max(rates(self._sweep))) < self._top():
+            if not self._has_time(1 + _KEPT_FOR_LAST) or not self._can_be_measured(min(2 * last, self._top())):
+                break
+        return end
+
+    def _double(self) -> End:
         asked = self._wish.rate
         while (count := sweep.next_climbed(rates(self._sweep), self._top())) is not None:
             is_ample = asked is not None and any(one.rate > _AMPLE * asked for one in self._sweep)
             if is_ample and len(rates(self._sweep)) >= _FOR_A_LAW:
-                return
+                return "enough"
             if len(self._sweep) > 2 and not self._has_time(1 + _KEPT_FOR_LAST):
                 self._doubts.append(Doubt("budget", f"no time was left to try {count} workers; give more (--budget)"))
-                return
+                return "budget"
             if not self._can_be_measured(count):
-                return
-        while len(rates(self._sweep)) < _FOR_A_LAW and (last := max(rates(self._sweep))) < self._top():
-            if not self._has_time(1 + _KEPT_FOR_LAST) or not self._can_be_measured(min(2 * last, self._top())):
-                return
+                return "start"
+        bounds = self._bounds()
+        least = min(bounds, key=lambda name: bounds[name])
+        return least if max(rates(self._sweep)) >= bounds[least] else "flat"
 
     def _can_be_measured(self, count: int) -> bool:
         """Measure it; so many workers that they cannot be started bound all that follows."""
@@ -169,8 +186,12 @@ class Tuner:
 
     def _top(self) -> int:
         """The largest count worth a run, as far as that is known by now."""
-        fitting = advice.fitting(advice.weigh(self._sweep), self._limits.memory)
-        return sweep.ceiling(self._cpu_share, self._limits.cpus, fitting, self._limits.most)
+        return sweep.ceiling(self._bounds())
+
+    def _bounds(self) -> dict[End, int]:
+        memory = self._limits.memory
+        fitting = advice.fitting(advice.weigh(self._sweep), memory) if advice.has_room(self._sweep, memory) else 0
+        return sweep.bounds(self._cpu_share, self._limits.cpus, fitting, self._limits.most)
 
     def _refine(self) -> None:
         """More counts around the knee, each beside one more round of the nearest that is known."""
@@ -225,11 +246,14 @@ class Tuner:
             if missed and met <= top:
                 count = (missed + met) // 2
         if met > top:
+            self._doubts += [
+                Doubt("saturated", f"{_workers(n)} {why}") for n, why in sorted(self._refused.items())[-1:]
+            ]
             return None
         goals = " and ".join(map(str, self._wish.goals))
         it, s = ("it", "s") if met == 1 else ("they", "")
         meeting = f"{it} meet{s} {goals} at {rate(asked)}" if goals else f"{it} keep{s} up with {rate(asked)}"
-        fewer = f", and {missed} {'does' if missed == 1 else 'do'} not" if missed else ""
+        fewer = f", and {missed} {self._refused.get(missed) or _does_not(missed)}" if missed else ""
         return Choice(workers=met, why=f"{meeting}{fewer}")
 
     def _first_guess(self, asked: float, top: int) -> int:
@@ -238,28 +262,60 @@ class Tuner:
         enough = [n for n in sorted(known) if max(known[n]) >= asked]
         below = [n for n in known if n < enough[0]] if enough else list(known)
         by_rate = max(below, default=0) + 1
-        said = [self._least_by_theory(asked, goal, top) for goal in self._wish.goals]
-        return min(top, max([by_rate, *(n for n in said if n is not None)]))
+        self._least = {goal.name: self._least_by_theory(asked, goal, top) for goal in self._wish.goals}
+        return min(top, max([by_rate, *(n for n in self._least.values() if n is not None)]))
 
     def _least_by_theory(self, asked: float, goal: Goal, top: int) -> int | None:
         at_once = self._wish.at_once
-        lanes = queueing.least_workers(asked, self._service_seconds, goal.share, goal.seconds, 1.0, top * at_once)
+        seconds = evidence.reachable(goal, self._service_seconds)
+        lanes = queueing.least_workers(asked, self._service_seconds, goal.share, seconds, 1.0, top * at_once)
         return None if lanes is None else -(-lanes // at_once)
 
+    def _asked(self, rate: float) -> Asked:
+        return Asked(rate, self._wish.goals, self._service_seconds, self._wish.at_once)
+
     def _meets(self, count: int, asked: float) -> bool:
-        """In rounds, until they agree or there are enough of them."""
+        """In rounds, until they agree or there are enough of them; and so that it can be believed."""
+        self._know_capacity(count, asked)
+        question = self._asked(asked)
+        seconds = self._long_enough(count, question)
+        why_not = evidence.hindrance(question, self._sweep, count, seconds)
+        if why_not:
+            seconds = self._wish.run_seconds
         rounds: list[Trial] = []
         for number in range(2 * self._wish.rounds - 1):
-            if rounds and not self._has_time(1 + _KEPT_FOR_LAST):
+            if rounds and not self._has_time(1 + _KEPT_FOR_LAST, seconds):
                 break
-            trial = self._opened(count, asked)
+            trial = self._opened(count, asked, seconds)
             self._goal_runs.append(trial)
             rounds.append(trial)
             if number == 0 and not trial.keeps_up and not (self._wish.goals and meets(trial.latency, self._wish.goals)):
                 return False
-            if number + 1 >= self._wish.rounds and advice.has_met(rounds, self._wish.goals) is not None:
+            if why_not or (number + 1 >= self._wish.rounds and advice.has_met(rounds, self._wish.goals) is not None):
                 break
-        return advice.mostly_meets(rounds, self._wish.goals)
+        if not advice.mostly_meets(rounds, self._wish.goals):
+            return False
+        why_not = why_not or evidence.objection(question, self._sweep, rounds, self._least)
+        if why_not:
+            self._refused[count] = why_not
+            self._told(f"{_workers(count)} {why_not}")
+        return not why_not
+
+    def _know_capacity(self, count: int, asked: float) -> None:
+        """Where the rate is near what the count can do, how near is measured in rounds of the closed loop."""
+        while len(rates(self._sweep).get(count, [])) < self._wish.rounds:
+            used = evidence.utilisation(self._asked(asked), self._sweep, count)
+            if not evidence.NEAR <= used < _HOPELESS or not self._has_time(1 + self._wish.rounds + _KEPT_FOR_LAST):
+                return
+            self._closed(count)
+
+    def _long_enough(self, count: int, asked: Asked) -> float:
+        """Seconds of a run, for the queue to be as it stays, as far as half of the time that is left has room."""
+        usual = self._wish.run_seconds
+        wanted = evidence.settling(asked, self._sweep, count) if asked.goals else usual
+        left = self._wish.budget - self._spent() - (self._wish.rounds + _KEPT_FOR_LAST) * self._usual_cost()
+        each = usual + max(0.0, left) / 2 / self._wish.rounds / _WITH_WARM_UP
+        return min(max(usual, wanted), each, _MOST)
 
     # the last run
 
@@ -274,7 +330,7 @@ class Tuner:
                 self._last_runs.append(
                     self._closed(count, is_last=True)
                     if self._wish.rate is None
-                    else self._opened(count, self._wish.rate)
+                    else self._opened(count, self._wish.rate, self._wish.run_seconds)
                 )
         if self._wish.rate is None:
             noise = max(sweep.spread(rates(self._sweep)), sweep.spread(rates(self._last_runs)))
@@ -299,17 +355,28 @@ class Tuner:
         self._told(f"{_workers(count)}: {rate(trial.rate)}{_p99(trial)}{_failed(trial)}")
         return trial
 
-    def _opened(self, count: int, asked: float) -> Trial:
-        trial = self._bench.opened(count, asked, self._wish.run_seconds)
+    def _opened(self, count: int, asked: float, seconds: float) -> Trial:
+        trial = self._bench.opened(count, asked, seconds)
         self._runs += 1
+        self._longer += _WITH_WARM_UP * (seconds - self._wish.run_seconds)
         behind = "" if trial.keeps_up else ", fell behind"
         self._told(f"{_workers(count)}, asked {rate(asked)}{_p99(trial)}{_failed(trial)}{behind}")
         return trial
 
-    def _has_time(self, runs: int) -> bool:
-        """Whether the budget has room for so many more, as long as they were so far."""
-        spent = self._bench.now() - self._begun
-        return spent + runs * spent / max(1, self._runs) <= self._wish.budget
+    def _has_time(self, runs: int, seconds: float = 0.0) -> bool:
+        """Whether the budget has room for so many more.
+
+        :param seconds: that the first of them measures, where that is longer than usual.
+        """
+        longer = _WITH_WARM_UP * max(0.0, seconds - self._wish.run_seconds)
+        return self._spent() + longer + runs * self._usual_cost() <= self._wish.budget
+
+    def _spent(self) -> float:
+        return self._bench.now() - self._begun
+
+    def _usual_cost(self) -> float:
+        """Seconds of a run of the usual length, as they were so far."""
+        return max(0.0, self._spent() - self._longer) / max(1, self._runs)
 
     # what came of it
 
@@ -328,6 +395,7 @@ class Tuner:
             service_seconds=self._service_seconds,
             rate=wish.rate,
             goals=wish.goals,
+            climb_end=self._climb_end,
             sweep=self._sweep,
             goal_runs=self._goal_runs,
             last_runs=self._last_runs,
@@ -370,6 +438,10 @@ def theory(tuning: Tuning) -> dict[str, float]:
 
 def _workers(count: int) -> str:
     return f"{count} worker{'s' * (count != 1)}"
+
+
+def _does_not(count: int) -> str:
+    return "does not" if count == 1 else "do not"
 
 
 def _p99(trial: Trial) -> str:

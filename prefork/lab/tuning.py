@@ -5,6 +5,7 @@ Invariant: every round that was measured is kept, so that whatever is said can b
 """
 
 from statistics import median
+from typing import Literal
 
 import msgspec
 
@@ -13,6 +14,10 @@ from prefork.lab.doubts import Doubt
 from prefork.lab.goals import Goal, measured
 from prefork.lab.load import Latencies
 from prefork.lab.profile import Scalability
+
+End = Literal["flat", "enough", "budget", "start", "cpus", "memory", "max-workers", "interrupted"]
+"""Why no larger count was tried: the throughput no longer grew, or was twice what is asked for; the time was out; more
+could not be started; four times as many as fill the CPUs, as many as fit or are wanted; or the user had enough."""
 
 _BEHIND = 0.05  # of the requests: as many more than there is room for are no accident
 
@@ -117,6 +122,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     :param cpu_share: of one CPU, that one busy worker uses when it is alone.
     :param service_seconds: quantiles of the service time of one worker that has the machine to itself.
     :param rate: that the user wants to serve; ``None`` is as much as there can be.
+    :param climb_end: why the sweep tried no more workers than it did.
     :param sweep: rounds of the closed loop; ``goal_runs`` of the open one; ``last_runs`` of the verification.
     :param theory: seconds by name of the goal, at the chosen count: what Allen and Cunneen's formula says.
     :param choice: ``None`` where no number of workers does, or nothing was found in time.
@@ -135,6 +141,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     service_seconds: list[float]
     rate: float | None
     goals: list[Goal]
+    climb_end: End
     sweep: list[Trial]
     goal_runs: list[Trial]
     last_runs: list[Trial]

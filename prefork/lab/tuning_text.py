@@ -4,8 +4,9 @@ It must not know how anything was found. Invariant: nothing is said that is not 
 Read next: ``tuning.py``, the record; ``advice.py``, the judgements in it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from statistics import fmean, median
+from typing import Any
 
 from prefork.lab import advice, queueing, sweep
 from prefork.lab.load import Latencies
@@ -15,15 +16,15 @@ from prefork.report.units import latency, rate, share, size
 COMFORT = 0.7  # of the throughput, at which a service is well used and clients do not wait long
 
 
-def lines(tuning: Tuning, threads: int | None) -> Iterator[str]:
-    """:param threads: of a worker, where they were given."""
+def lines(tuning: Tuning, settings: Mapping[str, Any]) -> Iterator[str]:
+    """:param settings: of the service, that were given."""
     yield from sentences(tuning)
     yield ""
     yield from table(tuning)
     if tuning.doubts:
         yield ""
         yield from (f"doubt: {doubt}" for doubt in tuning.doubts)
-    if toml := advice.toml(tuning, threads):
+    if toml := advice.toml(tuning, settings):
         yield ""
         yield "for prefork.toml, beside its bind:"
         yield from (f"  {line}" for line in toml)
@@ -37,7 +38,9 @@ def sentences(tuning: Tuning) -> Iterator[str]:
     if choice is None:
         yield from _no_answer(tuning)
         return
-    yield f"run {_workers(choice.workers)}, because {choice.why}"
+    is_cut = tuning.rate is None and tuning.climb_end in ("budget", "interrupted") and advice.still_grows(tuning)
+    at_least = "at least " if is_cut and choice.workers >= max(by_workers(tuning.sweep)) else ""
+    yield f"run {at_least}{_workers(choice.workers)}, because {choice.why}"
     yield _expected(tuning, choice.workers)
     yield f"the next bottleneck is {advice.bottleneck(tuning, choice.workers)}"
     if choice.verified:
@@ -48,6 +51,11 @@ def sentences(tuning: Tuning) -> Iterator[str]:
 
 
 def _no_answer(tuning: Tuning) -> Iterator[str]:
+    if not advice.has_room(tuning.sweep, tuning.limits.memory):
+        taken = size(max(one.pss_bytes for one in tuning.sweep if one.workers == 1))
+        room = f"80% of {size(tuning.limits.memory)} ({tuning.limits.memory_why})"
+        yield f"not one worker fits into {room}: with one the service takes {taken}; give it more, or make it smaller"
+        return
     if tuning.rate is None or not tuning.is_whole:
         yield "too little was measured to say how many workers to run"
         return

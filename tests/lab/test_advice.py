@@ -3,12 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 
 from prefork.cli import cli
+from prefork.cli.lab_target import running
+from prefork.config.sources import read_file
 from prefork.lab import advice, ink, tuning_picture, tuning_text
+from prefork.lab.doubts import Doubt
 from prefork.lab.goals import Goal, read_goals
 from prefork.lab.profiles import of_tuning
 from prefork.lab.tuning import Choice, Limits, Trial, Tuning, Weight
@@ -93,6 +97,7 @@ def trial(workers: int, rate: float, **changed: Any) -> Trial:
     return Trial(**(usual | changed))
 
 
+CROWDED = Doubt("shared-cpus", "2 CPUs, 100% busy")
 FLAT = (100.0, 150.0, 152.0)
 GROWING = (100.0, 200.0, 400.0)
 
@@ -105,8 +110,15 @@ GROWING = (100.0, 200.0, 400.0)
         (FLAT, {"cpus": 1.0, "generator_cpus": 0.9}, {}, "the CPUs, and what sends the requests shares them"),
         (FLAT, {}, {"memory": 80 * MIB}, "memory: of 10.0M each no more than 4 workers fit into 80% of 80.0M"),
         (FLAT, {"errors": {"refused": 2}}, {}, "errors: 6 requests failed at 4 workers"),
-        (GROWING, {}, {}, "the number of workers: 4 still gave more than fewer did; raise --max-workers"),
+        (
+            GROWING,
+            {},
+            {},
+            "the number of workers: 4 still gave more than fewer did, and more were not to be tried; raise",
+        ),
         (FLAT, {}, {}, "something that workers share, a lock, a database or a disk"),
+        (FLAT, {"cpus": 0.7, "doubts": [CROWDED]}, {}, "the CPUs, of which something else on this machine has a part"),
+        (FLAT, {"cpus": 0.046, "doubts": [CROWDED]}, {}, "something that workers share, a lock, a database or a disk"),
     ],
 )
 def test_the_bottleneck_is_what_the_sweep_saw(
@@ -118,7 +130,30 @@ def test_the_bottleneck_is_what_the_sweep_saw(
     tuning = replace(
         by_throughput(), sweep=sweep, cpu_share=0.1, limits=Limits(**(usual | limits)), weight=advice.weigh(sweep)
     )
-    assert advice.bottleneck(tuning, 4).startswith(said)
+    assert advice.bottleneck(replace(tuning, climb_end="max-workers"), 4).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("end", "changed", "said"),
+    [
+        ("budget", {"cpu_share": 0.02, "budget": 6.0}, "and then the time was out; give more (--budget)"),
+        ("max-workers", {"cpu_share": 0.02, "most": 4}, "and more were not to be tried; raise --max-workers"),
+        ("memory", {"cpu_share": 0.02, "memory": 700 * MIB}, "memory: of 10.0M each no more than 54 workers fit into"),
+        ("cpus", {"cpu_share": 0.99}, "and is four times what should fill the CPUs, "),
+    ],
+)
+def test_more_workers_are_asked_for_by_what_kept_them_from_being_tried(
+    end: str, changed: dict[str, Any], said: str
+) -> None:
+    """Each end of the climb has a remedy of its own; where it was the time the answer is the least there may be."""
+    how = dict(changed)
+    bench = Bench(lambda n: 50.0 * n, cpu_share=how.pop("cpu_share"), noise=0)
+    bench.cpus = 0.1
+    tuning = tuned(bench, **how)
+    assert tuning.climb_end == end
+    first, _, third, *_ = tuning_text.sentences(tuning)
+    assert said in third
+    assert first.startswith("run at least ") == (end == "budget")
 
 
 def test_weight_is_the_line_through_memory() -> None:
@@ -140,21 +175,49 @@ def test_a_difference_within_the_noise_is_no_reason() -> None:
     assert (moved.workers, moved.moved_from) == (4, 2)
 
 
+def test_a_rate_without_a_goal_is_kept_up_with_or_not() -> None:
+    """Nothing else is told of it; who does not is no advice that holds."""
+    chosen = Choice(workers=2, why="of this")
+    runs = [trial(n, 100.0, asked=100.0, late=0 if n > 1 else 50) for n in (1, 2, 3)]
+    held = "1: kept up in 0 of 1 rounds, 2: kept up, 3: kept up: the advice holds"
+    assert advice.verify_goal(chosen, runs, []).verified == held
+    moved = advice.verify_goal(replace(chosen, workers=1), runs[:2], [])
+    assert (moved.workers, moved.why) == (2, "in the last run 1 did not keep up, and 2 did")
+    lost = advice.verify_goal(replace(chosen, workers=1), runs[:1], [])
+    said = "1: kept up in 0 of 1 rounds: no count kept up again; it is too near to what this machine can do"
+    assert lost.verified == said
+
+
 def test_lines_for_the_configuration_are_accepted(tmp_path: Path) -> None:
     """With a bind, which is the user's own, as ``prefork check`` reads them."""
     tuning = replace(by_throughput(), title="tests.end_to_end.apps:Stream", target="tests.end_to_end.apps:Stream")
-    lines = advice.toml(replace(tuning, mode="hybrid"), threads=4)
+    given = ["--pythonpath", "a,b", "--timeout", "500ms", "--rlimits", "nofile=4096,core=0:unlimited", "--no-preload"]
+    given += ["--memory-soft", "300MiB", "--log-level", "debug", "--on-ready", "true 'a b'", "--max-requests", "9"]
+    with click.Context(cli) as context:
+        context.meta["prefork.lab.extra"] = given
+        settings = running(tuning.target, "unix:").settings
+    lines = advice.toml(replace(tuning, mode="hybrid"), {"threads": 4, **settings})
     path = tmp_path / "prefork.toml"
     path.write_text("\n".join([*lines, 'bind = ["tcp://127.0.0.1:9000"]', ""]))
     shown = CliRunner().invoke(cli, ["check", "-c", str(path)])
     assert shown.exit_code == 0
-    assert lines[0] == "[service.stream]"
-    assert {tuple(line.split()[:2]) for line in shown.output.splitlines()} >= {("workers", "2"), ("threads", "4")}
+    assert lines[:2] == ['log_level = "debug"', "[service.stream]"]
+    said = {"threads = 4", 'pythonpath = ["a", "b"]', 'timeout = "0.5s"', "preload = false", "max_requests = 9"}
+    assert {*lines} > {*said, 'rlimits = { nofile = "4096", core = "0:unlimited" }', "workers = 2"}
+    found = next(iter(read_file(str(path)).service.values()))
+    names = [name for name in settings if name != "log_level"]
+    assert {name: getattr(found, name) for name in names} == {name: settings[name] for name in names}
+
+
+def test_a_name_of_other_letters_is_one_that_toml_takes() -> None:
+    """Without quotes."""
+    assert advice.service_name("shop:Größe") == "gr--e"
+    assert advice.service_name("shop:Ö") == "service"
 
 
 def test_a_workload_is_nobodys_service() -> None:
     """So there are no lines for it."""
-    assert advice.toml(replace(by_throughput(), title="cpu=2ms"), None) == []
+    assert advice.toml(replace(by_throughput(), title="cpu=2ms"), {}) == []
 
 
 def test_a_profile_has_what_a_plan_needs() -> None:

@@ -16,6 +16,7 @@ from prefork.lab.subjects import Subject
 from tests.children import LIMIT
 
 IDLE, BUSY = 40 << 20, 200 << 20  # bytes
+BEFORE, SHARE = 3.0, 0.25  # CPU seconds until a load begins to be measured, and of one CPU from then on
 
 
 class Made:
@@ -27,13 +28,15 @@ class Made:
         self.loads: list[Load] = []
         self._is_loaded = False
         self._seen_loaded = threading.Event()
+        self._looks = 0
 
     def reading(self) -> Reading:
         if self._is_loaded:
             self._seen_loaded.set()
+        self._looks += 1
         return Reading(
-            at=0.0,
-            cpu_seconds=0.0,
+            at=0.1 * self._looks,
+            cpu_seconds=BEFORE + SHARE * 0.1 * self._looks,
             ended_seconds=0.0,
             switches=0,
             threads=frozenset(),
@@ -66,9 +69,6 @@ class Made:
         )
         return result, Samples(np.zeros(1, ROW), list(KINDS))
 
-    def status(self) -> None:
-        return None
-
     def stop(self) -> list[Doubt]:
         return []
 
@@ -96,6 +96,11 @@ def real_bench(**load: Any) -> bench.RealBench:
 def test_memory_is_what_it_takes_under_the_load(made: Made) -> None:
     """When the load is over its requests have given back what they held."""
     assert real_bench().closed(4, 0.001).pss_bytes == BUSY
+
+
+def test_cpus_are_those_of_the_measured_time(made: Made) -> None:
+    """What was used before it, as by a first request, is not in them; nobody needs to tell how many were served."""
+    assert real_bench().closed(4, 0.001).cpus == pytest.approx(SHARE)
 
 
 def test_no_process_sends_for_less_than_a_client(made: Made) -> None:

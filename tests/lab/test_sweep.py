@@ -93,11 +93,11 @@ def test_it_ends_and_keeps_its_bounds(
 
 def test_the_ceiling_goes_by_what_a_worker_needs() -> None:
     """Of its CPU; memory and the user's word bound it."""
-    assert sweep.ceiling(1.0, 2.0, 1000, 256) == 8
-    assert sweep.ceiling(0.05, 2.0, 1000, 256) == 160
-    assert sweep.ceiling(0.05, 2.0, 20, 256) == 20
-    assert sweep.ceiling(0.0, 2.0, 1000, 256) == 256
-    assert sweep.ceiling(1.0, 2.0, 0, 256) == 1
+    assert sweep.ceiling(sweep.bounds(1.0, 2.0, 1000, 256)) == 8
+    assert sweep.ceiling(sweep.bounds(0.05, 2.0, 1000, 256)) == 160
+    assert sweep.ceiling(sweep.bounds(0.05, 2.0, 20, 256)) == 20
+    assert sweep.ceiling(sweep.bounds(0.0, 2.0, 1000, 256)) == 256
+    assert sweep.ceiling(sweep.bounds(1.0, 2.0, 0, 256)) == 1
 
 
 def test_the_spread_is_that_of_rounds() -> None:

@@ -18,12 +18,14 @@ from click.testing import CliRunner, Result
 
 from prefork.cli import cli
 from prefork.cli.tune import limit_of_memory
+from prefork.cli.tuned import show
 from prefork.lab.goals import read_goal
 from prefork.lab.profile import Profile
 from prefork.lab.tuning import Tuning
 from prefork.system import sockets
 from tests.end_to_end.clients import LIMIT, ask
 from tests.end_to_end.harness import ROOT, STREAM, TCP, Gate, serving
+from tests.lab.test_tuner import Bench, tuned
 
 
 def program(*arguments: str) -> list[str]:
@@ -177,6 +179,17 @@ def test_what_makes_no_sense_is_one_line(arguments: list[str], said: str) -> Non
     error = refused(arguments).exception
     assert str(error).startswith(said)
     assert getattr(error, "exit_code", None) == 2
+
+
+def test_memory_that_was_given_can_be_written(tmp_path: Path) -> None:
+    """With all figures, and in a profile."""
+    memory, why = limit_of_memory("1GiB")
+    tuning = tuned(Bench(lambda n: 500.0 * min(n, 2)), memory=memory)
+    files = {name: str(tmp_path / name) for name in ("as_json", "save_profile")}
+    show(tuning, {}, {**files, "picture": None})
+    assert (memory, why) == (1 << 30, "--memory")
+    assert json.loads(Path(files["as_json"]).read_bytes())["limits"]["memory"] == memory
+    assert json.loads(Path(files["save_profile"]).read_bytes())["memory_limit"] == memory
 
 
 # A running service

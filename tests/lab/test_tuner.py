@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from prefork.errors import CommandError
-from prefork.lab import tuner
+from prefork.lab import tuner, tuning_text
 from prefork.lab.comparison import Machine
 from prefork.lab.goals import Goal
 from prefork.lab.load import Latencies
@@ -38,6 +38,7 @@ class Bench:
         self._dice = random.Random(7)
         self._clock = 0.0
         self.runs: list[tuple[str, int]] = []
+        self.cpus: float | None = None  # that all workers use together; None: as many as they are busy
 
     def now(self) -> float:
         return self._clock
@@ -70,7 +71,7 @@ class Bench:
             room=workers,
             latency=Latencies(p99 / 2, p99 / 2, p99 / 1.5, p99, p99, p99),
             errors={},
-            cpus=self.cpu_share * rate / self.curve(1),
+            cpus=self.cpu_share * rate / self.curve(1) if self.cpus is None or kind == "alone" else self.cpus,
             generator_cpus=0.1,
             generator_share=0.1,
             pss_bytes=(20 + 10 * workers) * MIB,
@@ -86,10 +87,11 @@ def tuned(
     budget: float = 120.0,
     cpus: float = 2.0,
     memory: int = 8 << 30,
+    most: int = 256,
 ) -> Tuning:
     goals = [] if goal is None else [Goal(0.99, goal)]
     wish = tuner.Wish("made up", "shop:Orders", "prefork tune", "prefork", 1, rate, goals, budget)
-    limits = Limits(cpus=cpus, cpus_why="made up", memory=memory, memory_why="made up", most=256)
+    limits = Limits(cpus=cpus, cpus_why="made up", memory=memory, memory_why="made up", most=most)
     return tuner.Tuner(wish, limits, MACHINE, bench, lambda line: None).run()
 
 
@@ -129,6 +131,17 @@ def test_memory_bounds_what_is_measured_and_advised() -> None:
     tuning = tuned(bench, memory=200 * MIB)
     assert chosen(tuning) == 14  # 80 % of 200 less 20, by 10
     assert max(workers for _, workers in bench.runs) == 14
+
+
+@pytest.mark.parametrize("rate", [None, 50.0])
+def test_where_not_one_worker_fits_there_is_no_answer(rate: float | None) -> None:
+    """And no second one is tried."""
+    bench = Bench(lambda n: 50.0 * n)
+    tuning = tuned(bench, memory=30 * MIB, rate=rate)
+    assert tuning.choice is None
+    assert {workers for _, workers in bench.runs} == {1}
+    said = "not one worker fits into 80% of 30.0M (made up): with one the service takes 30.0M; "
+    assert next(tuning_text.sentences(tuning)).startswith(said)
 
 
 def test_what_turns_out_not_to_fit_is_not_advised() -> None:
