@@ -16,7 +16,8 @@ from prefork.lab.subjects import Subject
 from prefork.lab.workloads import workload
 
 BIND = "tcp://127.0.0.1:0"
-MOST = 16
+MOST = 12
+BUDGET = "60s"
 NEAR = 0.95  # of the best: who is there needs no more workers
 OWN = Load(url="", send=b"1\n", reply="line")
 SENDING_IT = ("--send", "1\\n", "--reply", "line")
@@ -46,18 +47,8 @@ def advised(service: Service) -> int:
     """By the command, as its user has it."""
     with tempfile.TemporaryDirectory() as directory:
         found = Path(directory, "tuning.json")
-        tune = [
-            sys.executable,
-            "-m",
-            "prefork",
-            "tune",
-            *service.named,
-            "--max-workers",
-            str(MOST),
-            "--json",
-            str(found),
-        ]
-        subprocess.run(tune, check=True, stdout=subprocess.DEVNULL)
+        tune = ["tune", *service.named, "--max-workers", str(MOST), "--budget", BUDGET, "--json", str(found)]
+        subprocess.run([sys.executable, "-m", "prefork", *tune], check=True, stdout=subprocess.DEVNULL)
         return int(json.loads(found.read_text())["choice"]["workers"])
 
 
@@ -79,7 +70,7 @@ def least(rates: dict[int, float]) -> int:
     return min(workers for workers, rate in rates.items() if rate >= NEAR * best)
 
 
-def section(rounds: int = 3) -> str:
+def section(rounds: int = 2) -> str:
     """A line a service."""
     lines = [
         f"The sweep: 1 to {MOST} workers, {rounds} rounds of a second each in turn, a closed loop of twice as many "

@@ -15,7 +15,7 @@ from prefork.lab.load import Load
 from prefork.lab.subjects import Subject
 from tests.bench.measure import interval
 
-SECONDS = 3
+SECONDS = 2
 CLIENTS = 8
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 
@@ -96,7 +96,7 @@ def column(these: Sequence[Seen], number: int) -> list[float]:
     return [seen[number] for seen in these]
 
 
-def section(rounds: int = 9) -> str:
+def section(rounds: int = 7) -> str:
     """Two services: one that waits, where the service is the limit, and one that does nothing, where the asking is."""
     head = ["| | requests | ours to theirs | p50 | p99 |", "|---|---|---|---|---|"]
     waiting = rows("tests.validation.services:SlowPage", 4, rounds)

@@ -11,7 +11,7 @@ from prefork.lab.subjects import Subject
 from tests.validation.services import MEAN
 
 WORKERS = 4
-SECONDS = {0.3: 15.0, 0.6: 20.0, 0.8: 40.0, 0.9: 60.0}  # by load: the busier, the longer until a mean means something
+SECONDS = {0.3: 10.0, 0.6: 15.0, 0.8: 30.0, 0.9: 45.0}  # by load: the busier, the longer until a mean means something
 SERVICES = {"constant": "Constant", "exponential": "Exponential"}
 SCRIPT = "tests.validation.queueing:numbered"
 
