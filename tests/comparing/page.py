@@ -12,7 +12,9 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from prefork.lab.comparison import Comparison
+from msgspec.structs import replace
+
+from prefork.lab.comparison import Comparison, Machine
 from prefork.lab.findings import findings, price_lines
 from prefork.lab.pictures import pictures
 from prefork.lab.tables import as_markdown, machine_line, markdown_table
@@ -77,8 +79,13 @@ def summary(compared: Sequence[Comparison]) -> str:
         cells = [f"{many(number)}: {_short(found)}" for number, found in ends]
         lines.append(f"| `{one.title}` | {cells[0]} | {cells[1]} |")
     wins = as_markdown([_wins(mode, compared) for mode in MODES])
-    machines = dict.fromkeys(machine_line(one.machine) for one in compared)
+    machines = dict.fromkeys(machine_line(_anywhere(one.machine)) for one in compared)
     return "\n".join([*lines, "", wins, "", f"Measured with {'; '.join(machines)}."]) + "\n"
+
+
+def _anywhere(machine: Machine) -> Machine:
+    """Without what only this build of the kernel is called."""
+    return replace(machine, kernel=machine.kernel.partition("-")[0])
 
 
 def _short(found: Standing | None) -> str:
