@@ -82,6 +82,7 @@ def test_the_least_costly_size_is_chosen() -> None:
     assert "CPUs in " in plan_text.sentences(dear)[3]
 
 
+@pytest.mark.long
 def test_the_situations_are_those_that_were_asked_for() -> None:
     """Nobody lost where nobody may be; growth where there is some."""
     assert [one.name for one in made(spare=0).situations] == ["all there", "batch 1 of 5 restarts"]
@@ -91,6 +92,7 @@ def test_the_situations_are_those_that_were_asked_for() -> None:
     assert names[4] == "today"
 
 
+@pytest.mark.long
 def test_a_failure_that_is_noticed_at_once_has_no_time_in_which_nobody_knows() -> None:
     """A time of a millisecond is said to be that."""
     plan = made(detect=1e-30)

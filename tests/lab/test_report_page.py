@@ -113,7 +113,7 @@ def test_it_is_shown_without_complaint_and_without_scrolling_sideways(browser: B
 
 
 @needs_chromium
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 def test_everything_stands_out_from_its_ground(browser: Browser, path: Path, scheme: str) -> None:
     """By 4.5 to 1, as WCAG 2 wants it of text; the words in pictures too."""
     with browser.open(path.as_uri(), Look(scheme=scheme)) as tab:

@@ -83,6 +83,7 @@ def test_a_target_is_measured_and_advised(tmp_path: Path) -> None:
     assert Path(files["picture.svg"]).read_text().count("<svg") == 1
 
 
+@pytest.mark.long
 def test_a_rate_beyond_all_workers_is_no_answer() -> None:
     """Exit 1, with the most there is."""
     done = run(
@@ -108,6 +109,7 @@ def test_it_is_interrupted_with_what_is_known() -> None:
         assert not left_by(process.pid)
 
 
+@pytest.mark.long
 def test_nothing_is_left_when_its_terminal_goes_away() -> None:
     """Exit 129, in the middle of a run; neither a service nor what it needed is there any more."""
     with tempfile.TemporaryDirectory(dir="/tmp") as scratch:  # a name so short that sockets fit into it
@@ -181,6 +183,7 @@ def test_what_makes_no_sense_is_one_line(arguments: list[str], said: str) -> Non
     assert getattr(error, "exit_code", None) == 2
 
 
+@pytest.mark.long
 def test_memory_that_was_given_can_be_written(tmp_path: Path) -> None:
     """With all figures, and in a profile."""
     memory, why = limit_of_memory("1GiB")
