@@ -30,6 +30,7 @@ def test_one_of_many_takes_it(giver: Summons, pipe: tuple[int, int]) -> None:
     takers = giver.takers
 
     def live(parent: Link) -> tuple[bytes, bool]:
+        os.close(writer)  # a fork gave it too
         parent.hear()
         packet, fd = summons.take(takers) or (b"", -1)
         os.write(fd, b"it is here")
