@@ -9,7 +9,7 @@ import click
 from prefork.cli.completing import services
 from prefork.cli.reaching import reached, reaching
 from prefork.config.units import parse_seconds
-from prefork.control.client import ask_status
+from prefork.control.client import Target, ask_status
 from prefork.errors import CommandError, UsageError
 from prefork.system.usage import GLANCE, Census
 
@@ -35,7 +35,6 @@ def top(name: str | None, control: str | None, timeout: str, service: str | None
         raise CommandError("top needs the package rich, which is not installed; try: pip install 'prefork[top]'")
     from prefork.top.loop import Top
     from prefork.top.screen import Screen
-    from prefork.top.watch import Target
 
     screen = Screen()
     with reached(name, control, timeout) as connection:

@@ -12,7 +12,7 @@ from prefork.cli.lab_signals import asked_to_stop
 from prefork.cli.lab_steps import TimedSteps
 from prefork.cli.tune import limit_of_memory
 from prefork.cli.tuned import write_profile
-from prefork.control.client import DEFAULT_TIMEOUT
+from prefork.control.client import DEFAULT_TIMEOUT, Target
 from prefork.errors import CommandError, Exit, UsageError
 from prefork.lab import live, live_watch, profiles
 from prefork.lab.goals import Goal
@@ -30,7 +30,7 @@ def tune_live(service: str | None, goals: list[Goal], flags: Mapping[str, Any]) 
         raise UsageError(f"--window: {window:g} s shows nothing; give at least {_LEAST_WINDOW:g}s, or better a minute")
     memory, _ = limit_of_memory(flags["memory"])
     usable = cpus.usable()
-    target = live_watch.Target(flags["name"], flags["control"], service, DEFAULT_TIMEOUT)
+    target = Target(flags["name"], flags["control"], service, DEFAULT_TIMEOUT)
     if flags["save_profile"] is not None:
         _refuse_several(live_watch.services(target))
     with asked_to_stop() as stop, TimedSteps(window) as steps:

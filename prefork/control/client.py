@@ -56,6 +56,20 @@ class Place(NamedTuple):
     is_held: bool
 
 
+class Target(NamedTuple):
+    """Who is watched or steered.
+
+    :param name: of the instance, or ``control``, the path of its control socket.
+    :param service: ``None`` is all.
+    :param timeout: seconds for it to show that it hears.
+    """
+
+    name: str | None
+    control: str | None
+    service: str | None
+    timeout: float
+
+
 def find(name: str | None = None, path: str | None = None) -> Place:
     """The instance meant.
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from prefork.control.client import ConnectionEnded, ask_status, connect, find
+from prefork.control.client import ConnectionEnded, Target, ask_status, connect, find
 from prefork.control.report import Report
 from prefork.errors import CommandError, NoInstanceError
 from prefork.lab.live import Look, is_anew
@@ -18,20 +18,6 @@ from prefork.system.usage import Census
 LOOK = 1.0  # seconds from one to the next; shorter only in a window that would have few
 _WEIGHING = 0.5  # seconds that weighing all processes may take, at both ends
 _MOST_BEGINNINGS = 5
-
-
-class Target(NamedTuple):
-    """Who is looked at.
-
-    :param name: of the instance, or ``control``, the path of its control socket.
-    :param service: ``None`` is all.
-    :param timeout: seconds for it to show that it hears.
-    """
-
-    name: str | None
-    control: str | None
-    service: str | None
-    timeout: float
 
 
 class Watched(NamedTuple):

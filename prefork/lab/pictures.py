@@ -26,8 +26,6 @@ _DASHES = ("-", "--", "-.", ":")  # by the number of workers
 _PERCENTILES = (("p50", "p50"), ("p90", "p90"), ("p99", "p99"), ("p99.9", "p999"), ("max", "maximum"))
 _MANY_TIMES = 10  # what differs so much is read on a logarithmic scale
 
-Curve = tuple[str, int]  # line, workers
-
 
 def pictures(comparison: Comparison, names: Iterable[str] = NAMES) -> list[Picture]:
     """Those for which there is something to show.

@@ -13,7 +13,6 @@ import numpy as np
 from prefork.lab.load import Result
 from prefork.lab.samples import Samples
 
-SUFFIXES = (".csv", ".npz")
 _MILLISECOND = 1e6  # nanoseconds
 
 

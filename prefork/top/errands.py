@@ -8,11 +8,10 @@ import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
-from prefork.control.client import connect, find
+from prefork.control.client import Target, connect, find
 from prefork.control.messages import Done, Failed, Progress
 from prefork.errors import PreforkError
 from prefork.top.dialog import Errand
-from prefork.top.watch import Target
 
 
 class UnderWay(NamedTuple):

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
+from prefork.control.client import Target
 from prefork.control.report import Report
 from prefork.top.dialog import Dialog, Sight, press
 from prefork.top.errands import Ended, UnderWay, send
@@ -23,7 +24,7 @@ from prefork.top.history import History, Seen
 from prefork.top.keys import Keys
 from prefork.top.picture import Shown, draw
 from prefork.top.screen import Screen
-from prefork.top.watch import Gone, Target, watch
+from prefork.top.watch import Gone, watch
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 _HANDLED = (*_ENDING, signal.SIGINT, signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from prefork.control.client import ask_status, connect, find
+from prefork.control.client import Target, ask_status, connect, find
 from prefork.errors import PreforkError
 from prefork.system.usage import GLANCE, Census
 from prefork.top.history import Seen
@@ -18,20 +18,6 @@ class Gone(NamedTuple):
     """The instance does not answer, and why."""
 
     why: str
-
-
-class Target(NamedTuple):
-    """Who is watched and steered.
-
-    :param name: of the instance, or ``control``, the path of its control socket.
-    :param service: ``None`` is all.
-    :param timeout: seconds for it to show that it hears.
-    """
-
-    name: str | None
-    control: str | None
-    service: str | None
-    timeout: float
 
 
 def watch(target: Target, interval: float, post: Callable[[Seen | Gone | BaseException], None]) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from prefork.control.client import ConnectionEnded
+from prefork.control.client import ConnectionEnded, Target
 from prefork.control.report import Report
 from prefork.errors import CommandError, NoInstanceError
 from prefork.lab import live_watch
-from prefork.lab.live_watch import Target, Watched
+from prefork.lab.live_watch import Watched
 from tests import snapshots
 from tests.lab import made_up_service
 
