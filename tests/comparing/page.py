@@ -1,14 +1,10 @@
-"""The page: what the runs wrote between its marks, and its pictures beside it.
-
-    <!-- made: echo -->
-    <!-- end -->
+"""The page: what the runs wrote between its marks (``tests/marks.py``), and its pictures beside it.
 
 It must not know how anything was measured. What depends on figures is said by ``prefork/lab/findings.py`` and here,
 nowhere in the prose around it.
 Invariant: the same comparisons give the same page, and what has no comparison keeps what it has.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,24 +16,10 @@ from prefork.lab.pictures import pictures
 from prefork.lab.tables import as_markdown, machine_line, markdown_table
 from prefork.lab.winning import Standing, called, contenders, many, standing
 from tests.comparing.runs import MODES, Run
+from tests.marks import filled
 
 HEADS = ("line", "workers", "clients", "rate", "p50", "p99", "errors", "cpu", "pss")
 SUMMARY = "summary"
-_MADE = re.compile(r"(<!-- made: ([\w-]+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
-
-
-def names(page: str) -> list[str]:
-    """What it has places for."""
-    return [found[1] for found in _MADE.findall(page)]
-
-
-def filled(page: str, parts: Mapping[str, str]) -> str:
-    """:param parts: by name; a place without its part stays as it is."""
-
-    def put(found: re.Match[str]) -> str:
-        return f"{found[1]}\n{parts[found[2]]}\n{found[3]}" if found[2] in parts else found[0]
-
-    return _MADE.sub(put, page)
 
 
 def write(page: Path, runs: Mapping[str, Run], compared: Mapping[str, Comparison]) -> None:

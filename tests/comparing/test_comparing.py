@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from prefork.cli import compare as cli
 from prefork.lab.comparison import Comparison
 from prefork.lab.doubts import Doubt
+from tests import marks
 from tests.comparing import page
 from tests.comparing.__main__ import kept
 from tests.comparing.runs import MODES, RUNS
@@ -36,7 +37,7 @@ def place(tmp_path: Path) -> Path:
 
 def test_the_page_has_a_place_for_each_run_and_for_what_follows() -> None:
     """In the order of the runs, the short of it first."""
-    assert page.names(PAGE.read_text()) == [page.SUMMARY, *RUNS]
+    assert [*marks.parts(PAGE.read_text())] == [page.SUMMARY, *RUNS]
 
 
 def test_the_pictures_of_the_page_are_beside_it() -> None:
@@ -55,8 +56,8 @@ def test_a_run_fills_its_place_and_leaves_the_prose(place: Path) -> None:
     assert all(f"(comparing/{name})" in once for name in pictures)
     page.write(place, RUNS, made_up())
     assert place.read_text() == once
-    empty = page.filled(once, dict.fromkeys([page.SUMMARY, *RUNS], "")).replace("-->\n\n\n<!-- end", "-->\n<!-- end")
-    assert empty == page.filled(before, dict.fromkeys([page.SUMMARY, *RUNS], "")).replace(
+    empty = marks.filled(once, dict.fromkeys([page.SUMMARY, *RUNS], "")).replace("-->\n\n\n<!-- end", "-->\n<!-- end")
+    assert empty == marks.filled(before, dict.fromkeys([page.SUMMARY, *RUNS], "")).replace(
         "-->\n\n\n<!-- end", "-->\n<!-- end"
     )
 
