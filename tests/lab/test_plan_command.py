@@ -1,6 +1,7 @@
 """``prefork plan``: what it says, what it writes, and what it refuses."""
 
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -163,7 +164,7 @@ def test_the_page_shows_what_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its example is what the second of its commands prints."""
     monkeypatch.setattr(fleet_simulation, "MOST_STEPS", MOST_STEPS)
     monkeypatch.chdir(DOCS / "plan")
-    _, commands, _, answer, *_ = (DOCS / "plan.md").read_text().split("```\n")
+    commands, answer, *_ = re.findall(r"^```\w+\n(.*?)^```$", (DOCS / "plan.md").read_text(), re.MULTILINE | re.DOTALL)
     command, _ = commands.splitlines()[1].split(" --picture ")
     result = run(*shlex.split(command)[2:])
     assert result.exit_code == 0, result.output

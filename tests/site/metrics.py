@@ -24,7 +24,9 @@ def of_all(before: str) -> str:
         name = f"{family.name}_total" if family.type == "counter" else family.name
         seen = dict.fromkeys(label for sample in family.samples for label in sample.labels if label != "service")
         labels = ", ".join(f"`{label}`" for label in seen)
-        lines.append(f"| `{name}` | {family.type} | {labels}{' ' * bool(labels)}| {meanings.get(name, family.documentation)} |")
+        lines.append(
+            f"| `{name}` | {family.type} | {labels}{' ' * bool(labels)}| {meanings.get(name, family.documentation)} |"
+        )
     return "\n".join(lines)
 
 

@@ -36,9 +36,8 @@ def svg() -> str:
 def arrows(found: Sequence[Change]) -> list[Arrow]:
     pairs = dict.fromkeys((change.before, change.after) for change in found)
     return [
-        Arrow(STATES.index(before), STATES.index(after), _news(found, before, after)) for before, after in sorted(
-            pairs, key=lambda pair: (STATES.index(pair[0]), STATES.index(pair[1]))
-        )
+        Arrow(STATES.index(before), STATES.index(after), _news(found, before, after))
+        for before, after in sorted(pairs, key=lambda pair: (STATES.index(pair[0]), STATES.index(pair[1])))
     ]
 
 
@@ -88,7 +87,11 @@ def _state(number: int) -> str:
 
 def _straight(arrow: Arrow) -> Iterator[str]:
     """To the state below."""
-    x, top, bottom = _BOX_X + _BOX_WIDTH // 2, _y(arrow.before) + _rim(arrow.before), _y(arrow.after) - _rim(arrow.after)
+    x, top, bottom = (
+        _BOX_X + _BOX_WIDTH // 2,
+        _y(arrow.before) + _rim(arrow.before),
+        _y(arrow.after) - _rim(arrow.after),
+    )
     yield _path(f"M{x} {top}V{bottom}")
     yield _text(x + 10, (top + bottom) // 2 + 5, ", ".join(arrow.label))
 

@@ -15,5 +15,8 @@ def _section(shelf: shelves.Shelf) -> str:
     for title, path in shelf.pages.items():
         page = shelves.ROOT / path
         lines.append(f"| {shelves.heading(page)} | [{title}]({os.path.relpath(page, shelves.DOCS)}) |")
-        lines += [f"| {shelves.heading(child)} | [{child.stem}]({child.relative_to(shelves.DOCS)}) |" for child in shelves.below(page)]
+        lines += [
+            f"| {shelves.heading(child)} | [{child.stem}]({child.relative_to(shelves.DOCS)}) |"
+            for child in shelves.below(page)
+        ]
     return "\n".join(lines)

@@ -16,6 +16,7 @@ from prefork.cli.run import run
 from prefork.config.instance import Instance
 from prefork.config.service import _RANGES, LARGEST, Service
 from prefork.config.settings import setting_names
+from prefork.config.sources import OUTPUTS
 from prefork.config.units import Bytes, Command, Seconds, parse_seconds
 from prefork.config.written import written
 from prefork.errors import UsageError
@@ -45,11 +46,16 @@ _BEFORE = Instance(service={"a": Service(target="a:b", bind=("tcp://127.0.0.1:9"
 
 
 def of_instance(_: str) -> str:
-    return _sections(Instance, lambda name: f"`PREFORK_{name.upper()}`")
+    return _sections(Instance, _variable)
 
 
 def of_services(_: str) -> str:
-    return _sections(Service, lambda name: f"`PREFORK_{name.upper()}`, `PREFORK_SERVICE_NAME_{name.upper()}`")
+    return _sections(Service, lambda name: f"{_variable(name)}, `PREFORK_SERVICE_NAME_{name.upper()}`")
+
+
+def _variable(name: str) -> str:
+    variable = f"PREFORK_{name.upper()}"
+    return "no variable, for that of its name tells workers where they are" if variable in OUTPUTS else f"`{variable}`"
 
 
 def default_of(kind: type[Any], name: str) -> Any:

@@ -2,7 +2,7 @@
 // It has what the search asks of a worker: postMessage, "message" events, importScripts.
 "use strict";
 if (location.protocol === "file:") {
-  window.Worker = class extends EventTarget {
+  window.Worker = window.IFrameWorker = class extends EventTarget {
     constructor(url) {
       super();
       const frame = document.createElement("iframe");
