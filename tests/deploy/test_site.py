@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.page.browser import Browser, Look, Tab, needs_chromium
+from tests.page.browser import Browser, Look, needs_chromium
 from tests.site.shelves import ROOT
 
 pytestmark = [pytest.mark.deployed, pytest.mark.timeout(300)]  # the build is part of the first test
@@ -29,7 +29,7 @@ FETCHED = re.compile(
 )
 STYLED = re.compile(r"""url\(\s*["']?([^"')]+)|@import\s+["']([^"']+)""")
 IN_SCRIPTS = {  # addresses that the theme's scripts hold, and why nobody asks them
-    "https://unpkg.com/mermaid@11/dist/mermaid.min.js": "only for a page with a diagram of mermaid's, and there is none",
+    "https://unpkg.com/mermaid@11/dist/mermaid.min.js": "only for a page with a diagram, and there is none",
     "https://unpkg.com/resize-observer-polyfill": "only for a browser without ResizeObserver",
     "https://api.github.com/repos/": "only with a repository in the configuration, and there is none",
     "https://api.github.com/users/": "the same",
@@ -38,7 +38,8 @@ IN_SCRIPTS = {  # addresses that the theme's scripts hold, and why nobody asks t
 MEASURES = """({
     width: document.scrollingElement.scrollWidth,
     broken: [...document.images].filter(image => image.complete && !image.naturalWidth).map(image => image.src),
-    elsewhere: performance.getEntriesByType('resource').map(entry => entry.name).filter(name => !name.startsWith(location.origin)),
+    elsewhere: performance.getEntriesByType('resource')
+        .map(entry => entry.name).filter(name => !name.startsWith(location.origin)),
     text: document.querySelector('article').innerText.length,
 })"""
 
@@ -97,25 +98,30 @@ def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
 def test_scripts_know_no_other_machine_that_they_would_ask(site: Path) -> None:
     """Whoever updates the theme looks at what is new here."""
     asked = re.compile(r"""["'`](https?://[^"'`\s$]*)""")
-    held = {address for path in site.rglob("*.js") if path.parent.name != "search" for address in asked.findall(path.read_text())}
+    held = {
+        address
+        for path in site.rglob("*.js")
+        if path.parent.name != "search"
+        for address in asked.findall(path.read_text())
+    }
     assert held - IN_SCRIPTS.keys() == set()
     assert not any('class="mermaid"' in path.read_text() for path in site.rglob("*.html"))
 
 
 @needs_chromium
-@pytest.mark.parametrize("look", [DESK, PHONE], ids=["desk", "phone"])
-def test_every_page_can_be_read(site: Path, address: str, browser: Browser, look: Look) -> None:
+def test_every_page_can_be_read(site: Path, address: str, browser: Browser) -> None:
     """Nothing is wider than the screen but what scrolls by itself, no picture is missing, no script complains."""
     shown = [page for page in pages(site) if page not in sources(site)[1:]]
     wrong: dict[str, Any] = {}
-    with browser.open(f"{address}/404.html", look) as tab:
+    with browser.open(f"{address}/404.html") as tab:
         for page in shown:
             tab.go(f"{address}/{page}")
-            measured = tab.evaluate(MEASURES)
-            is_well = measured["width"] <= look.width and not measured["broken"] and not measured["elsewhere"]
-            if not is_well or not measured["text"]:
-                wrong[page] = measured
-            keep_picture(tab, look, page)
+            for look in (DESK, PHONE):
+                tab.appear(look)
+                measured = tab.evaluate(MEASURES)
+                is_well = measured["width"] <= look.width and not measured["broken"] and not measured["elsewhere"]
+                if not is_well or not measured["text"]:
+                    wrong[f"{page} at {look.width}"] = measured
         assert wrong == {}
         assert tab.complaints() == []
     assert len(shown) > 50
@@ -124,13 +130,6 @@ def test_every_page_can_be_read(site: Path, address: str, browser: Browser, look
 def sources(site: Path) -> list[str]:
     """The pages of sources, which look alike: one of them will do."""
     return [page for page in pages(site) if re.fullmatch(r"source/.+\.py\.html", page)]
-
-
-def keep_picture(tab: Tab, look: Look, page: str) -> None:
-    """For whoever looks at them: ``SITE_PICTURES=DIR`` keeps them."""
-    directory = os.environ.get("SITE_PICTURES")
-    if directory:
-        tab.screenshot(Path(directory) / f"{page.replace('/', '-')}-{look.width}.png", is_whole=True)
 
 
 @needs_chromium

@@ -4,6 +4,7 @@ It must not know what a page says. Invariant: nothing is built that lies neither
 Read next: ``shelves.py``, ``outside.py``.
 """
 
+import re
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -13,6 +14,7 @@ from mkdocs.structure.pages import Page
 from tests.site import outside, shelves
 
 THEME = Path(__file__).parent / "theme"
+_CODE = re.compile(r"(?<=<code>)[^<]+(?=</code>)")  # in a sentence or a cell; blocks have tags inside
 _PLACES = {"extra.css": "site/extra.css", "iframe-worker.js": "site/iframe-worker.js", "prefork.svg": "prefork.svg"}
 
 
@@ -40,6 +42,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     if page.file.generated_by:
         return markdown
     return outside.rewritten(markdown, f"docs/{page.file.src_uri}")
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Long names may be broken where a reader would: behind an underscore, a colon or a slash."""
+    return _CODE.sub(lambda code: re.sub(r"(?<=[_:/])(?=\w)", "<wbr>", code[0]), output)
 
 
 def _readme() -> str:

@@ -1,4 +1,4 @@
-"""The table of ``docs/metrics.md``: which metrics there are, by asking for them; what each means stays as it was written.
+"""The table of ``docs/metrics.md``: which there are, by asking for them; what each means stays as it is.
 
 Invariant: a metric that is new has the code's own words until somebody finds better ones.
 """

@@ -16,7 +16,7 @@ def _section(shelf: shelves.Shelf) -> str:
         page = shelves.ROOT / path
         lines.append(f"| {shelves.heading(page)} | [{title}]({os.path.relpath(page, shelves.DOCS)}) |")
         lines += [
-            f"| {shelves.heading(child)} | [{child.stem}]({child.relative_to(shelves.DOCS)}) |"
-            for child in shelves.below(page)
+            f"| {shelves.heading(child)} | [{name}]({child.relative_to(shelves.DOCS)}) |"
+            for name, child in shelves.below(page).items()
         ]
     return "\n".join(lines)

@@ -1,6 +1,6 @@
 """``docs/settings.md``: every setting, made from the records of ``prefork/config`` and the flags of ``prefork run``.
 
-It must not know what a setting is good for: the flag's own help says it in a sentence, ``docs/configuration.md`` at length.
+It must not know what a setting is good for: the flag's own help says it, and ``docs/configuration.md`` at length.
 Invariant: a setting without a flag, or a flag whose default is not that of the record, is an error here.
 """
 

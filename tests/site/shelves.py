@@ -28,9 +28,10 @@ def shelves(readme: str) -> list[Shelf]:
     return [Shelf(title, dict(re.findall(r"\[([^\]]+)\]\(([^)]+\.md)\)", links))) for title, links in rows]
 
 
-def below(page: Path) -> list[Path]:
-    """The pages in the folder of its name."""
-    return sorted(page.with_suffix("").glob("*.md"))
+def below(page: Path) -> dict[str, Path]:
+    """The pages in the folder of its name, as it calls them and in its order."""
+    links = re.findall(rf"\[([^\]]+)\]\(({re.escape(page.stem)}/[\w-]+\.md)\)", page.read_text())
+    return {title: page.parent / path for title, path in links}
 
 
 def heading(page: Path) -> str:
@@ -46,5 +47,5 @@ def nav(readme: str) -> list[dict[str, Any]]:
 def _entry(title: str, path: str) -> dict[str, Any]:
     page = ROOT / path
     uri = path.removeprefix("docs/") if path.startswith("docs/") else f"source/{path}"
-    children = [{heading(child): str(child.relative_to(DOCS))} for child in below(page)]
-    return {title: [uri, *children]} if children else {title: uri}
+    children = [{name: str(child.relative_to(DOCS))} for name, child in below(page).items()]
+    return {title: [{"all of them": uri}, *children]} if children else {title: uri}

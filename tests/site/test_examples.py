@@ -9,7 +9,6 @@ import shutil
 import sys
 import tomllib
 import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +139,7 @@ def test_python_runs(example: Example, unserved: None, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def unserved(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def unserved(monkeypatch: pytest.MonkeyPatch) -> None:
     """What serves returns at once; ``serve`` looks whether it could be called so."""
 
     def look(*arguments: Any, **named: Any) -> int:
@@ -151,7 +150,6 @@ def unserved(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(prefork, "serve", look)
     for server in (BaseServer, PreforkingMixIn):
         monkeypatch.setattr(server, "serve_forever", lambda server, poll_interval=0.5: None)
-    yield
 
 
 # data
