@@ -115,6 +115,7 @@ def test_every_page_can_be_read(site: Path, address: str, browser: Browser) -> N
     wrong: dict[str, Any] = {}
     with browser.open(f"{address}/404.html") as tab:
         for page in shown:
+            tab.appear(DESK)  # before it is loaded: widening takes the theme a moment of movement
             tab.go(f"{address}/{page}")
             for look in (DESK, PHONE):
                 tab.appear(look)

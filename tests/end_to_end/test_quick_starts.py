@@ -89,7 +89,7 @@ def test_hooks(reader: Path) -> None:
         connection.execute("create table orders (number integer)")
     hooks = copied("hooks.md", "python").replace("/srv/shop/stock.db", str(stock))
     handler = copied("from-socketserver.md", "python")
-    said = "print('closed', stock.execute('select count(*) from orders').fetchone())"
+    said = "__import__('os').write(1, b'closed %d\\n' % stock.execute('select count(*) from orders').fetchone())"
     (reader / "shop.py").write_text(
         f"{hooks}\n\n{handler}".replace("    stock.close()", f"    {said}\n    stock.close()")
     )
@@ -97,4 +97,4 @@ def test_hooks(reader: Path) -> None:
     with serving_from(reader, "-c", "shop.toml") as master:
         assert ask(master.bind(), "hello") == "HELLO"
         master.stop()
-        master.wait_for("closed (0,)", count=4)
+        master.wait_for("closed 0", count=4)
