@@ -20,18 +20,17 @@ _PLACES = {"extra.css": "site/extra.css", "iframe-worker.js": "site/iframe-worke
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Which page stands where."""
-    readme = (shelves.ROOT / outside.HOME).read_text()
-    config.nav = [{"prefork": outside.uri_of(outside.HOME)}, *shelves.nav(readme)]
+    config.nav = [{"prefork": outside.uri_of(outside.HOME)}, *shelves.nav(_readme())]
     return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """What is not in ``docs/``: the front page, sources that pages lead to, our own style."""
-    in_nav = {outside.HOME, *(path for shelf in shelves.shelves(_readme()) for path in shelf.pages.values())}
+    on_shelves = {outside.HOME, *(path for shelf in shelves.shelves(_readme()) for path in shelf.pages.values())}
     for path in sorted(outside.linked()):
-        inclusion = InclusionLevel.INCLUDED if path in in_nav else InclusionLevel.NOT_IN_NAV
-        page = outside.rewritten(outside.page_of(path), path) if path.endswith(".md") else outside.page_of(path)
-        files.append(File.generated(config, outside.uri_of(path), content=page, inclusion=inclusion))
+        inclusion = InclusionLevel.INCLUDED if path in on_shelves else InclusionLevel.NOT_IN_NAV
+        content = outside.page_of(path)
+        files.append(File.generated(config, outside.uri_of(path), content=content, inclusion=inclusion))
     for name, uri in _PLACES.items():
         files.append(File.generated(config, uri, abs_src_path=str(THEME / name)))
     return files

@@ -54,13 +54,13 @@ def linked() -> set[str]:
 
 
 def page_of(path: str) -> str:
-    """The Markdown of its page: its own, or its source, or what is in that directory."""
+    """The Markdown of its page, with links as they lead there: its own, or its source, or what is in that directory."""
     place = ROOT / path
     if path.endswith(".md"):
-        return place.read_text()
+        return rewritten(place.read_text(), path)
     if place.is_dir():
-        names = sorted(_named(entry) for entry in place.iterdir() if not entry.name.startswith(("_", ".")))
-        return _hidden(path) + "\n".join(f"- [{name}]({name})" for name in names) + "\n"
+        listed = "".join(f"- [{entry.name}]({place.name}/{entry.name})\n" for entry in _entries(path))
+        return _hidden(path) + rewritten(listed, path)
     language = _LEXERS.get(place.suffix, "text")
     return f'{_hidden(path)}{_RAIL} {{ .{language} linenums="1" }}\n{place.read_text()}{_RAIL}\n'
 
@@ -88,7 +88,7 @@ def rewritten(markdown: str, path: str) -> str:
 
 def _led_to(path: str) -> Iterator[str]:
     if (ROOT / path).is_dir():
-        yield from (os.path.join(path, _named(e)) for e in (ROOT / path).iterdir() if not e.name.startswith(("_", ".")))
+        yield from (os.path.join(path, entry.name) for entry in _entries(path))
     if not path.endswith(".md"):
         return
     for part in _FENCED.split((ROOT / path).read_text())[::2]:
@@ -113,8 +113,9 @@ def _line_of(path: str, text: str) -> int | None:
     return next((n for n, line in enumerate(lines, 1) if line.startswith(f"def {name[1]}(")), None)
 
 
-def _named(entry: Path) -> str:
-    return entry.name
+def _entries(path: str) -> list[Path]:
+    """What a directory shows."""
+    return sorted(entry for entry in (ROOT / path).iterdir() if not entry.name.startswith(("_", ".")))
 
 
 def _hidden(path: str) -> str:

@@ -105,6 +105,13 @@ def test_a_link_is_rewritten_for_the_site() -> None:
     assert outside.rewritten("```sh\n[a](docs/tour.md)\n```", "README.md") == "```sh\n[a](docs/tour.md)\n```"
 
 
+def test_a_directory_is_a_list_of_what_is_in_it() -> None:
+    """For pages that lead to a folder, as GitHub shows one."""
+    assert "- [orders.py](examples/orders.py.md)\n- [prefork.toml](examples/prefork.toml.md)\n" in outside.page_of(
+        "examples"
+    )
+
+
 def test_the_shelves_are_those_of_the_readme() -> None:
     """A row is a shelf; a page with a folder has its pages below it."""
     readme = "| | |\n|---|---|\n| **trust it** | [faults](docs/faults.md) · [decisions](docs/decisions.md) |\n"
