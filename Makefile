@@ -31,6 +31,7 @@ check: $(READY)         ## style and types
 docs: $(READY)          ## the pages as a site, into build/site: its references from the code first, then every link checked
 	$(BIN)/python -m tests.site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict --config-file .mkdocs.yml
+	@echo build/site/index.html
 
 bench: $(READY)         ## what it costs, beside reference lines; one figure alone: python -m tests.bench NAME
 	$(BIN)/python -m tests.bench

@@ -134,7 +134,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         self._settle_limits()
         self._refuse_what_never_comes()
         self._settle_bind()
-        for name, least, most in _RANGES:
+        for name, least, most in RANGES:
             number = getattr(self, name)
             if number is not None and not least <= number <= most:
                 raise ValueError(f"{name}: {number} is not between {least} and {most}")
@@ -323,7 +323,7 @@ _TARGETS = {
 }
 
 
-_RANGES = (
+RANGES = (
     ("workers", 0, MOST_WORKERS),
     ("min_workers", 0, MOST_WORKERS),
     ("max_workers", 1, MOST_WORKERS),

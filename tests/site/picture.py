@@ -22,7 +22,9 @@ _INK, _LINE, _FILL = "#263238", "#00796b", "#e0f2f1"
 class Arrow(NamedTuple):
     """Everything that leads from one state to another.
 
-    :param label: the news, one below the other."""
+    :param before: the numbers of the states in ``STATES``, and ``after``.
+    :param label: the news.
+    """
 
     before: int
     after: int
@@ -87,11 +89,8 @@ def _state(number: int) -> str:
 
 def _straight(arrow: Arrow) -> Iterator[str]:
     """To the state below."""
-    x, top, bottom = (
-        _BOX_X + _BOX_WIDTH // 2,
-        _y(arrow.before) + _rim(arrow.before),
-        _y(arrow.after) - _rim(arrow.after),
-    )
+    x = _BOX_X + _BOX_WIDTH // 2
+    top, bottom = _y(arrow.before) + _rim(arrow.before), _y(arrow.after) - _rim(arrow.after)
     yield _path(f"M{x} {top}V{bottom}")
     yield _text(x + 10, (top + bottom) // 2 + 5, ", ".join(arrow.label))
 

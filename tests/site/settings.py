@@ -14,7 +14,7 @@ import msgspec
 
 from prefork.cli.run import run
 from prefork.config.instance import Instance
-from prefork.config.service import _RANGES, LARGEST, Service
+from prefork.config.service import LARGEST, RANGES, Service
 from prefork.config.settings import setting_names
 from prefork.config.sources import OUTPUTS
 from prefork.config.units import Bytes, Command, Seconds, parse_seconds
@@ -30,7 +30,7 @@ _KINDS: dict[Any, str] = {
     tuple[str, ...]: "a list of texts",
     dict[str, int | str]: "a table of limits by name",
 }
-_BOUNDS = {name: (least, most) for name, least, most in _RANGES}
+_BOUNDS = {name: (least, most) for name, least, most in RANGES}
 _TEXTS = {"target": "MODULE:NAME"}  # what is no flag
 _WORDS = {"target": "What to run."}
 _DEFAULTS = {  # where the record has only part of it

@@ -23,8 +23,6 @@ from prefork.socketserver import BaseRequestHandler, BaseServer, PreforkingMixIn
 from tests.site.examples import Example, commands, examples, inline
 from tests.site.shelves import ROOT
 
-yaml = pytest.importorskip("yaml", reason="mkdocs is not installed, which brings it")
-
 TRIED = {"sh", "console", "toml", "python", "json", "yaml", "ini"}
 FOREIGN = {"perl"}  # what somebody comes from
 SHOWN = {  # blocks that nobody copies, and what holds each
@@ -158,6 +156,7 @@ def unserved(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("example", examples("json", "yaml"), ids=str)
 def test_data_is_well_formed(example: Example) -> None:
     """Each line of JSON, or a document of YAML."""
+    yaml = pytest.importorskip("yaml", reason="mkdocs is not installed, which brings it")
     documents = (
         map(json.loads, example.text.splitlines()) if example.language == "json" else [yaml.safe_load(example.text)]
     )

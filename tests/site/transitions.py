@@ -29,7 +29,8 @@ _OF_WHOM = {  # the mind believes what it is told; these are told of nobody else
 
 class Change(NamedTuple):
     """:param before: the name of a state, or ``NONE``; ``after`` likewise, or ``GONE``.
-    :param news: the class of the event, as words."""
+    :param news: the class of the event, as words.
+    """
 
     before: str
     after: str
