@@ -111,6 +111,14 @@ def test_hadolint_finds_nothing_in_the_containerfile() -> None:
     assert (found.returncode, found.stdout) == (0, "")
 
 
+def test_the_page_runs_it_as_these_tests_do() -> None:
+    """With each flag that hardens it."""
+    page = (ROOT / "docs/containers.md").read_text().replace("\\\n", "")
+    told = re.search(r"^\$ podman run .*$", page, re.MULTILINE)
+    assert told is not None
+    assert " ".join(engine.HARDENED) in " ".join(told[0].split())
+
+
 def test_the_image_says_how_it_is_run(podman: Podman) -> None:
     """As a number that is not root, without a shell anywhere, ended by TERM."""
     config = podman.inspect(IMAGE)["Config"]
