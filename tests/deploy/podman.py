@@ -1,6 +1,6 @@
 """A container engine with a store of its own, the image of ``deploy/container``, and a master inside a container.
 
-    with Podman(directory) as podman:
+    with Podman() as podman:
         podman.build(...)
         with Container(podman, "-c", "/etc/prefork/shop.toml") as master:
             master.wait_serving()
@@ -16,6 +16,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -59,26 +60,26 @@ def missing() -> list[str]:
 
 
 class Podman:
-    """:param directory: all that the engine keeps; a short path, for it makes sockets there."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        (directory / "networks").mkdir()
-        for name, text in (("containers.conf", _CONTAINERS), ("storage.conf", _STORAGE)):
-            (directory / name).write_text(text.format(directory))
-        self.environ = {
-            "CONTAINERS_CONF": f"{directory}/containers.conf",
-            "CONTAINERS_STORAGE_CONF": f"{directory}/storage.conf",
-        }
+    """Keeps all it has in memory, below a short path, for it makes sockets there."""
 
     def __enter__(self) -> Self:
+        self.directory = Path(tempfile.mkdtemp(prefix="pf-", dir="/tmp"))
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2g,mode=755", "tmpfs", self.directory], check=True)
+        (self.directory / "networks").mkdir()
+        for name, text in (("containers.conf", _CONTAINERS), ("storage.conf", _STORAGE)):
+            (self.directory / name).write_text(text.format(self.directory))
+        self.environ = {
+            "CONTAINERS_CONF": f"{self.directory}/containers.conf",
+            "CONTAINERS_STORAGE_CONF": f"{self.directory}/storage.conf",
+        }
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self("rm", "--all", "--force", "--time", "0")
-        self("umount", "--all", "--force")
-        for mount in _mounts_below(self.directory):
-            subprocess.run(["umount", "--lazy", mount], check=True)
+        try:
+            self("rm", "--all", "--force", "--time", "0")
+        finally:
+            subprocess.run(["umount", "--recursive", "--lazy", self.directory], check=True)
+            self.directory.rmdir()
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
@@ -110,10 +111,10 @@ class Podman:
 
     def make_base(self, cache: Path) -> None:
         """A root with Python and what that needs, and nothing else; fetched once."""
-        tar = cache / f"{SUITE}-python.tar"
+        tar = cache / f"{SUITE}-python-pip.tar"
         if not tar.exists():
             fresh = self.directory / tar.name
-            command = ["mmdebstrap", "--quiet", "--variant=extract", "--include=python3-venv", SUITE, str(fresh)]
+            command = ["mmdebstrap", "--quiet", "--variant=extract", "--include=python3-pip", SUITE, str(fresh)]
             subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
             shutil.move(fresh, tar)
         self("import", str(tar), BASE)
@@ -123,11 +124,6 @@ class Podman:
         arguments = [f"BASE={BASE}", "PIP_NO_INDEX=1"]
         flags = [flag for argument in arguments for flag in ("--build-arg", argument)]
         self("build", "--network", "none", "--format", "docker", *flags, "--tag", IMAGE, str(context))
-
-
-def _mounts_below(directory: Path) -> list[str]:
-    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    return sorted((mount for mount in mounts if mount.startswith(f"{directory}/")), reverse=True)
 
 
 def fill_context(directory: Path, config: str) -> None:

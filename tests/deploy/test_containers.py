@@ -49,10 +49,10 @@ OF_GATE = "/gate/gate"  # where a gate is, inside
 @pytest.fixture(scope="module")
 def podman(request: pytest.FixtureRequest) -> Iterator[Podman]:
     """With the image; what is run then has a network of its own."""
-    with tempfile.TemporaryDirectory(prefix="pf-", dir="/tmp") as directory, Podman(Path(directory)) as podman:
+    with Podman() as podman:
         assert request.config.cache is not None
         podman.make_base(request.config.cache.mkdir("containers"))
-        context = Path(directory) / "context"
+        context = podman.directory / "context"
         engine.fill_context(context, CONFIG.format('"auto"'))
         podman.build(context)
         with own_network():
