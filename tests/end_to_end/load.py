@@ -6,7 +6,8 @@
         outcome = load.finish()
 
 Each client connects, sends a question nobody else asks (``talks.py``), reads until the other side closes, compares, and
-begins anew. A few processes, one loop each, keep all of them busy, so that they can saturate a service. They end by order.
+begins anew. A few processes, one loop each, keep all of them busy, so that they can saturate a service. They end by
+order.
 
     outcome      a stream                                           a datagram
     answered     the right reply came back                          the same

@@ -1,4 +1,4 @@
-"""What the clients of a load say, and which replies are right: a line to the application of the tests, or an order to the shop.
+"""What the clients of a load say, and which replies are right: lines to the tests' application, or orders to the shop.
 
     talk = TALKS["orders"]
     talk.question(1, "client a")
