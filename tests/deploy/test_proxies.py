@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from tests.end_to_end.network import own_network
 pytestmark = [pytest.mark.deployed, pytest.mark.skipif(bool(missing()), reason=missing())]
 
 PARCELS, KEEP_ALIVE = "tests.deploy.parcels:Handler", "tests.deploy.parcels:KeepAlive"
+PREFORK = [sys.executable, "-m", "prefork"]
 DOOR_TCP, ADMIN = "tcp://127.0.0.1:9000", "tcp://127.0.0.1:9100"
 DOOR_TCP_2, ADMIN_2 = "tcp://127.0.0.1:9001", "tcp://127.0.0.1:9101"
 
@@ -158,30 +160,32 @@ def test_reloads_of_either_side_cost_nothing(name: str, door: str, place: Path) 
         assert_nothing_lost(http.finish(), tcp.finish())
 
 
+def second_shop(name: str, place: Path, target: str) -> AbstractContextManager[Master]:
+    """The second instance of the proxy's file."""
+    door = Nginx.door(place, "shop2") if name == "nginx" else DOOR_TCP_2
+    return shop(place, target, door, name="shop2", admin=ADMIN_2)
+
+
 @BOTH
 def test_a_restart_of_one_of_two_instances_is_noticed_by_nobody(name: str, place: Path) -> None:
-    """Each in turn is stopped as an operator stops it, and started again, under load."""
-    kind = Nginx if name == "nginx" else HAProxy
-    with contextlib.ExitStack() as stack:
-
-        def start(number: int) -> Master:
-            names = ("shop", DOOR_TCP, ADMIN) if number == 1 else ("shop2", DOOR_TCP_2, ADMIN_2)
-            binds = [kind.door(place, names[0])] if name == "nginx" else [names[1]]
-            return stack.enter_context(shop(place, "shop:Handler", *binds, name=names[0], admin=names[2]))
-
-        masters = [start(1), start(2)]
-        proxy = stack.enter_context(through(name, place, door="tcp", two=True))
-        http = stack.enter_context(Load(HTTP, clients=6, processes=1, talk="orders"))
-        tcp = stack.enter_context(Load(TCP, clients=6, processes=1, talk="orders"))
-        for number in (1, 2):
-            wait_answered(http, tcp)
-            masters[number - 1].stop()
-            wait_answered(http, tcp)
-            masters[number - 1] = start(number)
+    """It is stopped as an operator stops it, and started again, under load; then it bears the load alone."""
+    door = door_of(name, place, "unix" if name == "nginx" else "tcp")
+    with (
+        second_shop(name, place, "shop:Handler") as second,
+        shop(place, "shop:Handler", door) as first,
+        through(name, place, door="tcp", two=True) as proxy,
+        Load(HTTP, clients=6, processes=1, talk="orders") as http,
+        Load(TCP, clients=6, processes=1, talk="orders") as tcp,
+    ):
+        wait_answered(http, tcp)
+        first.stop()
+        wait_answered(http, tcp)
+        with shop(place, "shop:Handler", door):
             if isinstance(proxy, HAProxy):  # before the other goes; nginx asks nobody, and tries
                 look_until(proxy.is_all_up, "HAProxy has taken it in again")
-        wait_answered(http, tcp)
-        assert_nothing_lost(http.finish(), tcp.finish())
+            second.stop()
+            wait_answered(http, tcp)
+            assert_nothing_lost(http.finish(), tcp.finish())
 
 
 def hold(gate: Gate, method: str = "GET") -> Inquiry:
@@ -217,23 +221,35 @@ def hold_one_of(master: Master, gate: Gate) -> tuple[Inquiry, Visitor]:
         inquiry.reply()
 
 
-def test_haproxy_takes_out_whoever_is_not_ready_while_he_finishes(place: Path, gate: Gate) -> None:
-    """Stop: /readyz is 503 at once, what runs is answered, and what comes goes elsewhere."""
+@pytest.mark.parametrize("how", ["stop", "pause parcels"])
+def test_haproxy_takes_out_whoever_is_not_ready_while_he_finishes(how: str, place: Path, gate: Gate) -> None:
+    """/readyz is 503 at once, what runs is answered, and what comes goes elsewhere."""
     with (
-        shop(place, PARCELS, DOOR_TCP_2, name="shop2", admin=ADMIN_2) as other,
-        shop(place, PARCELS, DOOR_TCP) as master,
-        through("haproxy", place, door="tcp", two=True) as proxy,
+        second_shop("haproxy", place, PARCELS) as second,
+        shop(place, PARCELS, DOOR_TCP) as first,
+        HAProxy(place, TWO) as proxy,
     ):
-        assert isinstance(proxy, HAProxy)
-        inquiry, visitor = hold_one_of(master, gate)
-        master.signal(signal.SIGTERM)
-        look_until(lambda: proxy.stat("shop_http", "shop")["status"] == "DOWN", "HAProxy takes it out")
-        assert proxy.stat("shop_http", "shop")["check_code"] == "503"
-        pids = {int(fetch(HTTP, "/pid").body) for _ in range(20)}
-        assert pids <= set(other.workers().values())
-        visitor.let_pass()
-        assert inquiry.reply()[::2] == (200, str(visitor.pid).encode())
-        master.expect_exit(0)
+        inquiry, visitor = hold_one_of(first, gate)
+        with prefork(place, *how.split()):
+            look_until(lambda: proxy.stat("shop_http", "shop")["status"] == "DOWN", "HAProxy takes it out")
+            assert proxy.stat("shop_http", "shop")["check_code"] == "503"
+            pids = {int(fetch(HTTP, "/pid").body) for _ in range(20)}
+            assert pids <= set(second.workers().values())
+            visitor.let_pass()
+            assert inquiry.reply()[::2] == (200, str(visitor.pid).encode())
+        if how == "stop":
+            first.expect_exit(0)
+        else:
+            with prefork(place, "resume", "parcels"):
+                look_until(proxy.is_all_up, "HAProxy takes it in again")
+
+
+@contextlib.contextmanager
+def prefork(place: Path, *command: str) -> Iterator[None]:
+    """A command to the first instance, which has ended well when this ends."""
+    with subprocess.Popen([*PREFORK, *command, "--control", f"{place}/shop.control"]) as process:
+        yield
+        assert process.wait(LIMIT) == 0
 
 
 def half(body_bytes: int) -> bytes:
@@ -308,7 +324,7 @@ def queue_of(place: Path) -> int:
 
 def service_of(place: Path) -> Any:
     """What ``prefork status`` tells of it."""
-    command = [sys.executable, "-m", "prefork", "status", "--control", f"{place}/shop.control", "--json"]
+    command = [*PREFORK, "status", "--control", f"{place}/shop.control", "--json"]
     (service,) = json.loads(subprocess.check_output(command, timeout=LIMIT))["services"]
     return service
 
