@@ -4,6 +4,7 @@ The page is docs/behind-a-proxy.md: what it says was tried is tried here.
 """
 
 import contextlib
+import http.client
 import json
 import os
 import re
@@ -24,7 +25,7 @@ import pytest
 from tests.deploy.parcels import BIG
 from tests.deploy.proxies import HTTP, TCP, Edit, HAProxy, Nginx, missing
 from tests.end_to_end.clients import LIMIT, endpoint
-from tests.end_to_end.harness import ROOT, Gate, Master, Visitor, look_until
+from tests.end_to_end.harness import ROOT, Gate, Master, Visitor, look_until, serving
 from tests.end_to_end.http import Inquiry, fetch, request
 from tests.end_to_end.load import Load, Outcome
 from tests.end_to_end.network import own_network
@@ -121,9 +122,13 @@ def test_the_shipped_files_are_right(place: Path) -> None:
 
 
 def test_readyz_is_there_for_a_balancer_in_front(place: Path) -> None:
-    """Through nginx: for whom the file names, and nobody else; 502 once there is no instance."""
+    """Through nginx: for whom the file names, and nobody else; 502 once there is no instance, here that of the page."""
+    (configured,) = examples("toml")
+    config = place / "prefork.toml"
+    config.write_text(f'control = "{place}/shop.control"\n' + configured.replace("/run/shop/", f"{place}/"))
+    shutil.copy(ROOT / "examples/orders.py", place / "shop.py")
     with Nginx(place):
-        with shop(place, "shop:Handler", DOOR_TCP):
+        with serving("-c", str(config), cwd=place):
             assert fetch(HTTP, "/readyz")[::2] == (200, b"ready\n")
             with socket.create_connection(("127.0.0.1", 80), LIMIT, ("127.0.0.2", 0)) as stranger:
                 stranger.sendall(request("GET", "/readyz"))
@@ -148,16 +153,16 @@ def test_reloads_of_either_side_cost_nothing(name: str, door: str, place: Path) 
     with (
         shop(place, "shop:Handler", door_of(name, place, door), arguments=("--max-requests", "100")) as master,
         through(name, place, door) as proxy,
-        Load(HTTP, clients=6, processes=1, talk="orders") as http,
+        Load(HTTP, clients=6, processes=1, talk="orders") as web,
         Load(TCP, clients=6, processes=1, talk="orders") as tcp,
     ):
-        wait_answered(http, tcp)
+        wait_answered(web, tcp)
         master.signal(signal.SIGHUP)
         master.wait_serving(generation=2)
-        wait_answered(http, tcp)
+        wait_answered(web, tcp)
         proxy.reload()
-        wait_answered(http, tcp)
-        assert_nothing_lost(http.finish(), tcp.finish())
+        wait_answered(web, tcp)
+        assert_nothing_lost(web.finish(), tcp.finish())
 
 
 def second_shop(name: str, place: Path, target: str) -> AbstractContextManager[Master]:
@@ -174,18 +179,18 @@ def test_a_restart_of_one_of_two_instances_is_noticed_by_nobody(name: str, place
         second_shop(name, place, "shop:Handler") as second,
         shop(place, "shop:Handler", door) as first,
         through(name, place, door="tcp", two=True) as proxy,
-        Load(HTTP, clients=6, processes=1, talk="orders") as http,
+        Load(HTTP, clients=6, processes=1, talk="orders") as web,
         Load(TCP, clients=6, processes=1, talk="orders") as tcp,
     ):
-        wait_answered(http, tcp)
+        wait_answered(web, tcp)
         first.stop()
-        wait_answered(http, tcp)
+        wait_answered(web, tcp)
         with shop(place, "shop:Handler", door):
             if isinstance(proxy, HAProxy):  # before the other goes; nginx asks nobody, and tries
                 look_until(proxy.is_all_up, "HAProxy has taken it in again")
             second.stop()
-            wait_answered(http, tcp)
-            assert_nothing_lost(http.finish(), tcp.finish())
+            wait_answered(web, tcp)
+            assert_nothing_lost(web.finish(), tcp.finish())
 
 
 def hold(gate: Gate, method: str = "GET") -> Inquiry:
@@ -330,18 +335,23 @@ def service_of(place: Path) -> Any:
 
 
 def test_a_connection_that_is_kept_open_holds_a_worker(place: Path) -> None:
-    """Hence the files ask for none, whatever the handler would do."""
-    kept = [
+    """Hence the files ask for none, whatever the handler would do; clients may keep theirs."""
+    keeping = [
         Edit("least_conn;", "least_conn; keepalive 1;"),
         Edit("proxy_http_version 1.0;", "proxy_http_version 1.1;"),
         Edit("proxy_set_header Connection close;", 'proxy_set_header Connection "";'),
     ]
     with shop(place, KEEP_ALIVE, DOOR_TCP, workers=1) as master:
         for proxy in (Nginx(place), HAProxy(place)):
-            with proxy:
-                assert {fetch(HTTP, "/pid").status for _ in range(3)} == {200}
+            with proxy, contextlib.closing(http.client.HTTPConnection("127.0.0.1", timeout=LIMIT)) as client:
+                client.request("GET", "/pid")
+                client.getresponse().read()
+                kept = client.sock
                 master.wait_idle()
-        with Nginx(place, kept):
+                client.request("GET", "/pid")
+                assert client.getresponse().status == 200
+                assert client.sock is kept
+        with Nginx(place, keeping):
             assert fetch(HTTP, "/pid").status == 200
             waits = Inquiry(DOOR_TCP, request("GET", "/pid"))
             look_until(lambda: queue_of(place) == 1, "a client waits for the only worker")
@@ -392,15 +402,16 @@ def test_a_client_that_hangs_up_costs_nothing(name: str, place: Path, gate: Gate
         assert not master.lines("the handler failed")
 
 
-def examples() -> list[str]:
-    """The handlers of the page."""
-    return re.findall(r"^```python\n(.+?)^```", (ROOT / "docs/behind-a-proxy.md").read_text(), re.MULTILINE | re.DOTALL)
+def examples(language: str) -> list[str]:
+    """What the page shows."""
+    page = (ROOT / "docs/behind-a-proxy.md").read_text()
+    return re.findall(rf"^```{language}\n(.+?)^```", page, re.MULTILINE | re.DOTALL)
 
 
 @BOTH
 def test_handlers_learn_who_their_clients_are(name: str, place: Path) -> None:
     """By the examples of the page: from a header, whatever the client puts there, and from a line before all else."""
-    for module, example in zip(("by_header", "by_line"), examples(), strict=True):
+    for module, example in zip(("by_header", "by_line"), examples("python"), strict=True):
         (place / f"{module}.py").write_text(example)
     with shop(place, "by_header:Handler", DOOR_TCP), through(name, place, door="tcp"):
         forged = Inquiry(HTTP, request("GET", "/", "X-Forwarded-For: 8.8.8.8", "X-Forwarded-For: 9.9.9.9"))
