@@ -124,10 +124,6 @@ class Nginx(_Daemon):
     def _nginx(self) -> list[str]:
         return ["nginx", "-p", str(self._place), "-c", str(self._place / "nginx.conf")]
 
-    def check(self) -> str:
-        """What ``nginx -t`` says."""
-        return _said_by([*self._nginx, "-t"])
-
     @staticmethod
     def door(place: Path, name: str = "shop") -> str:
         """The Unix bind that an instance has for it."""
@@ -150,10 +146,6 @@ class HAProxy(_Daemon):
         text = text.replace("/var/lib/haproxy", str(jail)).replace("/run/haproxy/", f"{place}/")
         (place / "haproxy.cfg").write_text(text)
         super().__init__(place, ["haproxy", "-Ws", "-f", str(place / "haproxy.cfg")])
-
-    def check(self) -> str:
-        """What ``haproxy -c`` says."""
-        return _said_by([*self._command, "-c"])
 
     @staticmethod
     def door(place: Path, name: str = "shop") -> str:
