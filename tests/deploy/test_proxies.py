@@ -159,8 +159,8 @@ def test_readyz_is_there_for_a_balancer_in_front(place: Path) -> None:
 @BOTH
 def test_who_may_not_open_the_unix_socket_is_told_so(name: str, place: Path) -> None:
     """The workers of the proxy are nobody special: without their group there is no way in."""
-    door = door_of(name, place, "unix").replace("&group=", "&group=root#")
-    with shop(place, "shop:Handler", door.partition("#")[0]), through(name, place) as proxy:
+    door = door_of(name, place, "unix").partition("&group=")[0]
+    with shop(place, "shop:Handler", door), through(name, place) as proxy:
         assert fetch(HTTP, "/orders/7").status in (502, 503)
         if name == "nginx":
             assert "Permission denied" in proxy.said()
@@ -213,26 +213,27 @@ def test_a_restart_of_one_of_two_instances_is_noticed_by_nobody(name: str, place
             assert_nothing_lost(web.finish(), tcp.finish())
 
 
-def hold(gate: Gate, method: str = "GET") -> Inquiry:
+def hold(gate: Gate, method: str = "GET", url: str = HTTP) -> Inquiry:
     """A request that waits at the gate, sent through the proxy."""
-    return Inquiry(HTTP, request(method, f"/hold?gate={gate.path}", body=b"x" if method == "POST" else b""))
+    return Inquiry(url, request(method, f"/hold?gate={gate.path}", body=b"x" if method == "POST" else b""))
 
 
 @BOTH
 def test_a_killed_worker_costs_no_request_that_may_be_sent_again(name: str, place: Path, gate: Gate) -> None:
-    """GET goes to the next worker; POST is not sent twice, and its client is told."""
+    """GET goes to the next worker; POST is not sent twice, and its client is told; what is sent as plain TCP ends."""
     with (
         shop(place, PARCELS, DOOR_TCP, *([Nginx.door(place)] if name == "nginx" else [])) as master,
         through(name, place, door="tcp"),
     ):
-        get, post = hold(gate), hold(gate, "POST")
-        held = {visitor.news: visitor.pid for visitor in gate.visitors(2)}
-        master.kill(*held.values())
+        get, post, plain = hold(gate), hold(gate, "POST"), hold(gate, url=TCP)
+        master.kill(*(visitor.pid for visitor in gate.visitors(3)))
         again = gate.visitor()
         assert again.news == "GET"
         again.let_pass()
         assert get.reply()[::2] == (200, str(again.pid).encode())
         assert post.reply().status == 502
+        with pytest.raises((EOFError, ConnectionResetError)):
+            plain.reply()
 
 
 def hold_one_of(master: Master, gate: Gate) -> tuple[Inquiry, Visitor]:
@@ -340,6 +341,19 @@ def test_haproxy_keeps_the_queue(place: Path, gate: Gate) -> None:
         for visitor in visitors:
             visitor.let_pass()
         assert {inquiry.reply().status for inquiry in (*held, *waiting[2:])} == {200}
+
+
+def test_who_has_said_all_and_listens_is_answered(place: Path, gate: Gate) -> None:
+    """Over plain TCP that is no hang-up, also in HAProxy's queue."""
+    with shop(place, PARCELS, DOOR_TCP), HAProxy(place) as haproxy:
+        held = [hold(gate, url=TCP) for _ in range(4)]
+        visitors = gate.visitors(4)
+        waits = Inquiry(TCP, request("GET", "/pid"))
+        waits.socket.shutdown(socket.SHUT_WR)
+        look_until(lambda: haproxy.stat("shop_tcp", "BACKEND")["qcur"] == "1", "it waits in HAProxy")
+        for visitor in visitors:
+            visitor.let_pass()
+        assert {inquiry.reply().status for inquiry in (*held, waits)} == {200}
 
 
 def queue_of(place: Path) -> int:
