@@ -154,7 +154,8 @@ class Container(Master):
         settings = [flag for name, value in (environ or {}).items() for flag in ("--env", f"{name}={value}")]
         command = ["podman", "run", "--name", self.name, *HARDENED, *flags, *settings, IMAGE]
         env = [f"{name}={value}" for name, value in podman.environ.items()]
-        super().__init__(*arguments, prefix=["env", *env], command=command)
+        # the engine's monitor notes a want of memory in a file of the directory it was started in
+        super().__init__(*arguments, cwd=podman.directory, prefix=["env", *env], command=command)
 
     def __enter__(self) -> Self:
         super().__enter__()

@@ -306,6 +306,7 @@ def test_the_compose_file_runs_it_hardened_and_limited(podman: Podman) -> None:
         assert podman.inspect(name)["State"]["ExitCode"] == 0
     finally:
         run("down")
+        shutil.rmtree(f"/var/lib/cni/networks/{project}_default", ignore_errors=True)  # whose addresses are free again
 
 
 def _get(url: str) -> str:
