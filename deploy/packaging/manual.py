@@ -97,7 +97,8 @@ def _write_help(command: click.Command, page: Page) -> None:
         if first == "\b":  # so click is told to keep the lines as they are
             page.example(lines)
         else:
-            page.paragraph(re.sub("``(.+?)``|([^`]+)", lambda m: bold(m[1]) if m[1] else plain(m[2]), text))
+            parts = text.split("``")  # every other of them is code
+            page.paragraph("".join(bold(part) if n % 2 else plain(part) for n, part in enumerate(parts)))
 
 
 def _write_options(context: click.Context, page: Page) -> None:

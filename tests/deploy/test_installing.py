@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from prefork import __version__
+from prefork.cli import COMMANDS
 from tests.deploy.building import copy_source, make_dist, needs, wheel_without_sdist
 from tests.deploy.installers import Installer, examples, interpreter
 from tests.deploy.test_packaging import COMPLETIONS, PAGES
@@ -169,6 +170,10 @@ def test_what_is_read_can_be_copied(reader: str, alone: Installer, prefix: Path)
     example = r"prefork compare shop:Handler --send 'hello\n' --reply line --html shop.html -- --threads 8"
     assert example in alone.type("prefork compare --help")
     assert example in shown
+    overview = alone.type(f"MANWIDTH=60 {reader} {page.with_name('prefork.1')} | col -b")
+    _, _, references = overview.partition("SEE ALSO")
+    for name in COMMANDS:
+        assert f"prefork-{name}(1)" in references
 
 
 def test_man_finds_the_pages(linked: Installer) -> None:

@@ -47,14 +47,19 @@ def test_an_sdist_is_what_is_committed(built: Built) -> None:
 
 
 def test_the_same_source_gives_the_same_bytes(built: Built, tmp_path: Path) -> None:
-    """In another directory, by files of other dates and modes, on another day, in another zone; and without an sdist,
-    by another front end and another Python."""
+    """In another directory, by files of other dates and modes, on another day, in another zone; from the sdist; and
+    without one, by another front end and another Python."""
     source = copy_source(tmp_path / "a" / "copy")
     later = make_dist(
         source, tmp_path / "later", prefix=[needs("faketime"), "-f", "+36h"], umask=0o077, TZ="Asia/Tokyo", LC_ALL="C"
     )
     assert later.sdist.read_bytes() == built.sdist.read_bytes()
     assert later.wheel.read_bytes() == built.wheel.read_bytes()
+    with tarfile.open(built.sdist) as sdist:
+        sdist.extractall(tmp_path, filter="data")
+    again = make_dist(tmp_path / PLAIN, tmp_path / "again")
+    assert again.sdist.read_bytes() == built.sdist.read_bytes()
+    assert again.wheel.read_bytes() == built.wheel.read_bytes()
     straight = wheel_without_sdist(source, tmp_path / "straight", interpreter("3.13"))
     assert straight.read_bytes() == built.wheel.read_bytes()
 
