@@ -18,7 +18,7 @@ from tests.end_to_end.harness import ROOT, TCP, Master
 from tests.end_to_end.http import fetch
 from tests.end_to_end.test_completion import typing
 
-pytestmark = pytest.mark.deployed
+pytestmark = [pytest.mark.deployed, pytest.mark.timeout(600)]  # installers are slow where they fetch
 NEXT = "0.1.1.dev1"
 LINK, UNLINK = examples("Manual pages and completion")
 

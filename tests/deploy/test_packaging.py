@@ -14,7 +14,7 @@ from tests.deploy.building import Built, copy_source, make_dist, needs, source_f
 from tests.deploy.installers import interpreter
 from tests.end_to_end.harness import ROOT
 
-pytestmark = pytest.mark.deployed
+pytestmark = [pytest.mark.deployed, pytest.mark.timeout(600)]  # installers are slow where they fetch
 PLAIN = f"prefork-{__version__}"
 PAGES = {"man1/prefork.1", "man5/prefork.toml.5", *(f"man1/prefork-{name}.1" for name in COMMANDS)}
 COMPLETIONS = {
