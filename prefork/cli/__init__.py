@@ -17,6 +17,7 @@ from prefork.system.stdio import hold_numbers
 
 COMMANDS = (
     "run",
+    "init",
     "check",
     "status",
     "top",
