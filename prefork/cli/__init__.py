@@ -19,6 +19,7 @@ COMMANDS = (
     "run",
     "init",
     "check",
+    "doctor",
     "status",
     "top",
     "reload",
