@@ -13,7 +13,7 @@ from prefork.config.sources import DEFAULT_FILE, read
 from prefork.errors import UsageError
 from prefork.init import commented, kits, writing
 from prefork.init.kits import File, Kit
-from prefork.init.site import DEFAULT_ADMIN, DEFAULT_BIND, Site, site_of
+from prefork.init.site import ANYWHERE_BIND, DEFAULT_ADMIN, DEFAULT_BIND, Site, site_of
 from prefork.rehearsal import rehearse
 
 _WITHIN_SYSTEMD = ("user", "group")  # a unit says who it is, so the file need not
@@ -52,16 +52,17 @@ def init(target: str | None, config: str | None, directory: str, force: bool, **
     All files are written, or none; one that is there is replaced only with --force.
     """
     asked = [kit for kit in kits.KITS if flags.pop(kit.name)]
-    given = {name: value for name, value in flags.items() if value is not None and value != ()}
+    given: dict[str, Any] = {name: value for name, value in flags.items() if value is not None and value != ()}
     who = (
         {name: given.pop(name, "") for name in _WITHIN_SYSTEMD} if _has(asked, "systemd") else {"user": "", "group": ""}
     )
     _refuse_odd(target, config, asked, given)
     if target is not None:
-        given = _completed(given, asked)
+        given = _completed(given, target, asked)
     instance = read(config, target, given, {}).instance
     path = config or _below(directory, DEFAULT_FILE)
-    site = site_of(instance, path, os.getcwd(), **who)
+    site = site_of(instance, path, os.getcwd(), **who)._replace(opens_sockets=target is not None)
+    _refuse_unknown(site, config, asked)
     files = [] if target is None else [_prefork_toml(instance, site, given, target, path, asked)]
     files += [file for kit in asked for file in kits.files(kit, site)]
     writing.write_all({_below(directory, file.path): file.text for file in files}, replaces=force)
@@ -89,15 +90,34 @@ def _refuse_odd(target: str | None, config: str | None, asked: list[Kit], given:
     if config is not None and given:
         flag = "--" + next(iter(given)).replace("_", "-")
         raise UsageError(f"{flag}: {config} is not changed; write it there, or leave --config out")
+    if _has(asked, "systemd") and _has(asked, "container"):
+        remedy = "ask for one after the other, each with a --directory of its own"
+        raise UsageError(
+            f"--container: in an image prefork.toml has to say where it listens, under systemd not; {remedy}"
+        )
     if config is not None and not asked:
         remedy = ", ".join(f"--{kit.name}" for kit in kits.KITS)
         raise UsageError(f"init: {config} is there already; say what else to write: {remedy}")
 
 
-def _completed(given: dict[str, Any], asked: list[Kit]) -> dict[str, Any]:
-    """With what a service that others ask needs, where it was not said."""
-    asks_admin = any(kit.asks_admin for kit in asked)
-    return {"bind": (DEFAULT_BIND,), **({"admin": DEFAULT_ADMIN} if asks_admin else {}), **given}
+def _refuse_unknown(site: Site, config: str | None, asked: list[Kit]) -> None:
+    """:raises UsageError: a file is to say where the service listens, and nobody knows."""
+    kit = next((kit for kit in asked if kit.connects), None)
+    if kit is not None and all(bind.is_inherited for bind in site.binds):
+        bind = site.binds[0] if site.binds else "none"
+        remedy = "give TARGET and --bind instead of --config, as the socket unit has them"
+        raise UsageError(f"--{kit.name}: {config or 'the command line'} does not say where {bind} listens; {remedy}")
+
+
+def _completed(given: dict[str, Any], target: str, asked: list[Kit]) -> dict[str, Any]:
+    """With what the other files need, where it was not said."""
+    default: dict[str, Any] = {"bind": (ANYWHERE_BIND if _has(asked, "container") else DEFAULT_BIND,)}
+    if any(kit.asks_admin for kit in asked):
+        default["admin"] = DEFAULT_ADMIN
+    if _has(asked, "logrotate") and not {"log_file", "access_log", "log_to"} & set(given):
+        name = given.get("name") or target.partition(":")[0].rpartition(".")[2]
+        default["log_file"] = f"/var/log/{name}/{name}.log"
+    return {**default, **given}
 
 
 def _prefork_toml(
@@ -107,6 +127,13 @@ def _prefork_toml(
     settings = {"name": instance.name, "target": target, **given, "bind": binds}
     helps = {parameter.name or "": str(getattr(parameter, "help", "") or "") for parameter in run.params}
     return File(DEFAULT_FILE, "\n".join(commented.lines(commented.Chosen(instance, settings, helps), path)) + "\n")
+
+
+def default_toml(site: Site) -> str:
+    """The ``prefork.toml`` of a site under systemd, with nothing else chosen than what the site says."""
+    given = {"bind": tuple(map(str, site.binds)), "admin": str(site.admin), "name": site.name}
+    instance = read(None, site.target, given, {}).instance
+    return _prefork_toml(instance, site, given, site.target, site.config, [kits.KITS[0]]).text
 
 
 def _below(directory: str, path: str) -> str:
@@ -119,6 +146,8 @@ def _next(path: str, site: Site, directory: str, asked: list[Kit], is_new: bool)
     if is_new and not _has(asked, "systemd"):
         steps = [f"prefork check --load -c {path}", f"prefork run -c {path}"]
     for kit in asked:
-        steps += kits.steps(kit, site, _below(directory, kit.name))
+        if kit.is_beside and site.has_code and os.path.abspath(directory) != site.directory:
+            steps.append(f"cp -r {site.values()['CODE']} {directory}")
+        steps += kits.steps(kit, site, directory if kit.is_beside else _below(directory, kit.name))
     yield "next:"
     yield from (f"  {step}" for step in steps)

@@ -27,7 +27,7 @@ def raise_limit(facts: Facts, directive: str, name: str, value: int) -> tuple[st
 
 
 def set_in_unit(facts: Facts, directive: str) -> tuple[str, ...]:
-    """In the unit's file, where one is looked at that is not installed yet; else beside it, in a file of ours."""
+    """In the unit's file, where one was named; else beside it, in a file of ours."""
     if facts.unit is not None and "/" in facts.unit.shown:
         name = directive.partition("=")[0]
         return (f"sed -i -e '/^{name}=/d' -e '/^\\[Service\\]/a {directive}' {facts.unit.shown}",)

@@ -24,7 +24,7 @@ _UNITS = {
     "hr": 3600.0,
     "d": 86400.0,
 }
-_MARGIN = 10
+_MARGIN = 15
 
 
 def seconds(text: str) -> float:
@@ -68,14 +68,19 @@ def stop_signal(facts: Facts) -> Findings:
     if signal not in ("SIGTERM", "15"):
         why = "only TERM stops it gracefully: INT and QUIT leave a second, others what the system says"
         yield bites(f"KillSignal={signal}", why, *set_in_unit(facts, "KillSignal=SIGTERM"))
-    if mode in ("process", "none"):
-        why = "what a killed master leaves would run on, and hold the addresses"
-        yield bites(f"KillMode={mode}", why, *set_in_unit(facts, "KillMode=mixed"))
-    elif mode != "mixed":
-        why = "TERM goes to each worker too, and to what handlers have started: telling them is the master's part"
-        yield note(f"KillMode={mode}", why, *set_in_unit(facts, "KillMode=mixed"))
-    else:
+    if mode == "process":
         yield fine(f"KillMode={mode}")
+    elif mode == "mixed":
+        why = "when the master is killed, systemd kills its workers too, and the requests that they would have finished"
+        yield note(f"KillMode={mode}", why, *set_in_unit(facts, "KillMode=process"))
+    elif mode == "none":
+        why = "a master that hangs at a stop is never ended, and holds the addresses"
+        yield bites(f"KillMode={mode}", why, *set_in_unit(facts, "KillMode=process"))
+    else:
+        why = (
+            "TERM goes to workers too, whom the master tells; and after its death all clients wait for the last of them"
+        )
+        yield note(f"KillMode={mode}", why, *set_in_unit(facts, "KillMode=process"))
 
 
 def stop_timeout(facts: Facts) -> Findings:
@@ -90,11 +95,14 @@ def stop_timeout(facts: Facts) -> Findings:
         return
     graceful = max((service.graceful_timeout for service in facts.services), default=30.0)
     shown = f"TimeoutStopSec={text or f'{limit:g}s by default'}, graceful_timeout {graceful:g}s"
-    if limit <= graceful:
-        why = "systemd kills all processes before the last request had its time"
-        yield bites(shown, why, *set_in_unit(facts, f"TimeoutStopSec={int(graceful) + _MARGIN}"))
-    else:
+    remedy = set_in_unit(facts, f"TimeoutStopSec={int(graceful) + _MARGIN}")
+    if limit > graceful:
         yield fine(shown)
+    elif facts.unit.values.get("Type") in _NOTIFYING:
+        why = "the master asks systemd for more time while its loop turns; it is better not to depend on that"
+        yield note(shown, why, *remedy)
+    else:
+        yield bites(shown, "systemd kills the master before the last request had its time", *remedy)
 
 
 def restart(facts: Facts) -> Findings:
@@ -135,7 +143,7 @@ def out_of_memory(facts: Facts) -> Findings:
 
 def programs(facts: Facts) -> Findings:
     """ExecStart= and the like: whether the programs are there."""
-    if facts.unit is None:
+    if facts.unit is None or "/" not in facts.unit.shown:  # of a unit that runs, systemd has seen to it
         return
     for program in facts.unit.programs_missing:
         yield bites(f"{program} is not there", "the start fails with 203/EXEC", "command -v prefork    # its path")
@@ -199,8 +207,8 @@ def identity(facts: Facts) -> Findings:
     """User=: whether the service can become who it is to be, and have low ports."""
     if facts.unit is None:
         return
-    user = facts.unit.values.get("User", "root")
-    may = facts.unit.values.get("AmbientCapabilities", "")
+    user = facts.unit.values.get("User") or "root"
+    may = facts.unit.values.get("AmbientCapabilities", "").upper()
     troubled = False
     for service in facts.services:
         if service.user and user not in ("root", "0", service.user):

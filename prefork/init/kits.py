@@ -17,6 +17,8 @@ _SOCKET = "systemd/shop.socket"  # one a bind, and not one for all
 
 class Kit(NamedTuple):
     """:param help: what it is, for the flag of its name.
+    :param is_beside: whether its files belong beside prefork.toml, and not into a directory of their own.
+    :param connects: whether its files say where clients reach it.
     :param asks_admin: whether its files ask the admin process how the service is.
     :param steps: what one types next, with values of the site, and ``@HERE@`` for where the files are.
     """
@@ -25,6 +27,8 @@ class Kit(NamedTuple):
     help: str
     steps: tuple[str, ...]
     asks_admin: bool = False
+    connects: bool = False
+    is_beside: bool = False
 
 
 KITS = (
@@ -40,23 +44,31 @@ KITS = (
     Kit(
         "container",
         "A Containerfile and a compose file.",
-        ("podman build -f @HERE@/Containerfile -t @NAME@ .",),
+        ("podman build -t @NAME@ @HERE@", "podman run --rm -p @PORT@:@PORT@ @NAME@"),
         asks_admin=True,
+        connects=True,
+        is_beside=True,
     ),
     Kit(
         "nginx",
         "Configurations of nginx in front of it.",
         ("sudo cp @HERE@/@NAME@.conf /etc/nginx/conf.d/", "sudo nginx -t && sudo nginx -s reload"),
         asks_admin=True,
+        connects=True,
     ),
     Kit(
         "haproxy",
         "A configuration of HAProxy in front of it.",
         ("haproxy -c -f @HERE@/haproxy.cfg",),
         asks_admin=True,
+        connects=True,
     ),
     Kit("prometheus", "What a Prometheus asks it, and alerts.", ("promtool check config @HERE@/prometheus.yml",), True),
-    Kit("logrotate", "Rotation of its log files.", ("sudo cp @HERE@/@NAME@ /etc/logrotate.d/",)),
+    Kit(
+        "logrotate",
+        "Rotation of its log files.",
+        ("sudo install -d -o @USER@ -g @GROUP@ @LOG_DIRECTORY@", "sudo cp @HERE@/@NAME@ /etc/logrotate.d/"),
+    ),
 )
 
 
@@ -73,13 +85,15 @@ def files(kit: Kit, site: Site) -> Iterator[File]:
         if template == _SOCKET:
             yield from _sockets(site)
         else:
-            yield File(templates.path(template, site.name), templates.render(template, site.values()))
+            path = templates.path(template.removeprefix(f"{kit.name}/") if kit.is_beside else template, site.name)
+            yield File(path, templates.render(template, site.values()))
 
 
 def _sockets(site: Site) -> Iterator[File]:
     """A unit for each bind, for modes and owners are a unit's."""
-    for name, own in zip(site.socket_names, listening(site.binds), strict=True):
-        values = {**site.values(), **own, "SOCKET_NAME": name}
+    for name, own in zip(site.socket_names, listening(site.binds), strict=False):
+        service = None if name == site.name else f"Service={site.name}.service"  # which is what systemd thinks itself
+        values = {**site.values(), **own, "SOCKET_NAME": name, "SERVICE": service}
         yield File(f"systemd/{name}.socket", templates.render(_SOCKET, values))
 
 
@@ -89,4 +103,4 @@ def steps(kit: Kit, site: Site, directory: str) -> Iterator[str]:
         yield f"sudo useradd --system --user-group --no-create-home {site.user}"
     socket_files = " ".join(f"{directory}/{name}.socket" for name in site.socket_names)
     for step in kit.steps:
-        yield templates.fill(step, {**site.values(), "HERE": directory, "SOCKET_FILES": socket_files})
+        yield templates.fill_words(step, {**site.values(), "HERE": directory, "SOCKET_FILES": socket_files})

@@ -15,9 +15,13 @@ EXAMPLE_NAME = "shop"  # in the paths of templates
 _HOME = files("prefork.init") / "templates"
 
 
+_PATTERN = r"@(?:(?P<named>[A-Z][A-Z_]*)@|(?P<braced>(?!))|(?P<escaped>(?!))|(?P<invalid>(?!)))"
+_NAMES = re.compile(_PATTERN)
+
+
 class _AtSigns(string.Template):
     flags = re.RegexFlag(0)  # else small letters were names too
-    pattern = r"@(?:(?P<named>[A-Z][A-Z_]*)@|(?P<braced>(?!))|(?P<escaped>(?!))|(?P<invalid>(?!)))"  # type: ignore[assignment]
+    pattern = _PATTERN  # type: ignore[assignment]
 
 
 def names(kit: str) -> list[str]:
@@ -25,7 +29,7 @@ def names(kit: str) -> list[str]:
     return sorted(f"{kit}/{entry.name}" for entry in (_HOME / kit).iterdir() if entry.is_file())
 
 
-def render(template: str, values: Mapping[str, str]) -> str:
+def render(template: str, values: Mapping[str, str | None]) -> str:
     """The template's text with the values filled in.
 
     :raises KeyError: it wants one that is not there.
@@ -33,13 +37,21 @@ def render(template: str, values: Mapping[str, str]) -> str:
     return fill((_HOME / template).read_text(), values)
 
 
-def fill(text: str, values: Mapping[str, str]) -> str:
-    """A value that stands alone on its line may have several lines, each indented like it, or none."""
+def fill(text: str, values: Mapping[str, str | None]) -> str:
+    """A line with a value that is ``None`` is left out; one that is only a value may have several lines."""
+    return "".join(_fill_line(line, values) for line in text.splitlines(keepends=True))
 
-    def lines(found: re.Match[str]) -> str:
-        return "".join(f"{found[1]}{line}\n" for line in values[found[2]].splitlines())
 
-    return _AtSigns(re.sub(r"(?m)^([ \t]*)@([A-Z][A-Z_]*)@\n", lines, text)).substitute(values)
+def _fill_line(line: str, values: Mapping[str, str | None]) -> str:
+    wanted = [found["named"] for found in _NAMES.finditer(line)]
+    if any(values[name] is None for name in wanted):
+        return ""
+    return _AtSigns(line).substitute(values)
+
+
+def fill_words(text: str, values: Mapping[str, str | None]) -> str:
+    """Words with one space between them; what there is not takes none."""
+    return " ".join(_AtSigns(text).substitute({name: value or "" for name, value in values.items()}).split())
 
 
 def path(template: str, name: str) -> str:
@@ -47,15 +59,36 @@ def path(template: str, name: str) -> str:
     return re.sub(rf"\b{EXAMPLE_NAME}\b", name, template)
 
 
-def adopted(text: str, values: Mapping[str, str]) -> str:
+def adopted(text: str, values: Mapping[str, str | None]) -> str:
     """The template of a file written for a site with these values: directives, then words, the longest first."""
     for directive, name in _DIRECTIVES.items():
-        text = re.sub(rf"(?m)^{directive}={re.escape(values[name])}$", f"{directive}=@{name}@", text)
-    words = {name: value for name, value in values.items() if name not in _DIRECTIVES.values()}
+        text = re.sub(rf"(?m)^{directive}={re.escape(values[name] or '')}(s?)$", rf"{directive}=@{name}@\1", text)
+    words = {name: value for name in _WORDS if (value := values[name])}
     for name, value in sorted(words.items(), key=lambda word: -len(word[1])):
         text = re.sub(rf"(?<![\w@.-]){re.escape(value)}(?![\w@])", f"@{name}@", text)
     return text
 
 
-# values that are no words of their own: known by the directive of a unit that has them
-_DIRECTIVES = {"User": "USER", "Group": "GROUP", "TimeoutStopSec": "STOP_SECONDS", "LimitNOFILE": "DESCRIPTORS"}
+_WORDS = (
+    "NAME",
+    "TARGET",
+    "PROGRAM",
+    "CONFIG",
+    "DIRECTORY",
+    "LISTEN",
+    "UPSTREAM",
+    "SOCKET",
+    "ADMIN",
+    "PORT",
+    "ADMIN_PORT",
+    "LOG_DIRECTORY",
+    "LOG_FILES",
+)
+_DIRECTIVES = {
+    "User": "USER",
+    "Group": "GROUP",
+    "Requires": "SOCKET_UNITS",
+    "After": "AFTER",
+    "TimeoutStopSec": "STOP_SECONDS",
+    "ProtectHome": "PROTECT_HOME",
+}

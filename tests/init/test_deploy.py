@@ -1,0 +1,39 @@
+"""``deploy/`` of the project is what ``prefork init`` writes for the example, so what is tried there is what users get."""
+
+import pytest
+
+from prefork.init import kits, templates
+from tests.init.deploying import DEPLOY, TEMPLATES, example, rendered
+
+RENDERED = rendered()
+THERE = sorted(path for path in RENDERED if (DEPLOY / path).parent.is_dir())
+
+
+@pytest.mark.parametrize("path", THERE)
+def test_deploy_is_what_the_templates_become(path: str) -> None:
+    """`make deploy` writes it so; `python -m tests.init.deploying adopt` makes the template of a file changed by hand."""
+    assert (DEPLOY / path).read_text() == RENDERED[path]
+
+
+def test_each_kit_has_templates_and_each_template_a_kit() -> None:
+    """Nothing is forgotten on either side."""
+    assert {path.name for path in TEMPLATES.iterdir()} == {kit.name for kit in kits.KITS}
+    assert all(templates.names(kit.name) for kit in kits.KITS)
+
+
+@pytest.mark.parametrize("path", sorted(RENDERED))
+def test_nothing_is_left_to_fill_in(path: str) -> None:
+    """An ``@NAME@`` that nobody knows would be found by whoever starts it."""
+    assert "@" + "NAME" not in RENDERED[path]
+    assert templates.adopted(RENDERED[path], example(path.partition("/")[0]).values()) != ""
+
+
+def test_what_is_adopted_becomes_the_same_file() -> None:
+    """A file goes to its template and back."""
+    values = example("systemd").values()
+    for path, text in RENDERED.items():
+        kit = path.partition("/")[0]
+        assert templates.fill(templates.adopted(text, example(kit).values()), example(kit).values()) == text, path
+    assert templates.fill("a @HAS_SOCKET@b\nc @NAME@ $host %t @system-service\n", values) == (
+        "c shop $host %t @system-service\n"
+    )
