@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from prefork.cli.completing import files
-from prefork.cli.run import read_sources, sources
+from prefork.cli.completing import files, instances
+from prefork.cli.run import read_sources, source_flags
 from prefork.config.instance import NO_CONTROL, Instance
 from prefork.config.sources import DEFAULT_FILE
 from prefork.control.client import ask_status, connect, find
@@ -25,10 +25,11 @@ _WEIGHING = 2.0  # seconds that weighing the processes of an instance may take
 
 
 @click.command()
+@click.argument("target", required=False, metavar="[TARGET|NAME]", shell_complete=instances)
 @click.option("--unit", metavar="FILE", help="Look at this service unit of systemd too.", shell_complete=files)
 @click.option("--load/--no-load", default=True, help="Import the application, in a child.  [default: load]")
 @click.option("--json", "as_json", is_flag=True, help="Print all of it as JSON.")
-@sources
+@source_flags
 def doctor(target: str | None, config: str | None, unit: str | None, load: bool, as_json: bool, **flags: Any) -> None:
     """Say what would bite on this machine, in what is to run or runs on it, why, and by which command it is changed.
 

@@ -6,7 +6,7 @@ It must not read anything. Read next: ``facts.py``; ``checks.py``, the order the
 from prefork.doctor.facts import Facts
 from prefork.doctor.findings import Findings, bites, fine, note
 
-_PRELOAD = "# start them in worker_start or in the first request, or set preload = false: docs/targets.md"
+_PRELOAD = "# start them in worker_start, or set preload = false: docs/targets.md"
 
 
 def loading(facts: Facts) -> Findings:

@@ -41,7 +41,8 @@ def generations(facts: Facts) -> Findings:
         old = _of_old_generation(facts, service)
         if load is not None and load.outcome != "serves":
             why = f"generation {service.generation} serves, which is older: {_last_line(load.why)}"
-            shown = f"{service.name}: the last reload, {age(load.ago_seconds)} ago, was {load.outcome}"
+            outcome = {"abandoned": "given up"}.get(load.outcome, load.outcome)
+            shown = f"{service.name}: the last reload, {age(load.ago_seconds)} ago, was {outcome}"
             yield bites(shown, why, f"prefork reload -n {name}")
         elif old:
             why = "they finish what they have, or are stuck in it; status says in what, dump where"

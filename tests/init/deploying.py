@@ -3,9 +3,9 @@
     python -m tests.init.deploying                                   write deploy/ anew, as `make deploy` does
     python -m tests.init.deploying adopt deploy/systemd/shop.socket  make a template of a file that was written there
 
-``adopt`` replaces what it knows of the example (name, paths, user, addresses: ``prefork/init/site.py``) by ``@NAME@`` and
-the like, in a copy below ``prefork/init/templates``. Then look at what it made: a line with a value that a site may lack,
-as ``@HAS_SOCKET@`` or ``@TCP_ALONE@``, is left out there. A test holds that template and file agree.
+``adopt`` replaces what it knows of the example (name, paths, user, addresses: ``prefork/init/site.py``) by ``@NAME@``
+and the like, in a copy below ``prefork/init/templates``. Then look at what it made: a line with a value that a site may
+lack, as ``@HAS_SOCKET@`` or ``@TCP_ALONE@``, is left out there. A test holds that template and file agree.
 """
 
 import sys

@@ -1,4 +1,6 @@
-"""``deploy/`` of the project is what ``prefork init`` writes for the example, so what is tried there is what users get."""
+"""``deploy/`` is what ``prefork init`` writes for the example, so what is tried there is what users get."""
+
+import re
 
 import pytest
 
@@ -11,7 +13,7 @@ THERE = sorted(path for path in RENDERED if (DEPLOY / path).parent.is_dir())
 
 @pytest.mark.parametrize("path", THERE)
 def test_deploy_is_what_the_templates_become(path: str) -> None:
-    """`make deploy` writes it so; `python -m tests.init.deploying adopt` makes the template of a file changed by hand."""
+    """`make deploy` writes it so; how to make a template of a file there: ``deploying.py``."""
     assert (DEPLOY / path).read_text() == RENDERED[path]
 
 
@@ -24,8 +26,7 @@ def test_each_kit_has_templates_and_each_template_a_kit() -> None:
 @pytest.mark.parametrize("path", sorted(RENDERED))
 def test_nothing_is_left_to_fill_in(path: str) -> None:
     """An ``@NAME@`` that nobody knows would be found by whoever starts it."""
-    assert "@" + "NAME" not in RENDERED[path]
-    assert templates.adopted(RENDERED[path], example(path.partition("/")[0]).values()) != ""
+    assert re.findall("@[A-Z_]+@", RENDERED[path]) == []
 
 
 def test_what_is_adopted_becomes_the_same_file() -> None:
