@@ -54,7 +54,8 @@ def doctor(target: str | None, config: str | None, unit: str | None, load: bool,
         report = report._replace(usage=Census().look(report.pids, _WEIGHING))
     facts = look(instance, report, told_unit, loads=load)
     found = examine(facts)
-    title = _title(instance, report, config, facts.user)
+    source = config or ("the command line" if target is not None else DEFAULT_FILE)
+    title = _title(instance, report, source, facts.user)
     if as_json:
         click.echo(json.dumps(page.as_plain(title, found), indent=2))
     else:
@@ -105,11 +106,11 @@ def _is_it(report: Report, instance: Instance) -> bool:
     return any((name, service.target) in running for name, service in instance.service.items())
 
 
-def _title(instance: Instance | None, report: Report | None, config: str | None, user: str) -> str:
+def _title(instance: Instance | None, report: Report | None, source: str, user: str) -> str:
+    """What was looked at, and as whom."""
     parts = []
     if report is not None:
         parts.append(f"{report.snapshot.name} [{report.snapshot.pid}], which runs")
     if instance is not None:
-        what = config or (DEFAULT_FILE if os.path.exists(DEFAULT_FILE) else "the command line")
-        parts.append(f"{instance.name} by {what}" if report is None else f"by {what}")
+        parts.append(f"{instance.name} by {source}" if report is None else f"by {source}")
     return f"{', '.join(parts) or 'this machine'}, as user {user}"

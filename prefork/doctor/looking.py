@@ -7,9 +7,9 @@ Read next: ``prefork/system/{sysctl,procfs,occupants,grouplimits,clocks}.py``, w
 
 import contextlib
 import errno
-import getpass
 import os
 import platform
+import pwd
 import select
 import shutil
 import sys
@@ -170,8 +170,8 @@ def _remembered(name: str, unread: dict[str, str]) -> Iterator[None]:
 
 def _user() -> str:
     try:
-        return getpass.getuser() if os.getuid() == os.geteuid() else str(os.geteuid())
-    except (KeyError, OSError):
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
         return str(os.geteuid())
 
 
@@ -292,6 +292,8 @@ def _unix_place(of: str, address: Address) -> Place:
             is_taken = occupants.is_served_by_name(address.path)
             return Place(of, address, "taken" if is_taken else "free", "another process")
         state = occupants.occupancy(address.path)
+    except PermissionError:
+        return Place(of, address, "forbidden", f"{os.path.dirname(address.path)} may not be entered")
     except OSError as error:
         return Place(of, address, "unknown", f"cannot be seen: {(error.strerror or str(error)).lower()}")
     directory = os.path.dirname(os.path.abspath(address.path))

@@ -14,9 +14,11 @@ import pytest
 
 from tests.end_to_end.clients import LIMIT
 from tests.end_to_end.harness import DATAGRAM, ROOT, STREAM, TCP, UDP, Application, Gate, Master, look_until, serving
+from tests.end_to_end.nobody import NOBODY, open_the_way
 
 NAME = f"doctor-{os.getpid()}"
 NAMED = ("-n", NAME)
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 GOOD_UNIT = "[Service]\nType=notify\nKillMode=process\nOOMPolicy=continue\nRestart=always\nWatchdogSec=30\n"
 
 
@@ -271,6 +273,27 @@ def test_datagrams_that_found_no_room(gate: Gate) -> None:
             look_until(lambda: bool(doctor(NAME).biting), "datagrams are dropped")
             assert "datagrams dropped" in doctor(NAME).biting[0]
             visitor.let_pass()
+
+
+def as_nobody() -> None:
+    """In the new process, before its program."""
+    open_the_way()
+    os.setgroups([])
+    os.setresgid(NOBODY, NOBODY, NOBODY)
+    os.setresuid(NOBODY, NOBODY, NOBODY)
+
+
+@needs_root
+def test_a_port_and_a_directory_that_are_not_for_this_user(short_path: Path) -> None:
+    """What cannot be read is said to be so, and the rest is found."""
+    found = doctor(STREAM, "-b", "tcp://127.0.0.1:80", "-b", f"unix:{short_path}/s", before_exec=as_nobody)
+    assert found.code == 1, found.err
+    assert found.of("addresses") == [
+        ("bites", "tcp://127.0.0.1:80: not allowed"),
+        ("bites", f"unix:{short_path}/s: not allowed"),
+    ]
+    (finding,) = [f for f in found.findings if f["measured"] == "tcp://127.0.0.1:80: not allowed"]
+    assert finding["why"].startswith("a start by nobody ends with exit 4")
 
 
 # what is asked
