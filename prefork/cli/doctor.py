@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -16,6 +17,7 @@ from prefork.control.client import ask_status, connect, find
 from prefork.control.report import Report
 from prefork.doctor import page
 from prefork.doctor.checks import examine
+from prefork.doctor.facts import Unit
 from prefork.doctor.looking import look
 from prefork.doctor.unit_file import read_unit
 from prefork.errors import Exit, NoInstanceError, PreforkError, UsageError
@@ -47,9 +49,9 @@ def doctor(target: str | None, config: str | None, unit: str | None, load: bool,
     if name is not None and flags.get("name"):
         raise UsageError(f"doctor: {name} and --name {flags['name']} both name an instance; leave one of them out")
     target = None if name is not None else target
-    instance = _to_run(name, target, config, flags)
-    report = _running(name, instance, flags.get("control"))
     told_unit = None if unit is None else read_unit(unit)
+    instance = _to_run(name, target, config, flags, told_unit)
+    report = _running(name, instance, flags.get("control"))
     if report is not None:
         report = report._replace(usage=Census().look(report.pids, _WEIGHING))
     facts = look(instance, report, told_unit, loads=load)
@@ -65,14 +67,28 @@ def doctor(target: str | None, config: str | None, unit: str | None, load: bool,
     sys.exit(Exit.REFUSED if page.does_bite(found) else Exit.STOPPED)
 
 
-def _to_run(name: str | None, target: str | None, config: str | None, flags: dict[str, Any]) -> Instance | None:
-    """What is to run, where that is said, or lies here.
+def _to_run(
+    name: str | None, target: str | None, config: str | None, flags: dict[str, Any], unit: Unit | None
+) -> Instance | None:
+    """What is to run, where that is said, or lies here; by the unit's user and where it says, if one is given.
 
     :raises UsageError: it is wrong.
     """
     if target is None and config is None and (name is not None or not os.path.exists(DEFAULT_FILE)):
         return None
-    return read_sources(target, config, flags).instance
+    instance = read_sources(target, config, flags).instance
+    by_unit = {} if unit is None else dict(_of_unit(unit, instance))
+    return read_sources(target, config, {**flags, **by_unit}).instance if by_unit else instance
+
+
+def _of_unit(unit: Unit, instance: Instance) -> Iterator[tuple[str, str]]:
+    """Settings that come to what the unit says, where nothing else says it."""
+    user, directory = unit.values.get("User", ""), unit.values.get("WorkingDirectory", "")
+    services = instance.service.values()
+    if os.geteuid() == 0 and user and unit.has_user and "%" not in user and not any(s.user for s in services):
+        yield "user", user
+    if os.path.isdir(directory) and not any(service.chdir for service in services):
+        yield "chdir", directory
 
 
 def _running(name: str | None, instance: Instance | None, control: str | None) -> Report | None:

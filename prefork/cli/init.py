@@ -146,6 +146,8 @@ def _next(path: str, site: Site, directory: str, asked: list[Kit], is_new: bool)
     if is_new and not _has(asked, "systemd"):
         steps = [f"prefork check --load -c {path}", f"prefork run -c {path}"]
     for kit in asked:
+        if kit.is_beside and not is_new and os.path.abspath(path) != os.path.abspath(_below(directory, DEFAULT_FILE)):
+            steps.append(f"cp {path} {_below(directory, DEFAULT_FILE)}")
         if kit.is_beside and site.has_code and os.path.abspath(directory) != site.directory:
             steps.append(f"cp -r {site.values()['CODE']} {directory}")
         steps += kits.steps(kit, site, directory if kit.is_beside else _below(directory, kit.name))

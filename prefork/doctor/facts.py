@@ -88,12 +88,14 @@ class Unit(NamedTuple):
 
     :param shown: its file, or its name.
     :param values: by directive, the last one where it stands several times.
-    :param programs_missing: of ``ExecStart=`` and the like, those that are not there.
+    :param programs_missing: of ``ExecStart=``, those that are not there.
+    :param has_user: whether this machine has the user of ``User=``.
     """
 
     shown: str
     values: Mapping[str, str]
     programs_missing: tuple[str, ...] = ()
+    has_user: bool = True
 
 
 class Running(NamedTuple):

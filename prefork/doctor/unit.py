@@ -209,7 +209,10 @@ def identity(facts: Facts) -> Findings:
         return
     user = facts.unit.values.get("User") or "root"
     may = facts.unit.values.get("AmbientCapabilities", "").upper()
-    troubled = False
+    troubled = not facts.unit.has_user and facts.unit.values.get("DynamicUser") not in _YES
+    if troubled:
+        why = "the start fails with 217/USER"
+        yield bites(f"User={user} is not on this machine", why, f"sudo useradd --system --user-group {user}")
     for service in facts.services:
         if service.user and user not in ("root", "0", service.user):
             troubled = True

@@ -5,6 +5,7 @@ Sources: systemd.syntax(7); systemctl(1) on ``show``.
 """
 
 import os
+import pwd
 import shlex
 import shutil
 import subprocess
@@ -35,7 +36,8 @@ def read_unit(path: str) -> Unit:
     values = parse(text)
     if not values:
         raise UsageError(f"--unit: {path} has no [Service]; give the path of a .service file")
-    return Unit(os.path.abspath(path), values, tuple(_missing(values.get("ExecStart", ""))))
+    missing = tuple(_missing(values.get("ExecStart", "")))
+    return Unit(os.path.abspath(path), values, missing, _has_user(values.get("User", "")))
 
 
 def parse(text: str) -> dict[str, str]:
@@ -72,6 +74,15 @@ def ask_systemd(unit: str) -> Unit:
     values = {_AS_SHOWN.get(name, name): value for name, value in pairs if value}
     values.pop("", None)
     return Unit(unit, values)
+
+
+def _has_user(name: str) -> bool:
+    """Whether there is one of that name; what systemd has to fill in is not known to us."""
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return not name or name.isdecimal() or "%" in name
+    return True
 
 
 def _missing(command: str) -> list[str]:

@@ -451,6 +451,8 @@ CASES: list[tuple[Check, str, str, Facts]] = [
         if "ProtectSystem" not in opened
     ],
     (unit.identity, "fine", "User=shop", Facts(unit=in_unit(User="shop"), services=(ECHO,))),
+    (unit.identity, "bites", "User=shop is not on", Facts(unit=in_unit(User="shop")._replace(has_user=False))),
+    (unit.identity, "fine", "User=shop", Facts(unit=in_unit(User="shop", DynamicUser="yes")._replace(has_user=False))),
     (
         unit.identity,
         "bites",

@@ -52,6 +52,16 @@ def test_programs_that_are_not_there_are_named(tmp_path: Path) -> None:
         assert read_unit(str(path)).programs_missing == missing
 
 
+@pytest.mark.parametrize(
+    ("user", "is_there"), [("", True), ("nobody", True), ("nosuch", False), ("1234", True), ("%i", True)]
+)
+def test_whether_its_user_is_there(user: str, is_there: bool, tmp_path: Path) -> None:
+    """A number is one without an entry too, and what systemd fills in is its affair."""
+    path = tmp_path / "shop.service"
+    path.write_text(f"[Service]\nType=notify\nUser={user}\n")
+    assert read_unit(str(path)).has_user == is_there
+
+
 @pytest.mark.parametrize(("text", "why"), [(None, "no such file or directory"), ("[Unit]\n", r"has no \[Service\]")])
 def test_what_is_no_unit_is_an_error(tmp_path: Path, text: str | None, why: str) -> None:
     """One line, with the remedy."""

@@ -296,6 +296,23 @@ def test_a_port_and_a_directory_that_are_not_for_this_user(short_path: Path) -> 
     assert finding["why"].startswith("a start by nobody ends with exit 4")
 
 
+@needs_root
+def test_an_application_is_loaded_as_the_user_of_its_unit_and_where_that_says(tmp_path: Path) -> None:
+    """What that user may not read cannot be loaded."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "shop.py").write_text("from socketserver import StreamRequestHandler as Handler\n")
+    unit = tmp_path / "shop.service"
+    unit.write_text(f"{GOOD_UNIT}WorkingDirectory={home}\n")
+    arguments = ("shop:Handler", "-b", TCP, "--unit", str(unit))
+    found = doctor(*arguments, loads=True, before_exec=open_the_way)
+    assert (found.code, found.of("loading")) == (0, [("fine", "shop can be loaded")])
+    unit.write_text(f"{GOOD_UNIT}WorkingDirectory={home}\nUser=nobody\n")
+    home.chmod(0o700)
+    found = doctor(*arguments, loads=True, before_exec=open_the_way)
+    assert (found.code, found.of("loading")) == (1, [("bites", "shop cannot be loaded")])
+
+
 # what is asked
 
 
