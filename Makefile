@@ -10,7 +10,7 @@ READY  := $(VENV)/.ready
 # bytecode is kept: the suite starts thousands of interpreters
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test long deployed check bench soak sizing dist clean
+.PHONY: run test long deployed check deploy bench soak sizing dist clean
 
 run: $(READY)           ## a real service under the master: files over HTTP, lines over TCP and Unix
 	@exec $(BIN)/python -m examples.demo
@@ -28,6 +28,9 @@ check: $(READY)         ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+deploy: $(READY)        ## deploy/ anew, from the templates of `prefork init`
+	$(BIN)/python -m tests.init.deploying
 
 bench: $(READY)         ## what it costs, beside reference lines; one figure alone: python -m tests.bench NAME
 	$(BIN)/python -m tests.bench

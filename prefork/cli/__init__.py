@@ -17,7 +17,9 @@ from prefork.system.stdio import hold_numbers
 
 COMMANDS = (
     "run",
+    "init",
     "check",
+    "doctor",
     "status",
     "health",
     "top",

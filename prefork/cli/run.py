@@ -134,9 +134,14 @@ _SOURCES = (
 
 def sources(command: Callable[..., None]) -> Callable[..., None]:
     """The target and all flags that say what runs, in front of a command."""
+    return click.argument("target", required=False)(source_flags(command))
+
+
+def source_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """All flags that say what runs, in front of a command."""
     for option in reversed(_SOURCES):
         command = option(command)
-    return click.argument("target", required=False)(command)
+    return command
 
 
 def read_sources(target: str | None, config: str | None, flags: Mapping[str, Any]) -> Read:
