@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 TESTS  ?= tests
+DIST   ?= dist
 MINUTES ?= 1
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
@@ -9,7 +10,7 @@ READY  := $(VENV)/.ready
 # bytecode is kept: the suite starts thousands of interpreters
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test long deployed check docs bench soak sizing clean
+.PHONY: run test long deployed check docs deploy bench soak sizing dist clean
 
 run: $(READY)           ## a real service under the master: files over HTTP, lines over TCP and Unix
 	@exec $(BIN)/python -m examples.demo
@@ -33,6 +34,9 @@ docs: $(READY)          ## the pages as a site, into build/site: its references 
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict --config-file .mkdocs.yml
 	@echo build/site/index.html
 
+deploy: $(READY)        ## deploy/ anew, from the templates of `prefork init`
+	$(BIN)/python -m tests.init.deploying
+
 bench: $(READY)         ## what it costs, beside reference lines; one figure alone: python -m tests.bench NAME
 	$(BIN)/python -m tests.bench
 
@@ -42,8 +46,13 @@ soak: $(READY)          ## faults at random under load, and what they cost: make
 sizing: $(READY)        ## the table and the pictures of docs/sizing.md, by simulation
 	$(BIN)/python -m tests.sizing
 
+dist: $(READY)          ## sdist and wheel, the same bytes wherever they are built
+	rm -rf $(DIST)
+	$(BIN)/python -m build --installer uv --dependency-constraints-txt deploy/packaging/constraints.txt --outdir $(DIST)
+	$(BIN)/python -m twine check --strict $(DIST)/*
+
 clean:
-	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(DIST) .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml prefork/__init__.py

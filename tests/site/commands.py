@@ -20,15 +20,20 @@ def of_all(_: str) -> str:
 
 def help_of(command: click.Command, name: str) -> str:
     """As on a terminal of 80 columns, whatever the one of whoever asks."""
-    program = click.Context(cli, info_name="prefork", terminal_width=WIDTH)
-    context = click.Context(command, parent=program, info_name=name, terminal_width=WIDTH)
+    context = click.Context(command, parent=program(), info_name=name, terminal_width=WIDTH)
     text = command.get_help(context).replace(f"[default: {DEFAULT_BACKLOG}]", "[default: 2048]")  # the kernel's limit
     return "\n".join(line.rstrip() for line in text.splitlines())
 
 
+def program() -> click.Context:
+    """What a command is called by."""
+    return click.Context(cli, info_name="prefork", terminal_width=WIDTH, **cli.context_settings)
+
+
 def command_of(name: str) -> click.Command:
-    command = cli.get_command(click.Context(cli), name)
-    assert command is not None, f"no command {name}"
+    """:raises AssertionError: there is none of that name."""
+    command = cli.get_command(program(), name)
+    assert command is not None, f"there is no prefork {name}"
     return command
 
 

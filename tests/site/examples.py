@@ -45,8 +45,8 @@ def inline() -> list[Example]:
 
 def commands(text: str) -> Iterator[list[str]]:
     """The words of each call of ``prefork`` in lines of a shell; in a transcript only what is behind a ``$``."""
-    prompted = re.findall(r"^\$ (.*)", text, re.MULTILINE)
-    for line in prompted or text.splitlines():
+    whole = text.replace("\\\n", " ")
+    for line in re.findall(r"^\$ (.*)", whole, re.MULTILINE) or whole.splitlines():
         for command in re.findall(r"\$\((prefork [^)]*)\)", line) or [line]:
             words = _words(command)
             if words[:1] == ["prefork"]:

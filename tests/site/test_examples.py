@@ -12,14 +12,15 @@ import types
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 
 import prefork
-from prefork.cli import COMMANDS, cli
+from prefork.cli import COMMANDS
 from prefork.config.instance import Instance
-from prefork.config.settings import convert
+from prefork.config.service import Service
+from prefork.config.settings import convert, setting_names
 from prefork.socketserver import BaseRequestHandler, BaseServer, PreforkingMixIn, PreforkingTCPServer
+from tests.site.commands import command_of, program
 from tests.site.examples import Example, commands, examples, inline
 from tests.site.shelves import ROOT
 
@@ -29,12 +30,14 @@ SHOWN = {  # blocks that nobody copies, and what holds each
     "README.md": "processes as ps shows them: tests/end_to_end/test_serving.py",
     "docs/architecture.md": "the loop in words: prefork/master/loop.py",
     "docs/cli.md": "made from the commands: tests/site/test_made.py",
+    "docs/containers.md": "a line of a log: tests/deploy/test_containers.py",
     "docs/dying.md": "lines of a log: tests/end_to_end/test_dying.py",
     "docs/load.md": "what a run printed: tests/lab/test_load_command.py",
     "docs/logs.md": "lines of logs, stacks: tests/end_to_end/test_logs.py; settings of logrotate",
     "docs/plan.md": "what its command prints: tests/lab/test_plan_command.py",
     "docs/reforking.md": "lines of an answer: tests/end_to_end/test_reforking.py",
     "docs/status.md": "a picture of the screen: tests/top",
+    "docs/systemd.md": "a line of a log: tests/end_to_end/test_service_manager.py",
     "docs/tune.md": "what its command prints: tests/lab/test_advice.py",
 }
 RUN_ELSEWHERE = {  # Python, by its first line
@@ -67,7 +70,8 @@ def test_what_is_shown_has_blocks() -> None:
 def test_settings_are_read(example: Example) -> None:
     """As ``prefork run`` reads them. What a block leaves out, for it shows something else, is added."""
     raw = with_stand_ins(tomllib.loads(example.text))
-    services = raw.pop("service", {"a": {}})
+    of_service = {name: raw.pop(name) for name in setting_names(Service) if name in raw}
+    services = raw.pop("service", {"a": of_service})
     whole = {name: {"target": "a:b", "bind": ["none"], **service} for name, service in services.items()}
     assert isinstance(convert({**raw, "service": whole}, Instance, str(example)), Instance)
 
@@ -105,14 +109,7 @@ def test_commands_in_sentences_are_understood(example: Example) -> None:
 
 def parse(words: list[str]) -> None:
     """:raises click.UsageError: the command would refuse them."""
-    program = click.Context(cli, info_name="prefork")
-    command_of(words[0]).make_context(words[0], list(words[1:]), parent=program)
-
-
-def command_of(name: str) -> click.Command:
-    command = cli.get_command(click.Context(cli), name)
-    assert command is not None, f"there is no prefork {name}"
-    return command
+    command_of(words[0]).make_context(words[0], list(words[1:]), parent=program())
 
 
 # Python
