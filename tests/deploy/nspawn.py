@@ -142,21 +142,31 @@ class Machine:
         file.write_text(text)
         file.chmod(mode)
 
-    def run(self, *command: str) -> "subprocess.CompletedProcess[str]":
-        """Run a command in the machine as its root, to its end."""
-        return subprocess.run(
+    def begin(self, *command: str) -> "subprocess.Popen[str]":
+        """Begin a command in the machine, as its root; what it prints is one text."""
+        return subprocess.Popen(
             ["nsenter", "--target", str(self.leader), "--all", *command],
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            timeout=4 * LIMIT,
             env={"PATH": PATH, "LANG": "C.UTF-8"},
         )
+
+    def run(self, *command: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end."""
+        with self.begin(*command) as begun:
+            try:
+                printed, _ = begun.communicate(timeout=LIMIT)
+            except BaseException:
+                begun.kill()
+                raise
+        return subprocess.CompletedProcess(command, begun.returncode, printed)
 
     def expect(self, *command: str) -> str:
         """Run a command that must succeed: what it printed."""
         done = self.run(*command)
-        assert done.returncode == 0, f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+        assert done.returncode == 0, f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}"
         return done.stdout
 
     @contextlib.contextmanager
