@@ -87,20 +87,25 @@ class Shop:
     # what an operator writes
 
     def unit(self, name: str, **settings: str) -> None:
-        """Install a unit of ours; of its settings these are others, and one that is empty goes."""
+        """Install a unit of ours; of its settings these have other values, and one without a value is left out."""
         text = (UNITS / name).read_text()
         for setting, value in settings.items():
-            text, count = re.subn(rf"(?m)^#?{setting}=.*\n", f"{setting}={value}\n" if value else "", text)
+            text, count = re.subn(rf"(?m)^#?{setting}=.*\n", f"{setting}={value}\n" * bool(value), text)
             assert count == 1, f"{setting} stands in {count} lines of {name}"
         self.machine.write(f"/etc/systemd/system/{name}", text)
         self.machine.systemctl("daemon-reload")
+
+    def own_listener(self, bind: str, **settings: str) -> None:
+        """Let the master open the listener itself, without a socket unit."""
+        self.unit(SERVICE, Requires="", **settings)
+        self.configure(bind=bind)
 
     def configure(self, bind: str = "systemd:shop", graceful_timeout: str = "30s") -> None:
         text = _CONFIG.format(bind=bind, workers=WORKERS, graceful_timeout=graceful_timeout)
         self.machine.write("/etc/prefork/shop.toml", text)
 
     def deploy(self, version: str, *statements: str) -> None:
-        """Install an application that answers this version; ``statements`` stand in its module, and may use ``apps``."""
+        """Install an application that answers this version; ``statements`` in its module may use ``apps``."""
         code = _CODE.format(version=version, statements="\n".join(statements))
         self.machine.write("/srv/shop/shop.py", code)
 
@@ -138,6 +143,10 @@ class Shop:
         """What the service, and systemd about it, have said in this test."""
         return self.machine.journal(SERVICE, after=self._since)
 
+    def wait_status(self, text: str) -> None:
+        """Until the line in ``systemctl status`` is this one, or begins so."""
+        look_until(lambda: self.show("StatusText").startswith(text), f"the status is {text!r}")
+
     # what clients do
 
     def ask(self, request: str) -> str:
@@ -147,7 +156,7 @@ class Shop:
     @contextlib.contextmanager
     def load(self, url: str = URL) -> Iterator[Load]:
         """Clients in the network of the machine, where the test is too meanwhile."""
-        with self.machine.network(), Load(url, clients=6, processes=1) as load:
+        with self.machine.network(), Load(url, clients=4, processes=1) as load:
             yield load
 
     def hold(self, count: int) -> list[Question]:
