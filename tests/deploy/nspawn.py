@@ -109,7 +109,7 @@ class Machine:
         )
 
     def _wait_booted(self, news: socket.socket) -> None:
-        """What nspawn tells, in the words of sd_notify(3): first the pid of the machine's systemd, then that it is up."""
+        """What nspawn tells, in words of sd_notify(3): first the pid of the machine's systemd, then that it is up."""
         while True:
             readable, _, _ = select.select([news.fileno(), self._pidfd], [], [], LIMIT)
             if news.fileno() not in readable:

@@ -11,7 +11,8 @@ from tests.end_to_end.clients import LIMIT
 from tests.end_to_end.harness import look_until
 from tests.end_to_end.load import Outcome
 
-pytestmark = pytest.mark.deployed
+# the machine has a limit of its own: where none was made before, that takes longer than any test
+pytestmark = [pytest.mark.deployed, pytest.mark.timeout(120, func_only=True)]
 
 SOME = 50  # answers
 

@@ -4,8 +4,10 @@ import pytest
 
 from tests.deploy.shop import PREFORK, SERVICE, SOCKET, URL, WORKERS, Shop
 from tests.deploy.test_systemd import SOME, expect_all_answered
+from tests.end_to_end.clients import is_refused
 
-pytestmark = pytest.mark.deployed
+# the machine has a limit of its own: where none was made before, that takes longer than any test
+pytestmark = [pytest.mark.deployed, pytest.mark.timeout(120, func_only=True)]
 
 
 def test_a_killed_master_costs_nothing(shop: Shop) -> None:
@@ -31,11 +33,10 @@ def test_a_listener_of_its_own_outlives_the_master(bind: str, shop: Shop) -> Non
     shop.machine.systemctl("start", SERVICE)
     assert shop.show("NFileDescriptorStore") == "2"
     with shop.load(URL if bind.startswith("tcp") else f"unix:{shop.machine.path('/run/shop/shop.sock')}") as load:
-        for _ in range(2):
-            load.wait_answered(SOME)
-            master = shop.master()
-            shop.kill("KILL")
-            shop.wait_restarted(master)
+        load.wait_answered(SOME)
+        master = shop.master()
+        shop.kill("KILL")
+        shop.wait_restarted(master)
         load.wait_answered(SOME)
         expect_all_answered(load.finish())
     assert shop.show("NFileDescriptorStore") == "2"
@@ -43,7 +44,7 @@ def test_a_listener_of_its_own_outlives_the_master(bind: str, shop: Shop) -> Non
 
 def test_a_master_that_hangs_is_replaced(shop: Shop) -> None:
     """Its workers serve on until the watchdog ends it, and finish; the journal has where it was."""
-    shop.unit(SERVICE, WatchdogSec="1s")
+    shop.unit(SERVICE, WatchdogSec="2s")
     shop.machine.systemctl("start", SERVICE)
     with shop.load() as load:
         load.wait_answered(SOME)
@@ -55,7 +56,6 @@ def test_a_master_that_hangs_is_replaced(shop: Shop) -> None:
         load.wait_answered(SOME)
         shop.let_go(held)
         expect_all_answered(load.finish())
-    assert shop.show("NRestarts") == "1"
     journal = shop.journal()
     assert "Watchdog timeout" in journal
     assert "Fatal Python error: Aborted" in journal
@@ -63,7 +63,7 @@ def test_a_master_that_hangs_is_replaced(shop: Shop) -> None:
 
 
 def test_a_master_deaf_to_the_watchdog_is_killed(shop: Shop) -> None:
-    shop.unit(SERVICE, WatchdogSec="1s", TimeoutAbortSec="500ms")
+    shop.unit(SERVICE, WatchdogSec="2s", TimeoutAbortSec="500ms")
     shop.machine.systemctl("start", SERVICE)
     with shop.load() as load:
         load.wait_answered(SOME)
@@ -98,13 +98,16 @@ def test_what_cannot_start_is_given_up(shop: Shop) -> None:
 
 
 def test_what_keeps_failing_is_given_up(shop: Shop) -> None:
-    """After so many starts within so long, and with it the listener: clients are refused and need not wait in vain."""
+    """After so many starts within so long, and with it the listener: nobody waits for what does not come."""
     shop.unit(SERVICE, StartLimitBurst="2")
     shop.deploy("1", "import no_such_module")
     shop.machine.run("systemctl", "start", SERVICE)
     shop.machine.wait_show(SERVICE, "ActiveState", "failed")
     assert (shop.show("ExecMainStatus"), shop.show("NRestarts")) == ("3", "2")
     assert "No module named 'no_such_module'" in shop.show("StatusText")
+    shop.machine.wait_show(SOCKET, "ActiveState", "failed")
+    with shop.machine.network():
+        assert is_refused(URL)
 
 
 def test_what_was_told_to_stop_is_not_started_again(shop: Shop) -> None:
