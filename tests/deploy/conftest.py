@@ -21,6 +21,8 @@ def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     installation = tmp_path_factory.mktemp("installation")
     with Machine(root.path, copied=roots.installation(root, installation)) as machine:
         machine.expect("useradd", "--system", "--shell=/usr/sbin/nologin", "shop")
+        # as an installation does: the service may not write there, and would compile at each start
+        machine.expect("python3", "-m", "compileall", "-q", "-x", "/tests/", f"{roots.HOME}/lib")
         yield machine
 
 

@@ -32,6 +32,7 @@ PREFORK = f"{HOME}/bin/prefork"
 
 _CONFIG = """
 name = "shop"
+{instance}
 [service.shop]
 target = "shop:Handler"
 worker_start = "shop:start"
@@ -100,8 +101,9 @@ class Shop:
         self.unit(SERVICE, Requires="", **settings)
         self.configure(bind=bind)
 
-    def configure(self, bind: str = "systemd:shop", graceful_timeout: str = "30s") -> None:
-        text = _CONFIG.format(bind=bind, workers=WORKERS, graceful_timeout=graceful_timeout)
+    def configure(self, bind: str = "systemd:shop", graceful_timeout: str = "30s", instance: str = "") -> None:
+        """:param instance: further settings of the instance, as TOML."""
+        text = _CONFIG.format(bind=bind, workers=WORKERS, graceful_timeout=graceful_timeout, instance=instance)
         self.machine.write("/etc/prefork/shop.toml", text)
 
     def deploy(self, version: str, *statements: str) -> None:
