@@ -96,8 +96,8 @@ class Machine:
         nspawn = ["systemd-nspawn", "--boot", f"--directory={scratch}/tree/root", f"--machine={self.name}"]
         nspawn += ["--register=no", "--keep-unit", "--link-journal=no"]  # no systemd need run on the host
         nspawn += ["--private-network", "--console=pipe", "--notify-ready=yes", "systemd.unit=basic.target"]
-        # TERM is what the machine gets where the tests are killed and nobody is left to end it
         lists = [groups, self._copied]
+        # TERM is what the machine gets where the tests are killed and nobody is left to end it
         apart = ["unshare", "--mount", "--propagation=private", "setpriv", "--pdeathsig=TERM"]
         return subprocess.Popen(
             [*apart, "sh", "-c", _BOOT, "boot", f"{scratch}/tree", str(self._root), *map(_words, lists), *nspawn],
@@ -142,25 +142,27 @@ class Machine:
         file.write_text(text)
         file.chmod(mode)
 
-    def begin(self, *command: str) -> "subprocess.Popen[str]":
-        """Begin a command in the machine, as its root; what it prints is one text."""
-        return subprocess.Popen(
+    @contextlib.contextmanager
+    def begin(self, *command: str) -> Iterator["subprocess.Popen[str]"]:
+        """Run a command in the machine, as its root, while the test goes on; what it prints is one text."""
+        with subprocess.Popen(
             ["nsenter", "--target", str(self.leader), "--all", *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             env={"PATH": PATH, "LANG": "C.UTF-8"},
-        )
-
-    def run(self, *command: str) -> "subprocess.CompletedProcess[str]":
-        """Run a command to its end."""
-        with self.begin(*command) as begun:
+        ) as begun:
             try:
-                printed, _ = begun.communicate(timeout=LIMIT)
+                yield begun
             except BaseException:
                 begun.kill()
                 raise
+
+    def run(self, *command: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command in the machine, as its root, to its end."""
+        with self.begin(*command) as begun:
+            printed, _ = begun.communicate(timeout=LIMIT)
         return subprocess.CompletedProcess(command, begun.returncode, printed)
 
     def expect(self, *command: str) -> str:
