@@ -17,8 +17,11 @@ from prefork.system.stdio import hold_numbers
 
 COMMANDS = (
     "run",
+    "init",
     "check",
+    "doctor",
     "status",
+    "health",
     "top",
     "reload",
     "upgrade",
