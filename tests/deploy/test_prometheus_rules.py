@@ -1,0 +1,78 @@
+"""The rules for Prometheus: each alert fires when it should, is silent when it should be, and has its runbook."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+DEPLOY = Path(__file__).parents[2] / "deploy" / "prometheus"
+DOCS = Path(__file__).parents[2] / "docs"
+RULES, TESTS = "shop.rules.yml", "shop.rules.test.yml"
+GROUPS: list[dict[str, Any]] = yaml.safe_load((DEPLOY / RULES).read_text())["groups"]
+ALERTS = {rule["alert"]: rule for group in GROUPS for rule in group["rules"] if "alert" in rule}
+
+pytestmark = [
+    pytest.mark.deployed,
+    pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed"),
+]
+
+
+def promtool(*arguments: str, cwd: Path = DEPLOY) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["promtool", *arguments], cwd=cwd, capture_output=True, text=True)
+
+
+def test_prometheus_takes_configuration_and_rules() -> None:
+    """The configuration names the rules, so one check reads both."""
+    done = promtool("check", "config", "--lint-fatal", "prometheus.yml")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{sum(len(group['rules']) for group in GROUPS)} rules found" in done.stdout
+
+
+def test_each_alert_fires_when_it_should_and_else_is_silent() -> None:
+    """The histories beside the rules, by Prometheus' own tester."""
+    done = promtool("test", "rules", TESTS)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def run_changed(tmp_path: Path, alert: str, **changed: str) -> bool:
+    """Whether the histories still hold with this alert's rule changed."""
+    groups = [{**group, "rules": [dict(rule) for rule in group["rules"]]} for group in GROUPS]
+    (rule,) = [rule for group in groups for rule in group["rules"] if rule.get("alert") == alert]
+    rule.update(changed)
+    (tmp_path / RULES).write_text(yaml.safe_dump({"groups": groups}))
+    shutil.copy(DEPLOY / TESTS, tmp_path)
+    return promtool("test", "rules", TESTS, cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_the_histories_would_notice_a_rule_that_is_wrong(alert: str, tmp_path: Path) -> None:
+    """One that never fires, and one that does not wait, or not for the value that matters."""
+    rule = ALERTS[alert]
+    assert not run_changed(tmp_path, alert, expr=f"({rule['expr']}) and on () vector(1) == 2")
+    if "for" in rule:
+        assert not run_changed(tmp_path, alert, **{"for": "0s"})
+    bound = re.search(r"(>|==) [\d.]+(?!.*(>|==))", rule["expr"])
+    if bound is not None:
+        assert not run_changed(tmp_path, alert, expr=rule["expr"].replace(bound[0], ">= 0"))
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_each_alert_says_what_it_is_and_where_one_reads_on(alert: str) -> None:
+    """How urgent, in one line, in a sentence, and the section of docs/alerts.md that is about it."""
+    rule = ALERTS[alert]
+    assert rule["labels"]["severity"] in ("critical", "warning", "info")
+    assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
+    assert rule["annotations"]["runbook_url"].endswith(f"/alerts/#{alert.lower()}")
+    assert re.search(rf"^### {alert}$", (DOCS / "alerts.md").read_text(), re.MULTILINE)
+
+
+def test_the_page_tells_of_no_other_alerts() -> None:
+    """Each section has its rule, in the same words for how urgent it is and how long it waits."""
+    page = (DOCS / "alerts.md").read_text()
+    assert re.findall(r"^### (Prefork\w+)$", page, re.MULTILINE) == list(ALERTS)
+    rows = dict(re.findall(r"^\| \[(Prefork\w+)\]\(#\w+\) \| (\w+, \S+) \|", page, re.MULTILINE))
+    assert rows == {name: f"{rule['labels']['severity']}, {rule.get('for', '0m')}" for name, rule in ALERTS.items()}
