@@ -8,21 +8,23 @@ import os
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
-SCHEMES = ("tcp", "udp", "unix", "unixgram", "fd")
-LATER = ("systemd", "tls")
+SCHEMES = ("tcp", "udp", "unix", "unixgram", "fd", "systemd")
+LATER = ("tls",)
 UNIX_PATH_MAX = 107  # bytes: sockaddr_un.sun_path holds 108 with its final zero, unix(7)
 DEFAULT_MODE = 0o660
 FIRST_FD, LARGEST_FD = 3, 2**31 - 1  # 0 to 2 are standard input, output and error
+LONGEST_FD_NAME = 255  # bytes, systemd.socket(5), FileDescriptorName=
 LARGEST_ID = 2**32 - 2  # uid_t and gid_t; the last value means "leave it alone", chown(2)
 
 
 class Address(NamedTuple):
     """One bind.
 
-    :param scheme: ``tcp``, ``udp``, ``unix``, ``unixgram``, or ``fd`` for a listener that was inherited.
+    :param scheme: ``tcp``, ``udp``, ``unix``, ``unixgram``; ``fd`` or ``systemd`` for a listener that was inherited.
     :param host: a name or an address, without brackets; empty for Unix sockets.
     :param port: 0 lets the kernel choose.
     :param fd: number of the inherited descriptor; -1 where there is none.
+    :param name: that systemd gave the listener; ``number`` says which of several of that name, from 1.
     :param path: of a Unix socket; one that begins with ``@`` lives in the abstract namespace.
     :param v6only: whether ``[::]`` refuses IPv4 clients; ``None`` leaves it to the kernel.
     :param mode: permission bits of a Unix socket's path.
@@ -39,6 +41,8 @@ class Address(NamedTuple):
     user: str = ""
     group: str = ""
     fd: int = -1
+    name: str = ""
+    number: int = 1
 
     @property
     def is_unix(self) -> bool:
@@ -55,11 +59,13 @@ class Address(NamedTuple):
     @property
     def is_inherited(self) -> bool:
         """Whether somebody else may hold the socket too: it is never shut for new clients, merely left alone."""
-        return self.scheme == "fd"
+        return self.scheme in ("fd", "systemd")
 
     def __str__(self) -> str:
-        if self.is_inherited:
+        if self.scheme == "fd":
             return f"fd:{self.fd}"
+        if self.scheme == "systemd":
+            return f"systemd:{self.name}" + (f":{self.number}" if self.number > 1 else "")
         if self.is_unix:
             options = [f"mode={self.mode:04o}"] if self.mode != DEFAULT_MODE else []
             options += [f"{key}={value}" for key, value in (("user", self.user), ("group", self.group)) if value]
@@ -78,6 +84,8 @@ def parse(text: str) -> Address:
         raise ValueError(_advice(text, scheme))
     if scheme == "fd":
         return _parse_fd(text, rest)
+    if scheme == "systemd":
+        return _parse_systemd(text, rest)
     if scheme in ("unix", "unixgram"):
         return _parse_unix(text, scheme, rest)
     return _parse_inet(text, scheme)
@@ -95,6 +103,18 @@ def _parse_fd(text: str, rest: str) -> Address:
     if not (rest.isascii() and rest.isdecimal()) or not FIRST_FD <= int(rest) <= LARGEST_FD:
         raise ValueError(f"{text!r} names no descriptor: write the number of a listening socket, from {FIRST_FD}: fd:3")
     return Address("fd", fd=int(rest))
+
+
+def _parse_systemd(text: str, rest: str) -> Address:
+    name, colon, number = rest.partition(":")
+    if not (name.isascii() and name.isprintable()) or not 0 < len(name) <= LONGEST_FD_NAME:
+        remedy = "write what FileDescriptorName= says in the socket unit, or the unit's own name: systemd:shop.socket"
+        raise ValueError(f"{text!r} names no socket of systemd: {remedy}")
+    if colon and not (number.isascii() and number.isdecimal() and 0 < int(number[:9]) <= LARGEST_FD):
+        raise ValueError(
+            f"{text!r}: {number!r} is no place among the sockets of one name; count from 1, as systemd:web:2"
+        )
+    return Address("systemd", name=name, number=int(number) if colon else 1)
 
 
 def _parse_unix(text: str, scheme: str, rest: str) -> Address:

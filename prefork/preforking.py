@@ -30,6 +30,7 @@ from prefork.servers.inet import TCPServer, UDPServer
 from prefork.servers.inherited import inherit
 from prefork.servers.unix import UnixDatagramServer, UnixStreamServer
 from prefork.system import slots
+from prefork.system.activation import Passed
 from prefork.system.bell import Bell
 from prefork.system.sockets import Listener
 from prefork.worker.application import Application, Kind, recognise, refuse_unfit
@@ -273,7 +274,7 @@ def serve(target: Any, *, bind: str | Sequence[str] = (), handler: Any = None, *
     refuse_unfit(application, [str(address) for address in service.addresses])
     instance = _instance(name, service)
     _warn_of_threads()
-    with plain.undisturbed() as blocked, opening.open_all(instance) as all_hands:
+    with plain.undisturbed() as blocked, opening.open_all(instance, Passed()) as all_hands:
         (hands,) = all_hands.values()
         return plain.run(instance, hands, application, Bell(), lambda brief, fork: brief, blocked).code
 

@@ -31,6 +31,8 @@ GOOD = {
     "unix:@x": Address("unix", path="@x"),
     "unixgram:@x": Address("unixgram", path="@x"),
     "unix:/" + "x" * 106: Address("unix", path="/" + "x" * 106),
+    "systemd:shop.socket": Address("systemd", name="shop.socket"),
+    "systemd:web:2": Address("systemd", name="web", number=2),
 }
 
 # and a piece of what would be right
@@ -43,13 +45,17 @@ BAD = {
     "TCP://127.0.0.1:9000": "begin with tcp:",
     "http://127.0.0.1:9000": "begin with tcp:",
     "a\nb": "begin with tcp:",
-    "systemd:web": "use one of tcp, udp, unix, unixgram, fd",
+    "systemd:": "systemd:shop.socket",
+    "systemd:größe": "systemd:shop.socket",
+    "systemd:" + "x" * 256: "systemd:shop.socket",
+    "systemd:web:": "as systemd:web:2",
+    "systemd:web:0": "as systemd:web:2",
+    "systemd:web:one": "as systemd:web:2",
     "fd:": "fd:3",
     "fd:0": "from 3",
     "fd:-3": "fd:3",
     "fd:99999999999": "fd:3",
     "fd:x": "fd:3",
-    "systemd:echo": "use one of tcp, udp, unix, unixgram",
     "tls://127.0.0.1:9000": "use one of tcp, udp, unix, unixgram",
     "tcp:127.0.0.1:9000": "as tcp://127.0.0.1:9000",
     "tcp://": "as tcp://127.0.0.1:9000",

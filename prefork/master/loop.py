@@ -5,6 +5,7 @@ Invariant: the master never blocks anywhere else, and runs no application code.
 Read next: ``prefork/pool/rules.py`` (what is decided), ``translate.py`` and ``perform.py`` (the kernel's side).
 """
 
+import faulthandler
 import logging
 import os
 import signal
@@ -20,6 +21,7 @@ from prefork.master.admin import Admin
 from prefork.master.commands import Commands
 from prefork.master.hands import Hands, Machine
 from prefork.master.leaving import Command, Known, own_command
+from prefork.master.manager import ServiceManager
 from prefork.master.opening import Opened
 from prefork.master.operators import Operators
 from prefork.master.perform import perform
@@ -33,6 +35,8 @@ from prefork.pool.records import Bounds, Phase, Pool, Wanted
 from prefork.pool.rules import decide
 from prefork.report import log, status
 from prefork.system import processes
+from prefork.system.activation import take_passed
+from prefork.system.notify import Notifier, find_manager
 from prefork.system.wakeup import Wakeup
 
 _HEARD = (
@@ -61,24 +65,38 @@ def run(reread: Callable[[], Instance]) -> Exit:
     :raises NameTakenError: another instance holds the name, or the pid file.
     :raises BindError: an address cannot be bound.
     """
+    faulthandler.enable()  # so that where we were is known also where a watchdog ends us, by SIGABRT
     left = resuming.find_left(os.environ)
     if left is not None and left.is_trial:
         return resuming.try_out(left, reread)
+    passed = take_passed(os.environ)  # to this image: the next finds its descriptors in our book
     command = own_command()
+    notifier = find_manager(os.environ)
     wakeup = Wakeup(_HEARD)
-    if left is not None:
-        with resuming.resume(left, reread) as (opened, resumed):
-            return _run(opened, reread, command, wakeup, resumed)
-    with opening.open_instance(reread()) as opened:
-        return _run(opened, reread, command, wakeup)
+    try:
+        if left is not None:
+            with resuming.resume(left, reread) as (opened, resumed):
+                return _run(opened, reread, command, wakeup, notifier, resumed)
+        with opening.open_instance(reread(), passed) as opened:
+            return _run(opened, reread, command, wakeup, notifier)
+    except PreforkError as error:
+        if notifier is not None:
+            notifier.say(f"STATUS={error}")
+        raise
 
 
 def _run(
-    opened: Opened, reread: Callable[[], Instance], command: Command, wakeup: Wakeup, resumed: Resumed | None = None
+    opened: Opened,
+    reread: Callable[[], Instance],
+    command: Command,
+    wakeup: Wakeup,
+    notifier: Notifier | None,
+    resumed: Resumed | None = None,
 ) -> Exit:
     opened.machine.poller.add(wakeup.fileno(), wakeup)
     operators = Operators(opened.name, opened.control, resumed)
     upgrading = Upgrading(command, opened, wakeup, operators)
+    manager = None if notifier is None else ServiceManager(notifier, opened, is_resumed=resumed is not None)
     master = Master(
         opened.settings,
         reread,
@@ -88,6 +106,7 @@ def _run(
         upgrading,
         resumed,
         opened.admin,
+        manager,
     )
     try:
         code = master.run()
@@ -117,6 +136,7 @@ class Master:
     :param upgrading: ``None`` in somebody's program, which no other can become.
     :param resumed: what the image before us knew.
     :param admin: ``None`` where there is no admin process.
+    :param manager: ``None`` where no service manager wants to hear of us.
     """
 
     def __init__(
@@ -129,6 +149,7 @@ class Master:
         upgrading: Upgrading | None = None,
         resumed: Resumed | None = None,
         admin: Admin | None = None,
+        manager: ServiceManager | None = None,
     ) -> None:
         self._started_at = now() if resumed is None else resumed.started_at
         self._settings = settings
@@ -139,6 +160,7 @@ class Master:
         self._upgrading = upgrading
         self._resumed = resumed
         self._admin = admin
+        self._manager = manager
         self._commands = Commands(machine.instance, machine)
         self.heard: set[int] = set()  # the signals that came in all its life
         self._awake_at = now()
@@ -172,6 +194,8 @@ class Master:
                 self._commands.finish(is_hurried=not self.heard.isdisjoint(_STOPS))
             if self._admin is not None:
                 self._admin.go_on(keys, self._operators, is_last=self._is_over)
+            if self._manager is not None:
+                self._manager.go_on(self._pools)
             until = self._decide_all()
         return self._exit_code()
 
@@ -245,6 +269,7 @@ class Master:
         due = [self._operators.due, self._commands.until]
         due += [] if self._upgrading is None else [self._upgrading.due]
         due += [] if self._admin is None else [self._admin.until]
+        due += [] if self._manager is None else [self._manager.until]
         deadlines += [moment for moment in due if moment is not None]
         return min(deadlines, default=None)
 
@@ -275,6 +300,8 @@ class Master:
 
         :returns: why it was refused, or nothing.
         """
+        if self._manager is not None:
+            self._manager.begin_reload()
         try:
             settings = self._reread()
             opening.refuse_restarts(self._settings, settings)

@@ -19,12 +19,14 @@ from prefork.config.settings import setting_names
 from prefork.control.messages import address_of
 from prefork.control.server import BACKLOG, Server
 from prefork.errors import BindError, NameTakenError, UsageError
+from prefork.master import keeping
 from prefork.master.admin import Admin
 from prefork.master.hands import LANES, SLOTS, Hands, Machine
 from prefork.master.logs import Held, LogFiles
 from prefork.master.molding import FreshInterpreters
 from prefork.master.scale import scale_for
 from prefork.system import lifeline, limits, processes, sockets, titles
+from prefork.system.activation import Passed
 from prefork.system.logfile import LogFile
 from prefork.system.logline import Who
 from prefork.system.logs import INTO_LOG, Logs, open_access_file, set_up
@@ -55,6 +57,7 @@ class Opened:
     :param holder: of the instance's name.
     :param lifeline: both ends.
     :param pid_file: ``None`` where there is none, as there may be no ``control`` socket.
+    :param forgotten: names of what the service manager keeps for us in vain.
     """
 
     settings: Instance
@@ -67,11 +70,12 @@ class Opened:
     hands: dict[str, Hands]
     control: Server | None
     admin: Admin | None = None
+    forgotten: tuple[str, ...] = ()
 
 
 @contextlib.contextmanager
-def open_instance(settings: Instance) -> Iterator[Opened]:
-    """All of it from nothing; given back when the block ends.
+def open_instance(settings: Instance, passed: Passed) -> Iterator[Opened]:
+    """All of it, from nothing or from what the service manager passed; given back when the block ends.
 
     :raises NameTakenError: another instance holds the name, or the pid file.
     :raises BindError: an address cannot be bound.
@@ -82,14 +86,17 @@ def open_instance(settings: Instance) -> Iterator[Opened]:
         log_files = at_last.enter_context(contextlib.closing(open_log(settings.logs, name)))
         titles.set_title(f"master {name}")
         processes.become_subreaper()
-        with open_all(settings) as all_hands, open_admin(settings) as admin_listener:
+        with open_all(settings, passed) as all_hands, open_admin(settings, passed) as admin_listener:
+            forgotten = tuple(keeping.warn_of_unused(passed))
             ends = lifeline.create()  # the writer stays open, and unknown to all others, until we are gone
             machine = make_machine(settings, name, ends[0], raise_descriptors(settings), log_files)
             control = open_control(settings, name, machine.poller)
             if control is not None:
                 at_last.callback(control.close)  # its end says that all else has ended, the name is free too
             admin = None if admin_listener is None else Admin(admin_listener, machine)
-            yield Opened(settings, name, holder, pid_file, ends, log_files, machine, all_hands, control, admin)
+            yield Opened(
+                settings, name, holder, pid_file, ends, log_files, machine, all_hands, control, admin, forgotten
+            )
 
 
 def raise_descriptors(settings: Instance) -> int:
@@ -214,7 +221,7 @@ def create_board(service: Service) -> Scoreboard:
 
 
 @contextlib.contextmanager
-def open_all(settings: Instance) -> Iterator[dict[str, Hands]]:
+def open_all(settings: Instance, passed: Passed) -> Iterator[dict[str, Hands]]:
     """The hands of every service, all its listeners open; closed again when the block ends.
 
     :raises BindError: an address cannot be bound, with the reason and what to try.
@@ -226,13 +233,14 @@ def open_all(settings: Instance) -> Iterator[dict[str, Hands]]:
             undo.callback(hands.close_listeners)
             undo.callback(hands.remove_paths)
             for address in service.addresses:
-                hands.listeners.append(_open(name, address, service))
+                hands.listeners.append(_open(name, address, service, passed))
+            keeping.tell_left_behind(name, passed)
             all_hands[name] = hands
         yield all_hands
 
 
 @contextlib.contextmanager
-def open_admin(settings: Instance) -> Iterator[sockets.Listener | None]:
+def open_admin(settings: Instance, passed: Passed) -> Iterator[sockets.Listener | None]:
     """Where the admin process listens; closed again when the block ends.
 
     :raises BindError: the address cannot be bound, with the reason and what to try.
@@ -240,7 +248,7 @@ def open_admin(settings: Instance) -> Iterator[sockets.Listener | None]:
     if settings.admin_address is None:
         yield None
         return
-    listener = _listen("admin", settings.admin_address, sockets.DEFAULT_BACKLOG)
+    listener = _listen("admin", settings.admin_address, sockets.DEFAULT_BACKLOG, passed)
     logger.info("admin: listening on %s", listener.address)
     try:
         yield listener
@@ -249,10 +257,13 @@ def open_admin(settings: Instance) -> Iterator[sockets.Listener | None]:
         sockets.remove_path(listener)
 
 
-def _listen(name: str, address: Address, backlog: int) -> sockets.Listener:
+def _listen(name: str, address: Address, backlog: int, passed: Passed) -> sockets.Listener:
     """:raises BindError: it cannot be."""
     try:
-        return sockets.open_listener(address, backlog)
+        if address.scheme == "systemd":
+            return sockets.inherit(address, _passed(name, address, passed))
+        passed.leave_out(address.fd)
+        return keeping.take_listener(address, passed) or sockets.open_listener(address, backlog)
     except (OSError, LookupError) as error:
         number = error.errno if isinstance(error, OSError) else None
         why = (error.strerror if isinstance(error, OSError) else "") or str(error)
@@ -260,8 +271,24 @@ def _listen(name: str, address: Address, backlog: int) -> sockets.Listener:
         raise BindError(f"{name}: cannot listen on {address}: {why.lower()}; {remedy}") from None
 
 
-def _open(name: str, address: Address, service: Service) -> sockets.Listener:
-    listener = _listen(name, address, service.backlog)
+def _passed(name: str, address: Address, passed: Passed) -> int:
+    """:raises BindError: no such socket was passed."""
+    fd = passed.take(address.name, address.number)
+    if fd is not None:
+        return fd
+    if passed.names:
+        why = f"systemd passed no such socket, but {', '.join(passed.names)}"
+        remedy = f"name it by FileDescriptorName={address.name} in its socket unit"
+    else:
+        why, remedy = (
+            "systemd passed no sockets",
+            "let a socket unit start us, or bind to an address, as tcp://[::]:9000",
+        )
+    raise BindError(f"{name}: cannot listen on {address}: {why}; {remedy}")
+
+
+def _open(name: str, address: Address, service: Service, passed: Passed) -> sockets.Listener:
+    listener = _listen(name, address, service.backlog, passed)
     if not address.is_inherited:
         sockets.keep_alive(listener.socket, service.keepalive or 0.0)
     highest = sockets.highest_backlog()

@@ -39,6 +39,7 @@ from prefork.pool.rules import decide
 from prefork.pool.wishes import Readings
 from prefork.report import log as log_lines
 from prefork.system import handover, processes, titles
+from prefork.system.activation import Passed
 from prefork.system.logfeed import Feed
 from prefork.system.logfile import LogFile
 from prefork.system.logline import Who
@@ -119,7 +120,7 @@ def try_out(left: Left, reread: Callable[[], Instance]) -> Exit:
     else:
         _refuse_other_binds(left.header, settings)
         if left.header.admin is None:
-            with opening.open_admin(settings):
+            with opening.open_admin(settings, Passed()):
                 """It is free."""
     for name, service in settings.service.items():
         hands = Hands(name, service, [], opening.create_board(service), scale=scale_for(service))
@@ -349,7 +350,7 @@ def _take_admin(header: Header, settings: Instance, machine: Machine, undo: cont
 def _open_admin(settings: Instance, machine: Machine, undo: contextlib.ExitStack) -> Admin | None:
     """Where the image before us knew of none. It was free when it was tried; the services are worth more than it."""
     try:
-        listener = undo.enter_context(opening.open_admin(settings))
+        listener = undo.enter_context(opening.open_admin(settings, Passed()))
     except BindError as error:
         logger.warning("%s; nobody can look at this instance over HTTP; restart for it", error)
         return None

@@ -26,6 +26,9 @@ LINE = 64
 ASLEEP = 0  # not 0: the master sleeps without limit; whoever becomes busy says so
 PAUSED = 1  # not 0: nobody accepts clients
 LOG_LEVEL = 2  # of ``logging``; 0: as the brief says
+LAYOUT = 6  # of the whole memory, for a later master that finds it
+LANES_MADE = 7  # of each slot
+THIS_LAYOUT = 1  # raised whenever a cell moves
 
 # orders, written by the master
 PHASE = 0
@@ -98,6 +101,23 @@ class Scoreboard:
         os.ftruncate(fd, LINE + slots * (_HEAD + LANE * lanes))
         return cls(fd, lanes)
 
+    def sign(self) -> None:
+        """Say how it is laid out, so that another master may ``find`` it."""
+        self.header[LAYOUT], self.header[LANES_MADE] = THIS_LAYOUT, self.lanes
+
+    @classmethod
+    def find(cls, fd: int) -> "Scoreboard | None":
+        """What another master has signed and left; ``None`` where it is none, or laid out as by another version."""
+        try:
+            header = memoryview(os.pread(fd, LINE, 0)).cast("Q")
+            slots_size = os.fstat(fd).st_size - LINE
+        except (OSError, TypeError):  # it cannot be read, or has no whole header
+            return None
+        is_ours = len(header) * header.itemsize == LINE and header[LAYOUT] == THIS_LAYOUT
+        if not is_ours or slots_size % (_HEAD + LANE * header[LANES_MADE]):
+            return None
+        return cls(fd, header[LANES_MADE])
+
     def close(self) -> None:
         """Give the memory back. Slots taken from it may be used no more."""
         os.close(self.fd)
@@ -112,12 +132,21 @@ class Scoreboard:
 
     def processes(self) -> Iterator[tuple[int, int]]:
         """Pid and start of whoever signed a slot last, of all slots; they may be long gone."""
-        for start in range(LINE, len(self._bytes), self._stride):
-            if self._is_hole(start):
-                continue
+        for start in self._written():
             totals = self._bytes[start + LINE : start + LINE + TOTALS].cast("Q")
             if totals[PID]:
                 yield totals[PID], totals[STARTED]
+
+    def signed(self) -> "Iterator[tuple[int, Slot]]":
+        """Number and lines of every slot that anybody ever had."""
+        for start in self._written():
+            number = (start - LINE) // self._stride + 1
+            slot = self.slot(number)
+            if slot.totals[PID]:
+                yield number, slot
+
+    def _written(self) -> Iterator[int]:
+        return (start for start in range(LINE, len(self._bytes), self._stride) if not self._is_hole(start))
 
     def _is_hole(self, start: int) -> bool:
         """Whether nobody has written there: reading it through the map would make a page of it, lseek(2)."""

@@ -68,18 +68,18 @@ def open_listener(address: Address, backlog: int) -> Listener:
     :raises LookupError: no such user or group.
     """
     if address.is_inherited:
-        return _inherit(address)
+        return inherit(address, address.fd)
     if address.is_unix:
         return _open_unix(address, backlog)
     return _open_inet(address, backlog)
 
 
-def _inherit(address: Address) -> Listener:
-    """Take over a listener that whoever started us left open, under its own number.
+def inherit(address: Address, fd: int) -> Listener:
+    """Take over a listener that whoever started us left open.
 
     :raises OSError: EBADF, ENOTSOCK; EINVAL where it is bound to nothing, or a stream that does not listen.
     """
-    listener = socket.socket(fileno=address.fd)
+    listener = socket.socket(fileno=fd)
     try:
         is_bound = listener.family == socket.AF_UNIX or listener.getsockname()[1]
         if not is_bound or (listener.type == socket.SOCK_STREAM and not _is_listening(listener)):
@@ -87,9 +87,43 @@ def _inherit(address: Address) -> Listener:
     except BaseException:
         listener.detach()  # it is not ours
         raise
-    os.set_inheritable(address.fd, False)
+    os.set_inheritable(fd, False)
     listener.setblocking(False)
     return Listener(address, listener)
+
+
+def take_back(address: Address, fd: int) -> Listener | None:
+    """Take back a listener that was opened for the very same address, and kept for us.
+
+    :returns: ``None`` where clients that go to the address would not come to it; it is closed then.
+    """
+    try:
+        kept = inherit(address, fd)
+    except OSError:
+        os.close(fd)
+        return None
+    with contextlib.suppress(OSError):
+        if address.is_unix:
+            return kept._replace(inode=_inode_of(address, kept.socket))
+        family, kind, _, (host, *_) = _resolve(address)
+        bound_to, port, *_ = kept.socket.getsockname()
+        if (kept.socket.family, kept.socket.type, bound_to) == (family, kind, host) and address.port in (0, port):
+            return kept._replace(address=address._replace(port=port))
+    kept.socket.close()
+    return None
+
+
+def _inode_of(address: Address, listener: socket.socket) -> tuple[int, int] | None:
+    """Device and inode of the path, none of an abstract name.
+
+    :raises OSError: it is bound to another, or its path is gone.
+    """
+    if address.is_abstract:
+        return None
+    status = os.stat(address.path)
+    if not stat.S_ISSOCK(status.st_mode) or listener.getsockname() != address.path:
+        raise FileExistsError(errno.EEXIST, "another socket is bound there", address.path)
+    return status.st_dev, status.st_ino
 
 
 def _is_listening(listener: socket.socket) -> bool:

@@ -628,3 +628,47 @@ def test_a_stream_tells_who_is_at_the_other_end() -> None:
 def test_an_address_is_what_was_asked_for(street: Street) -> None:
     """A Unix listener says the bind it was opened by."""
     assert street.open("unix:{}?mode=0600").address == Address("unix", path=street.path, mode=0o600)
+
+
+# what was kept for us
+
+
+@pytest.mark.parametrize("bind", [*INET, *UNIX, *ABSTRACT])
+def test_what_was_kept_for_an_address_is_taken_back(bind: str, tmp_path: Path) -> None:
+    """The very socket, with the path that is ours to remove."""
+    if ("[" in bind) and not has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    name = f"prefork-test-{os.getpid()}" if "@" in bind else str(tmp_path / "socket")
+    kept = open_listener(parse(bind.format(name)), BACKLOG)
+    address = kept.address
+    found = sockets.take_back(address, kept.socket.detach())
+    assert found is not None
+    assert (found.address, found.inode) == (address, kept.inode)
+    assert found.socket.gettimeout() == 0
+    found.socket.close()
+    remove_path(found)
+
+
+def test_a_path_that_is_gone_is_not_taken_back(tmp_path: Path) -> None:
+    """Nobody could come by it; neither where somebody else has bound it since."""
+    before = descriptors()
+    address = parse(f"unix:{tmp_path}/socket")
+    kept = open_listener(address, BACKLOG)
+    remove_path(kept)
+    assert sockets.take_back(address, kept.socket.detach()) is None
+    (tmp_path / "socket").write_text("no socket")
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(tmp_path / "elsewhere"))
+        other.listen()
+        assert sockets.take_back(address, os.dup(other.fileno())) is None
+    assert not descriptors() - before
+
+
+@pytest.mark.parametrize("other", ["tcp://127.0.0.2:0", "udp://127.0.0.1:0", "unix:@prefork-test-other"])
+def test_what_listens_elsewhere_is_not_taken_back(other: str) -> None:
+    """It is closed, and so is what is no socket."""
+    before = descriptors()
+    kept = open_listener(parse(other), BACKLOG)
+    assert sockets.take_back(parse("tcp://127.0.0.1:0"), kept.socket.detach()) is None
+    assert sockets.take_back(parse("tcp://127.0.0.1:0"), os.open(os.devnull, os.O_RDONLY)) is None
+    assert not descriptors() - before
