@@ -39,6 +39,7 @@ class _Collector(Log):
     """A socket that takes a record a datagram. It stays the same, whoever reads, so that forks may share it.
 
     :param where: the address, of ``family``; nothing is resolved, for that could take its time.
+    :ivar is_reached: whether somebody was there when it was made.
     """
 
     def __init__(self, form: str, family: int, where: str | tuple[str, int]) -> None:
@@ -47,8 +48,14 @@ class _Collector(Log):
         self._lost = 0
         self._where = where
         self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self.is_reached = False
         with contextlib.suppress(OSError):  # each record looks again
             self.reach()
+            self.is_reached = True
+
+    def close(self) -> None:
+        self._socket.close()
+        super().close()
 
     def reach(self) -> None:
         self._socket.connect(self._where)
