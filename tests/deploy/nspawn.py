@@ -16,6 +16,7 @@ Read next: ``roots.py``, what it stands on; ``shop.py``, the service that is tri
 import contextlib
 import itertools
 import os
+import re
 import select
 import shutil
 import signal
@@ -76,14 +77,15 @@ class Machine:
             self._console = resources.enter_context((scratch / "console").open("w+"))
             (scratch / "tree").mkdir()
             groups = resources.enter_context(_own_cgroups(self.name))
-            news = resources.enter_context(_bound(scratch / "notify"))
-            self._nspawn = self._start(scratch, groups)
-            resources.callback(self._nspawn.wait, timeout=LIMIT)
-            self._pidfd = os.pidfd_open(self._nspawn.pid)
-            resources.callback(os.close, self._pidfd)
-            self.leader = 0
-            resources.callback(self._end)
-            self._wait_booted(news)
+            # closed once it is up: systemd would tell us of each job, and stop working where nobody listens
+            with _bound(scratch / "notify") as news:
+                self._nspawn = self._start(scratch, groups)
+                resources.callback(self._nspawn.wait, timeout=LIMIT)
+                self._pidfd = os.pidfd_open(self._nspawn.pid)
+                resources.callback(os.close, self._pidfd)
+                self.leader = 0
+                resources.callback(self._end)
+                self._wait_booted(news)
             self._resources = resources.pop_all()
         return self
 
@@ -178,9 +180,29 @@ class Machine:
     def wait_show(self, unit: str, name: str, value: str) -> None:
         look_until(lambda: self.show(unit, name) == value, f"{name} of {unit} is {value}")
 
-    def journal(self, unit: str) -> list[str]:
-        """What the unit and systemd about it have said."""
-        return self.expect("journalctl", "--no-pager", "--output=short-precise", f"--unit={unit}").splitlines()
+    def cursor(self) -> str:
+        """Where the journal ends now."""
+        return self.expect("journalctl", "--quiet", "--lines=0", "--show-cursor").rpartition("cursor: ")[2].strip()
+
+    def journal(self, unit: str, after: str) -> str:
+        """What the unit, and systemd about it, have said since."""
+        only = (f"--unit={unit}", f"--after-cursor={after}")
+        return self.expect("journalctl", "--quiet", "--no-pager", "--output=short-precise", *only)
+
+    def processes(self, unit: str) -> list[int]:
+        """Who is in the unit's cgroup, as pids of ours."""
+        try:
+            return [int(pid) for pid in self.path(f"/sys/fs/cgroup/system.slice/{unit}/cgroup.procs").read_text().split()]
+        except FileNotFoundError:  # nobody is, or has been
+            return []
+
+    def our_pid(self, pid: int, unit: str) -> int:
+        """What we call the process that the machine calls ``pid``."""
+        for ours in self.processes(unit):
+            names = re.findall(r"^NSpid:\s+(.*)$", Path(f"/proc/{ours}/status").read_text(), re.MULTILINE)[0].split()
+            if int(names[-1]) == pid:
+                return ours
+        raise AssertionError(f"no process {pid} is in {unit}")
 
 
 def _words(paths: Sequence[Path]) -> str:
