@@ -98,6 +98,11 @@ class _Collector(Log):
     def _encode(self, record: logging.LogRecord) -> bytes:
         raise NotImplementedError
 
+    def _text(self, record: logging.LogRecord) -> str:
+        """For people it begins with who in the instance says it; JSON says so itself."""
+        text = self.format(record)
+        return f"{self._who.role}: {text}" if self._who.role and self.form == "console" else text
+
 
 def _lost(count: int) -> logging.LogRecord:
     record = logging.makeLogRecord({"name": "prefork", "msg": _LOST, "args": (count,), "lost": count})
@@ -140,11 +145,8 @@ class Syslog(_Collector):
     def _encode(self, record: logging.LogRecord) -> bytes:
         number = self._facility << 3 | priority(record.levelno)
         host = "" if self._address.is_unix else f"{socket.gethostname()} "
-        role = str(self._who._replace(instance="")).removeprefix("/").strip()
         head = f"<{number}>{_moment(record.created)} {host}{self._who.instance}[{record.process}]: "
-        text = self.format(record)
-        body = f"{role}: {text}" if role and self.form == "console" else text
-        return (head + body).encode(errors="backslashreplace")
+        return (head + self._text(record)).encode(errors="backslashreplace")
 
 
 def _moment(seconds: float) -> str:
@@ -167,7 +169,7 @@ class Journal(_Collector):
 
     def _encode(self, record: logging.LogRecord) -> bytes:
         fields: dict[str, object] = {
-            "MESSAGE": self.format(record),
+            "MESSAGE": self._text(record),
             "PRIORITY": priority(record.levelno),
             "SYSLOG_IDENTIFIER": self._who.instance,
             "LOGGER": record.name,

@@ -1,6 +1,7 @@
 """What journald has of a service under systemd, by the units that we ship, as ``journalctl`` reads it back."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -42,13 +43,14 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         machine.systemctl("daemon-reload")
         machine.systemctl("start", UNIT)
         yield machine
-        print(*machine.journal(UNIT), sep="\n")
+        print(machine.expect("journalctl", "--quiet", f"--unit={UNIT}"))
 
 
 def read(machine: Machine, *matches: str) -> list[Entry]:
     """What journalctl finds."""
-    text = machine.expect("journalctl", "--quiet", "--output=json", "--all", *matches)
-    return [json.loads(line) for line in text.splitlines()]
+    done = machine.run("journalctl", "--quiet", "--output=json", "--all", *matches)
+    assert not done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def wait_read(machine: Machine, *matches: str) -> Entry:
@@ -64,8 +66,8 @@ def wait_read(machine: Machine, *matches: str) -> Entry:
 
 
 def fields(entry: Entry) -> dict[str, str]:
-    """Those that are ours to say, but for the text."""
-    ours = {name: value for name, value in entry.items() if name.startswith("PREFORK_")}
+    """Those that are ours to say, but for the text and for pids."""
+    ours = {name: value for name, value in entry.items() if name.startswith("PREFORK_") and not name.endswith("_PID")}
     return ours | {name: entry[name] for name in ("PRIORITY", "SYSLOG_IDENTIFIER", "_SYSTEMD_UNIT")}
 
 
@@ -95,6 +97,7 @@ def test_each_request_can_be_found_by_its_worker(machine: Machine) -> None:
     assert entry["PREFORK_PROCESS"] == "worker"
     assert entry["PREFORK_SLOT"] in ("1", "2")
     assert entry["LOGGER"] == "prefork.access"
+    assert re.fullmatch(r"shop worker \d g1: 127\.0\.0\.1:\d+ #\d+ ok .*", entry["MESSAGE"])
 
 
 def steer(machine: Machine, *command: str) -> str:
@@ -125,8 +128,8 @@ def test_severities_can_be_asked_for(machine: Machine) -> None:
 def test_a_journal_that_is_started_anew_is_found(machine: Machine) -> None:
     """By the processes that had begun before it."""
     machine.systemctl("restart", "systemd-journald.service")
-    steer(machine, "log-level", "debug")
-    wait_read(machine, "PREFORK_PROCESS=master", "--grep=debug")
+    steer(machine, "scale", "shop", "3")
+    wait_read(machine, "PREFORK_PROCESS=master", "PREFORK_EVENT=scale-asked", "PREFORK_EVENT=count-asked")
     with machine.network():
         assert ask(URL, "anew again") == "ANEW AGAIN"
     wait_read(machine, "PREFORK_SERVICE=shop", "PREFORK_OUTCOME=ok", "PREFORK_BYTES_IN=11")
