@@ -19,7 +19,7 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from tests.dashboard.__main__ import PATH, text
-from tests.deploy.test_prometheus_rules import ALERTS, DEPLOY, GROUPS, RULES
+from tests.deploy.test_prometheus_rules import ALERTS, DEPLOY, DOCS, GROUPS, RULES
 from tests.end_to_end.harness import DATAGRAM, STREAM, TCP, UDP, Master, look_until
 from tests.end_to_end.load import Load
 from tests.end_to_end.prometheus import Prometheus
@@ -152,6 +152,18 @@ def test_every_alert_looks_at_what_is_there(prometheus: Prometheus, alert: str) 
     asked = expr.replace('"prefork"', '"nobody"') if alert == "PreforkAbsent" else compared
     assert asked != expr
     wait_number(prometheus, asked)
+
+
+def test_every_metric_has_its_row(prometheus: Prometheus) -> None:
+    """In docs/metrics.md; and what has one is there."""
+    wait_number(prometheus, "prefork_memory_pss_bytes")
+    seen = {name for (name,) in prometheus.ask('count by (__name__) ({__name__=~"prefork_.+"})')}
+    seen = {re.sub(r"_(bucket|sum|count)$", "", name) for name in seen}
+    page = (DOCS / "metrics.md").read_text()
+    rows = {
+        name for row in re.findall(r"^\| (`prefork_.+?) \|", page, re.MULTILINE) for name in re.findall(r"\w+", row)
+    }
+    assert seen == rows
 
 
 def test_nobody_is_called_while_all_is_well(prometheus: Prometheus) -> None:

@@ -125,6 +125,19 @@ def test_severities_can_be_asked_for(machine: Machine) -> None:
     assert not [entry for entry in serious if "serves with" in entry["MESSAGE"]]
 
 
+def shown_commands() -> list[str]:
+    page = (ROOT / "docs" / "logs.md").read_text()
+    return [command.strip() for command in re.findall(r"^(journalctl .+?)   ", page, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("command", shown_commands())
+def test_what_the_page_shows_finds_something(machine: Machine, command: str) -> None:
+    """docs/logs.md, after what the tests before have done."""
+    told = machine.expect(*command.split(), "--no-pager", "--quiet")
+    assert told.strip()
+    assert "serves with" not in told or "PREFORK_SERVICE" in command
+
+
 def test_a_journal_that_is_started_anew_is_found(machine: Machine) -> None:
     """By the processes that had begun before it."""
     machine.systemctl("restart", "systemd-journald.service")

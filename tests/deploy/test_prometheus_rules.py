@@ -32,6 +32,13 @@ def test_prometheus_takes_configuration_and_rules() -> None:
     assert f"{sum(len(group['rules']) for group in GROUPS)} rules found" in done.stdout
 
 
+def test_the_page_shows_what_is_shipped() -> None:
+    """In docs/metrics.md, how the instances are found."""
+    (block,) = re.findall(r"```yaml\n(scrape_configs:.*?)```", (DOCS / "metrics.md").read_text(), re.DOTALL)
+    shipped = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())
+    assert yaml.safe_load(block) == {"scrape_configs": shipped["scrape_configs"]}
+
+
 def test_each_alert_fires_when_it_should_and_else_is_silent() -> None:
     """The histories beside the rules, by Prometheus' own tester."""
     done = promtool("test", "rules", TESTS)
