@@ -159,8 +159,8 @@ def _moment(seconds: float) -> str:
 class Journal(_Collector):
     """journald, with what is known as fields of its own: ``PREFORK_SERVICE``, ``PREFORK_SLOT`` and so on."""
 
-    def __init__(self, form: str = "console", path: str = JOURNAL) -> None:
-        super().__init__(form, socket.AF_UNIX, path)
+    def __init__(self, form: str = "console", path: str = "") -> None:
+        super().__init__(form, socket.AF_UNIX, path or JOURNAL)
 
     def sign(self, who: Who) -> None:
         super().sign(who)
