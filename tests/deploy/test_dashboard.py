@@ -76,10 +76,11 @@ def shop(directory: Path, admin: str) -> Iterator[Master]:
 
 
 @contextlib.contextmanager
-def watching(directory: Path, admin: str) -> Iterator[Prometheus]:
-    (directory / "prometheus").mkdir()
-    target = admin.removeprefix("tcp://")
-    with Prometheus(target, directory / "prometheus", job="prefork", rules=(DEPLOY / RULES,)) as prometheus:
+def watching(directory: Path, admin: str, interval: str = "100ms") -> Iterator[Prometheus]:
+    own = directory / "prometheus"
+    own.mkdir()
+    rules = (DEPLOY / RULES,)
+    with Prometheus(admin.removeprefix("tcp://"), own, job="prefork", rules=rules, interval=interval) as prometheus:
         yield prometheus
 
 
@@ -187,3 +188,27 @@ def test_moments_are_seen_when_they_come(tmp_path: Path) -> None:
             look_until(lambda: prometheus.has_seen(MOMENTS["New master"]), "the new master is seen")
             look_until(lambda: prometheus.has_seen(MOMENTS["Alert"]), "an alert tells of it")
             assert prometheus.has_seen('ALERTS{alertname="PreforkRestarted", alertstate="firing"}')
+
+
+def test_faults_begin_to_be_told_of(tmp_path: Path) -> None:
+    """A master that is stopped, and a configuration that is refused; what has healed is forgotten."""
+    admin = free_port()
+    patient = "2500ms"  # the admin process waits 2 s for its master before it says that it is silent
+    with watching(tmp_path, admin, patient) as prometheus, shop(tmp_path, admin) as master:
+
+        def is_pending(alert: str) -> bool:
+            return prometheus.has_seen(f'ALERTS{{alertname="{alert}", alertstate="pending"}}')
+
+        look_until(lambda: prometheus.has_seen("prefork_up == 1"), "it has asked")
+        master.signal(signal.SIGSTOP)
+        look_until(lambda: is_pending("PreforkMasterSilent"), "the silence is seen")
+        master.signal(signal.SIGCONT)
+        look_until(lambda: not is_pending("PreforkMasterSilent"), "it is over")
+        config = tmp_path / "prefork.toml"
+        good = config.read_text()
+        config.write_text("wrokers = 4\n")
+        master.signal(signal.SIGHUP)
+        look_until(lambda: is_pending("PreforkReloadFailed"), "the reload that failed is seen")
+        config.write_text(good)
+        master.signal(signal.SIGHUP)
+        look_until(lambda: not is_pending("PreforkReloadFailed"), "it is mended")

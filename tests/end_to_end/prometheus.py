@@ -17,20 +17,21 @@ from typing import Any, Self
 
 from tests.end_to_end.clients import LIMIT
 
-INTERVAL = "100ms"
-
 
 class Prometheus:
-    """One that asks a single target ten times a second.
+    """One that asks a single target.
 
     :param target: ``host:port``.
     :param job: the name of the scrape.
-    :param rules: files of rules, evaluated as often.
+    :param rules: files of rules, evaluated ten times a second.
+    :param interval: from one question to the next; as long it waits for an answer.
     """
 
-    def __init__(self, target: str, directory: Path, job: str = "shop", rules: tuple[Path, ...] = ()) -> None:
-        scrape = {"job_name": job, "scrape_interval": INTERVAL, "static_configs": [{"targets": [target]}]}
-        config = {"global": {"evaluation_interval": INTERVAL}, "rule_files": list(map(str, rules))}
+    def __init__(
+        self, target: str, directory: Path, job: str = "shop", rules: tuple[Path, ...] = (), interval: str = "100ms"
+    ) -> None:
+        scrape = {"job_name": job, "scrape_interval": interval, "static_configs": [{"targets": [target]}]}
+        config = {"global": {"evaluation_interval": "100ms"}, "rule_files": list(map(str, rules))}
         (directory / "prometheus.yml").write_text(json.dumps({**config, "scrape_configs": [scrape]}))  # JSON is YAML
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self._address = f"127.0.0.1:{probe.getsockname()[1]}"
