@@ -1,4 +1,4 @@
-"""A client of HTTP as small as it gets, for the admin process: one request a connection, over any kind of bind.
+"""A client of HTTP as small as it gets: one request a connection, over any kind of bind.
 
     reply = fetch(admin, "/healthz")
     with Feed(admin) as feed:
@@ -29,17 +29,35 @@ class Reply(NamedTuple):
         return json.loads(self.body)
 
 
+def request(method: str, path: str, *headers: str, body: bytes = b"") -> bytes:
+    """One whose answer ends with its connection."""
+    lines = [f"{method} {path} HTTP/1.0", *headers, *([f"Content-Length: {len(body)}"] if body else []), "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+class Inquiry:
+    """A request on its way: as much of it is sent as was given, the answer is not read yet."""
+
+    def __init__(self, url: str, sent: bytes) -> None:
+        self.socket = endpoint(url).connect()
+        self.socket.sendall(sent)
+
+    def reply(self) -> Reply:
+        """:raises EOFError: the connection ended without an answer."""
+        parts = []
+        with self.socket:
+            while part := self.socket.recv(65536):
+                parts.append(part)
+        received = b"".join(parts)
+        head, end, body = received.partition(b"\r\n\r\n")
+        if not end:
+            raise EOFError(f"the connection ended after {received!r}")
+        return Reply(*_read_head(head), body)
+
+
 def fetch(url: str, path: str, method: str = "GET") -> Reply:
     """:raises EOFError: the connection ended without an answer."""
-    with endpoint(url).connect() as client:
-        client.sendall(f"{method} {path} HTTP/1.0\r\n\r\n".encode())
-        received = b""
-        while part := client.recv(65536):
-            received += part
-    head, end, body = received.partition(b"\r\n\r\n")
-    if not end:
-        raise EOFError(f"the connection ended after {received!r}")
-    return Reply(*_read_head(head), body)
+    return Inquiry(url, request(method, path)).reply()
 
 
 def _read_head(head: bytes) -> tuple[int, dict[str, str]]:

@@ -5,11 +5,12 @@
         ...what is done to the service...
         outcome = load.finish()
 
-Each client connects, sends a line nobody else sends, reads until the other side closes, compares, and begins anew. A
-few processes, one loop each, keep all of them busy, so that they can saturate a service. They end by order.
+Each client connects, sends a question nobody else asks (``talks.py``), reads until the other side closes, compares, and
+begins anew. A few processes, one loop each, keep all of them busy, so that they can saturate a service. They end by
+order.
 
     outcome      a stream                                           a datagram
-    answered     the line came back in capitals                     the same
+    answered     the right reply came back                          the same
     wrong        something else came back                           the same
     refused      no handshake was completed                         the kernel did not take it
     lost         completed, then closed or reset without an answer  never
@@ -35,6 +36,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from tests.end_to_end.clients import LIMIT, Endpoint, endpoint
+from tests.end_to_end.talks import TALKS, Talk
 
 PATIENCE_SECONDS = 1.0  # a datagram client then asks anew from another socket; the old one goes on listening
 NEWS_EVERY = 16  # answers
@@ -77,10 +79,12 @@ class Load:
     :param url: as the service's log names it.
     :param clients: requests under way at once.
     :param processes: that share the clients.
+    :param talk: what they say, by its name in ``talks.py``.
     """
 
-    def __init__(self, url: str, clients: int = 32, processes: int = 2) -> None:
+    def __init__(self, url: str, clients: int = 32, processes: int = 2, talk: str = "lines") -> None:
         self._url = url
+        self._talk = talk
         self._shares = [clients // processes + (n < clients % processes) for n in range(processes)]
         self._processes: list[subprocess.Popen[bytes]] = []
         self._resources = contextlib.ExitStack()
@@ -94,7 +98,7 @@ class Load:
         self._news = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._resources.callback(os.close, self._news)
         for number, share in enumerate(self._shares):
-            arguments = [self._url, str(share), str(memory), str(number), str(self._news)]
+            arguments = [self._url, self._talk, str(share), str(memory), str(number), str(self._news)]
             process = subprocess.Popen(
                 [sys.executable, "-m", __name__, *arguments],
                 stdin=subprocess.PIPE,
@@ -174,8 +178,9 @@ def _order(process: subprocess.Popen[bytes], order: bytes) -> None:
 class _Request:
     """One request from connect to close."""
 
-    def __init__(self, target: Endpoint, line: bytes) -> None:
+    def __init__(self, target: Endpoint, talk: Talk, line: bytes) -> None:
         self.target = target
+        self.talk = talk
         self.line = line
         self.began = time.monotonic()
         self.received = b""
@@ -213,15 +218,16 @@ class _Request:
         while True:
             part = self.socket.recv(65536)
             self.received += part
-            if self.target.is_stream and part and not self.received.endswith(b"\n"):
+            is_whole = self.talk.is_whole(self.received)
+            if self.target.is_stream and part and not is_whole:
                 continue
-            if self.received == self.line.upper():
+            if self.talk.is_right(self.line, self.received):
                 return Fate.ANSWERED, ""
             if self.received == self.line and self._met_itself():
                 return Fate.REFUSED, "nobody else was there"
             if not self.received:
                 return Fate.LOST, "end of file"
-            return (Fate.WRONG if self.received.endswith(b"\n") else Fate.LOST), "a different reply"
+            return (Fate.WRONG if is_whole else Fate.LOST), "a different reply"
 
     def _met_itself(self) -> bool:
         """Whether the kernel chose, for a client of a port where nobody listens any more, that very port."""
@@ -239,8 +245,9 @@ def _fate_of(error: int, is_admitted: bool) -> Fate:
 class _Clients:
     """The loop of one load process."""
 
-    def __init__(self, target: Endpoint, clients: int, cells: memoryview, news: int) -> None:
+    def __init__(self, target: Endpoint, talk: Talk, clients: int, cells: memoryview, news: int) -> None:
         self.target = target
+        self.talk = talk
         self.idle = clients
         self.cells = cells
         self.news = news
@@ -255,7 +262,7 @@ class _Clients:
         number = 0
         while True:
             number += 1
-            yield b"question %d of %s\n" % (number, tag.encode())
+            yield self.talk.question(number, tag)
 
     def run(self) -> None:
         stdin = sys.stdin.fileno()
@@ -288,7 +295,7 @@ class _Clients:
             os.write(1, line.encode() + b"\n")
 
     def _begin(self) -> None:
-        request = _Request(self.target, next(self.lines))
+        request = _Request(self.target, self.talk, next(self.lines))
         self.idle -= 1
         fate = request.begin()
         if fate is not None:
@@ -372,10 +379,10 @@ class _Clients:
             self._forget(request)
 
 
-def _main(url: str, clients: str, memory: str, number: str, news: str) -> None:
+def _main(url: str, talk: str, clients: str, memory: str, number: str, news: str) -> None:
     cells = memoryview(mmap.mmap(int(memory), 0)).cast("Q")
     first = int(number) * len(Fate)
-    _Clients(endpoint(url), int(clients), cells[first : first + len(Fate)], int(news)).run()
+    _Clients(endpoint(url), TALKS[talk], int(clients), cells[first : first + len(Fate)], int(news)).run()
 
 
 def udp_drops(url: str) -> int:
