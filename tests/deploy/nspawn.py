@@ -1,4 +1,4 @@
-"""A machine that systemd has booted: a container with a network of its own, whose units a test may start, break and end.
+"""A machine that systemd has booted: a container with a network of its own, whose units a test may start and break.
 
     with Machine(Path("/"), [installation]) as machine:
         machine.write("/etc/systemd/system/shop.service", unit)
@@ -36,8 +36,8 @@ _number = itertools.count(1)
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # Arguments: the scratch directory, the root, the cgroups, what is copied, then the command. All of it in a mount
-# namespace of its own; the root stays as it is, for what is written goes to a tmpfs. What is copied could not be a lower
-# directory: where it lies below the root, the kernel refuses to lay the one over the other.
+# namespace of its own; the root stays as it is, for what is written goes to a tmpfs. What is copied could not be a
+# lower directory: where it lies below the root, the kernel refuses to lay the one over the other.
 _BOOT = """
 set -e
 scratch=$1 root=$2 groups=$3 copied=$4; shift 4
@@ -109,10 +109,10 @@ class Machine:
         )
 
     def _wait_booted(self, news: socket.socket) -> None:
-        """What nspawn tells, in the words of sd_notify(3): first the pid of the machine's systemd, at last that it is up."""
+        """What nspawn tells, in words of sd_notify(3): first the pid of the machine's systemd, then that it is up."""
         while True:
-            readable, _, _ = select.select([news, self._pidfd], [], [], LIMIT)
-            if news not in readable:
+            readable, _, _ = select.select([news.fileno(), self._pidfd], [], [], LIMIT)
+            if news.fileno() not in readable:
                 how = "ended" if readable else f"did not boot within {LIMIT:g} s"
                 raise AssertionError(f"the machine {how}\n{self.console()}")
             told = dict(line.split("=", 1) for line in news.recv(4096).decode().splitlines())
@@ -142,21 +142,31 @@ class Machine:
         file.write_text(text)
         file.chmod(mode)
 
-    def run(self, *command: str) -> "subprocess.CompletedProcess[str]":
-        """Run a command in the machine as its root, to its end."""
-        return subprocess.run(
+    def begin(self, *command: str) -> "subprocess.Popen[str]":
+        """Begin a command in the machine, as its root; what it prints is one text."""
+        return subprocess.Popen(
             ["nsenter", "--target", str(self.leader), "--all", *command],
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            timeout=4 * LIMIT,
             env={"PATH": PATH, "LANG": "C.UTF-8"},
         )
+
+    def run(self, *command: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end."""
+        with self.begin(*command) as begun:
+            try:
+                printed, _ = begun.communicate(timeout=LIMIT)
+            except BaseException:
+                begun.kill()
+                raise
+        return subprocess.CompletedProcess(command, begun.returncode, printed)
 
     def expect(self, *command: str) -> str:
         """Run a command that must succeed: what it printed."""
         done = self.run(*command)
-        assert done.returncode == 0, f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+        assert done.returncode == 0, f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}"
         return done.stdout
 
     @contextlib.contextmanager
@@ -192,7 +202,9 @@ class Machine:
     def processes(self, unit: str) -> list[int]:
         """Who is in the unit's cgroup, as pids of ours."""
         try:
-            return [int(pid) for pid in self.path(f"/sys/fs/cgroup/system.slice/{unit}/cgroup.procs").read_text().split()]
+            return [
+                int(pid) for pid in self.path(f"/sys/fs/cgroup/system.slice/{unit}/cgroup.procs").read_text().split()
+            ]
         except FileNotFoundError:  # nobody is, or has been
             return []
 
@@ -211,7 +223,7 @@ def _words(paths: Sequence[Path]) -> str:
 
 @contextlib.contextmanager
 def _own_cgroups(name: str) -> Iterator[list[Path]]:
-    """Groups of this name in the hierarchies that systemd uses: two machines below one group would share their units."""
+    """Groups of this name where systemd has its own: two machines below one group would share their units."""
     trees = [tree for tree in (CGROUPS, CGROUPS / "systemd", CGROUPS / "unified") if (tree / "cgroup.procs").exists()]
     groups = [tree / name for tree in trees]
     for group in groups:

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from tests.deploy.nspawn import Machine
 from tests.deploy.roots import HOME
 from tests.end_to_end.clients import Question, ask
-from tests.end_to_end.harness import ROOT, Gate, Watched, look_until
+from tests.end_to_end.harness import ROOT, Gate, Visitor, Watched, look_until
 from tests.end_to_end.load import Load
 
 UNITS = ROOT / "deploy" / "systemd"
@@ -34,16 +34,20 @@ _CONFIG = """
 name = "shop"
 [service.shop]
 target = "shop:Handler"
+worker_start = "shop:start"
 bind = ["{bind}"]
 workers = {workers}
 graceful_timeout = "{graceful_timeout}"
 """
 _CODE = """
 import apps
+def start(worker):
+    pass
+{statements}
 class Handler(apps.Stream):
     version = {version!r}
 """
-_GATE = "/srv/shop/gate"
+GATE = "/srv/shop/gate"  # in the machine
 
 _PTRACE_ATTACH = 16
 _WALL = 0x40000000  # wait for whoever is traced, ptrace(2)
@@ -53,7 +57,7 @@ _WALL = 0x40000000  # wait for whoever is traced, ptrace(2)
 def installed(machine: Machine) -> Iterator["Shop"]:
     """Units, configuration and application are there; nothing runs yet."""
     machine.write("/srv/shop/apps.py", (ROOT / "tests/end_to_end/apps.py").read_text())
-    path = machine.path(_GATE)
+    path = machine.path(GATE)
     path.unlink(missing_ok=True)
     with Gate(path) as gate:
         path.chmod(0o666)  # the application is somebody else
@@ -76,29 +80,34 @@ class Shop:
 
     def __init__(self, machine: Machine, gate: Gate) -> None:
         self.machine = machine
-        self._gate = gate
+        self.gate = gate
+        self._held: list[Visitor] = []
         self._since = machine.cursor()
 
     # what an operator writes
 
     def unit(self, name: str, **settings: str) -> None:
-        """Install a unit of ours; of its settings these are others, and one that is empty goes."""
+        """Install a unit of ours; of its settings these have other values, and one without a value is left out."""
         text = (UNITS / name).read_text()
-        if name == SERVICE:
-            settings = {"Type": "exec", "WatchdogSec": "", **settings}
         for setting, value in settings.items():
-            text, count = re.subn(rf"(?m)^#?{setting}=.*\n", f"{setting}={value}\n" if value else "", text)
+            text, count = re.subn(rf"(?m)^#?{setting}=.*\n", f"{setting}={value}\n" * bool(value), text)
             assert count == 1, f"{setting} stands in {count} lines of {name}"
         self.machine.write(f"/etc/systemd/system/{name}", text)
         self.machine.systemctl("daemon-reload")
 
-    def configure(self, bind: str = "fd:3", graceful_timeout: str = "30s") -> None:
+    def own_listener(self, bind: str, **settings: str) -> None:
+        """Let the master open the listener itself, without a socket unit."""
+        self.unit(SERVICE, Requires="", **settings)
+        self.configure(bind=bind)
+
+    def configure(self, bind: str = "systemd:shop", graceful_timeout: str = "30s") -> None:
         text = _CONFIG.format(bind=bind, workers=WORKERS, graceful_timeout=graceful_timeout)
         self.machine.write("/etc/prefork/shop.toml", text)
 
     def deploy(self, version: str, *statements: str) -> None:
-        """Install an application that answers this version; ``statements`` stand before it in the module."""
-        self.machine.write("/srv/shop/shop.py", "\n".join([*statements, _CODE.format(version=version)]))
+        """Install an application that answers this version; ``statements`` in its module may use ``apps``."""
+        code = _CODE.format(version=version, statements="\n".join(statements))
+        self.machine.write("/srv/shop/shop.py", code)
 
     # what an operator asks
 
@@ -134,6 +143,10 @@ class Shop:
         """What the service, and systemd about it, have said in this test."""
         return self.machine.journal(SERVICE, after=self._since)
 
+    def wait_status(self, text: str) -> None:
+        """Until the line in ``systemctl status`` is this one, or begins so."""
+        look_until(lambda: self.show("StatusText").startswith(text), f"the status is {text!r}")
+
     # what clients do
 
     def ask(self, request: str) -> str:
@@ -143,16 +156,19 @@ class Shop:
     @contextlib.contextmanager
     def load(self, url: str = URL) -> Iterator[Load]:
         """Clients in the network of the machine, where the test is too meanwhile."""
-        with self.machine.network(), Load(url, clients=6, processes=1) as load:
+        with self.machine.network(), Load(url, clients=4, processes=1) as load:
             yield load
 
     def hold(self, count: int) -> list[Question]:
         """Requests under way, until they are let go."""
         with self.machine.network():
-            questions = [Question(URL, f"hold {_GATE}") for _ in range(count)]
-        self._held = self._gate.visitors(count)
+            questions = [Question(URL, f"hold {GATE}") for _ in range(count)]
+        self._held += self.gate.visitors(count)
         return questions
 
-    def let_go(self) -> None:
+    def let_go(self, questions: list[Question]) -> None:
+        """Let those who are held finish; each is answered."""
         for visitor in self._held:
             visitor.let_pass()
+        self._held.clear()
+        assert all(question.answer().isdigit() for question in questions)
