@@ -19,6 +19,7 @@ COMMANDS = (
     "run",
     "check",
     "status",
+    "health",
     "top",
     "reload",
     "upgrade",

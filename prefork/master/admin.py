@@ -193,6 +193,7 @@ class Admin:
         ended = processes.reap(process.pidfd)
         if ended is None:
             return
+        ended = self._machine.oom_kills.explain(ended)
         self._machine.poller.remove(process.pidfd)
         self._machine.helpers.discard(process.pid)
         os.close(process.pidfd)

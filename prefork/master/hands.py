@@ -27,6 +27,7 @@ from prefork.pool.wishes import Readings
 from prefork.report.status import View, Weighed
 from prefork.system import draining, kick, queues, slots, sockets
 from prefork.system.logs import Logs
+from prefork.system.oomkills import OomKills
 from prefork.system.summons import Summons
 from prefork.system.timings import Past
 from prefork.system.wakeup import Poller
@@ -415,6 +416,7 @@ class Machine:
     logs: Logs = field(default_factory=Logs)
     log_files: LogFiles | None = None  # ``None`` in somebody's program, whose log is its own
     has_reopened: bool = False  # the log, so that a newborn may have taken the file before
+    oom_kills: OomKills = field(default_factory=OomKills)
     unadopted: set[Child] = field(default_factory=set)
     helpers: set[int] = field(default_factory=set)
     strangers: int = 0  # ended processes that were not ours, reaped as sub-reaper or PID 1

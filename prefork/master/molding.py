@@ -218,7 +218,7 @@ def _tell_mold(record: Record, mold: Mold, hands: Hands, machine: Machine) -> It
 def _reap_mold(mold: Mold, hands: Hands, machine: Machine) -> Iterator[events.Event]:
     ended = processes.reap(mold.pidfd)
     if ended is not None:
-        mold.how = str(ended)
+        mold.how = str(machine.oom_kills.explain(ended))
         machine.poller.remove(mold.pidfd)
         os.close(mold.pidfd)
         yield from _mold_gone(mold, hands)

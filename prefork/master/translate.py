@@ -142,6 +142,7 @@ def _reap_child(child: Child, hands: Hands, pool: Pool, machine: Machine) -> Ite
         ended = processes.Ending()  # somebody else in this process waits for every child, or for none
     if ended is None:
         return
+    ended = machine.oom_kills.explain(ended)
     machine.poller.remove(child.pidfd)
     machine.unadopted.discard(child)
     hands.forget_child(child)
@@ -156,6 +157,7 @@ def _reap_child(child: Child, hands: Hands, pool: Pool, machine: Machine) -> Ite
         requests=requests,
         cut_off=len(under_way),
         is_crash=ended.signal is not None,
+        is_starved=bool(ended.starved),
     )
     worker = pool.workers.get(child.slot)
     is_killed = worker is not None and worker.state is State.KILLED  # by us, with all its group

@@ -323,12 +323,14 @@ class WorkerExited(WorkerEvent, frozen=True, kw_only=True):
     :param requests: as many as it had served.
     :param cut_off: requests it was serving at that moment.
     :param is_crash: it died by a signal.
+    :param is_starved: the kernel killed it for want of memory.
     """
 
     how: str
     requests: int = 0
     cut_off: int = 0
     is_crash: bool = False
+    is_starved: bool = False
 
 
 class WorkerCalled(WorkerEvent, frozen=True, kw_only=True):

@@ -346,7 +346,7 @@ def _worker_exited(pool: Pool, event: events.WorkerExited) -> Pool:
     if worker is None:
         return pool
     pool = _without_worker(pool, event.slot)
-    pool = tally.with_ended(pool, tally.why_ended(worker, is_crash=event.is_crash))
+    pool = tally.with_ended(pool, tally.why_ended(worker, is_crash=event.is_crash, is_starved=event.is_starved))
     if not pool.is_stopping:
         why = f"could not serve: {worker.why}" if worker.why else event.how
         loss = Loss(worker, event.at, why, requests=event.requests, under_way=event.cut_off)

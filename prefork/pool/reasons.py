@@ -22,6 +22,7 @@ class Reason(StrEnum):
     BOOT = "boot"  # it was never ready
     DRAIN = "drain"  # its request was not finished within ``graceful_timeout``
     STOP = "stop"
+    OOM = "oom"  # the kernel killed it for want of memory
     SIGNAL = "signal"  # it died by one that was not ours
     EXIT = "exit"  # it ended by itself, told by nobody
     LEFT = "left"  # it decided to: out of memory, told by somebody else, the loop of its server was over

@@ -25,15 +25,18 @@ def with_load(pool: Pool, end: LoadEnd) -> Pool:
     return replace(pool, loads=_more(pool.loads, end))
 
 
-def why_ended(worker: Worker, *, is_crash: bool) -> Reason:
+def why_ended(worker: Worker, *, is_crash: bool, is_starved: bool) -> Reason:
     """Of a worker whose process is gone.
 
     :param is_crash: it died by a signal.
+    :param is_starved: the kernel killed it for want of memory.
     """
     if worker.reason is not None:
         return worker.reason
     if worker.state is State.STARTING:
         return Reason.BOOT
+    if is_starved:
+        return Reason.OOM
     return Reason.SIGNAL if is_crash else Reason.EXIT
 
 

@@ -1,19 +1,28 @@
 """Where the control groups of this process are mounted, cgroups(7): for who reads one of their limits.
 
 Version 1 has a hierarchy a controller, version 2 one for all; in a container what is mounted may be the group itself,
-or begin below what we are in. It must not know what is limited.
+or begin below what we are in. It must not know what is limited, or counted.
 Invariant: a directory that is told is the group of this process or one above it, the group first; what cannot be read
 is not told.
-Read next: ``cpus.py`` and ``memorylimit.py``.
+Read next: ``cpus.py``, ``memorylimit.py`` and ``oomkills.py``.
 """
 
 import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 MOUNTS = "/proc/self/mountinfo"
 GROUPS = "/proc/self/cgroup"
+
+
+class Group(NamedTuple):
+    """The directory of this process' group in one hierarchy, and of the topmost that can be seen there."""
+
+    directory: Path
+    top: Path
+    is_v2: bool
 
 
 def directories(controller: str) -> Iterator[tuple[Path, bool]]:
@@ -22,6 +31,15 @@ def directories(controller: str) -> Iterator[tuple[Path, bool]]:
     :param controller: as the kernel calls it: ``cpu``, ``memory``.
     :returns: each with whether it is of version 2.
     """
+    for directory, top, is_v2 in groups(controller):
+        while directory != top:
+            yield directory, is_v2
+            directory = directory.parent
+        yield directory, is_v2
+
+
+def groups(controller: str) -> Iterator[Group]:
+    """This process' own group in each hierarchy that has the controller, or may have it."""
     paths = _paths()
     for root, mount, kind, options in _mounts():
         is_v2 = kind == "cgroup2"
@@ -33,10 +51,7 @@ def directories(controller: str) -> Iterator[tuple[Path, bool]]:
         # in a namespace of its own the mount's root may lie beside the group: then its top is all there is to see
         relative = os.path.relpath(path, root)
         directory = Path(mount) if relative.startswith("..") else Path(os.path.normpath(os.path.join(mount, relative)))
-        while directory != Path(mount):
-            yield directory, is_v2
-            directory = directory.parent
-        yield directory, is_v2
+        yield Group(directory, Path(mount), is_v2)
 
 
 def _paths() -> dict[str, str]:

@@ -25,9 +25,9 @@ class Cpus(NamedTuple):
 def usable() -> Cpus:
     """CPUs this process may use: the least that any limit allows."""
     mask = len(os.sched_getaffinity(0))
-    limits = [Cpus(float(mask), f"{mask} CPU{'s' * (mask != 1)} by the affinity mask")]
-    limits += [Cpus(share, f"{share:g} CPUs by {where}") for share, where in _limits()]
-    return min(limits)
+    limits = [(float(mask), "the affinity mask"), *_limits()]
+    amount, where = min(limits)
+    return Cpus(amount, f"{amount:g} CPU{'s' * (amount != 1)} by {where}")
 
 
 def _limits() -> Iterator[tuple[float, str]]:

@@ -16,14 +16,19 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 
 
 class Ending(NamedTuple):
-    """How a process ended: by ``exit(code)`` or by a signal; the other is ``None``."""
+    """How a process ended: by ``exit(code)`` or by a signal; the other is ``None``.
+
+    :ivar starved: what says that the kernel killed it for want of memory, where it did.
+    """
 
     code: int | None = None
     signal: int | None = None
+    starved: str = ""
 
     def __str__(self) -> str:
         if self.signal is not None:
-            return f"was killed by {_signal_name(self.signal)}"
+            why = f" for want of memory ({self.starved})" if self.starved else ""
+            return f"was killed by {_signal_name(self.signal)}{why}"
         return "is gone" if self.code is None else f"exited with {self.code}"
 
 

@@ -27,7 +27,7 @@ from tests.end_to_end.harness import (
 )
 from tests.end_to_end.installation import Installation
 from tests.end_to_end.load import Load
-from tests.end_to_end.test_control import NAMED, Outcome, connected, echo, replies, start, status, steer
+from tests.end_to_end.test_control import NAME, NAMED, Outcome, connected, echo, replies, start, status, steer
 from tests.end_to_end.test_idle import settled
 from tests.end_to_end.test_targets import LOOPS, target
 from tests.long import long_but
@@ -128,6 +128,20 @@ def _is_still(load: Load) -> bool:
     """Whether nothing was answered while the master was asked for its status, twice."""
     before = load.counts().answered
     return not any(echo()["busy"] for _ in range(2)) and load.counts().answered == before
+
+
+def test_health_tells_whether_an_instance_answers_and_whether_it_is_ready() -> None:
+    """By exit codes, for probes: paused it lives but should get nobody, and gone it does neither."""
+    with serving(STREAM, *NAMED, "-b", TCP, "-w", "1") as master:
+        assert (answers := steer("health")).code == 0, answers
+        assert steer("health", "--ready").out == f"{NAME} is ready\n"
+        assert steer("pause", "apps").code == 0
+        assert steer("health").out == f"{NAME} answers\n"
+        assert steer("health", "--ready").end == (1, f"{NAME} is not ready: apps: paused by an operator")
+        assert steer("resume", "apps").code == 0
+        assert steer("health", "--ready").code == 0
+        master.stop()
+    assert [steer("health", *way).code for way in ([], ["--ready"])] == [7, 7]
 
 
 def test_a_request_under_way_is_finished_and_its_limit_goes_on(gate: Gate) -> None:

@@ -63,6 +63,14 @@ def test_who_was_never_ready_has_not_started_and_ended_by_its_boot() -> None:
     assert (pool.started, pool.ended) == (1, {"boot": 1})
 
 
+def test_who_was_killed_for_want_of_memory_is_counted_apart() -> None:
+    """Where nobody had decided its end, and it was ready once."""
+    starved = WorkerExited(at=9, slot=1, order=1, how="", is_crash=True, is_starved=True)
+    assert after(serving(1), starved).ended == {"oom": 1}
+    assert after(serving(1), killed(Reason.MEMORY_HARD), starved).ended == {"memory-hard": 1}
+    assert after(service(1), loaded(1, at=0), starting(1, 1, at=1), starved).ended == {"boot": 1}
+
+
 def test_loads_are_counted_by_how_they_ended() -> None:
     """Also the first one, and one that was refused before it had a number."""
     pool = after(serving(1), MoldStarted(at=5, generation=2, pid=2))

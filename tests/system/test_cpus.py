@@ -47,6 +47,8 @@ def test_a_quota_of_version_2_is_a_limit(monkeypatch: pytest.MonkeyPatch, tmp_pa
     """150 ms in each 100 ms are one and a half CPUs."""
     tree = Tree(tmp_path, monkeypatch, V2, "/shop").write("shop/cpu.max", "150000 100000")
     assert cpus.usable() == (1.5, f"1.5 CPUs by {tree.mount}/shop/cpu.max")
+    tree.write("shop/cpu.max", "100000 100000")
+    assert cpus.usable() == (1.0, f"1 CPU by {tree.mount}/shop/cpu.max")
     tree.write("shop/cpu.max", "max 100000")
     assert cpus.usable().amount == 8
 

@@ -113,9 +113,10 @@ def test_a_handler_that_hoards_descriptors_leaves_clients_to_others() -> None:
 @needs_root
 @pytest.mark.long
 def test_a_handler_that_devours_memory_costs_its_own_request_only() -> None:
-    """The kernel kills its worker, the greatest of the control group: one request, and a successor."""
+    """The kernel kills its worker, the greatest of the control group: one request, and a successor. The log says it."""
     with MemoryGroup(limit=250 << 20) as group, under_load(*SERVICE, before_exec=group.enter) as scene:
         assert Question(scene.url, "devour-memory").is_lost()
+        scene.master.wait_for(f"was killed by SIGKILL for want of memory (oom_kill is 1 in {group.path}/")
         scene.goes_on()
         assert group.kills == 1
 
