@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 TESTS  ?= tests
+DIST   ?= dist
 MINUTES ?= 1
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
@@ -9,7 +10,7 @@ READY  := $(VENV)/.ready
 # bytecode is kept: the suite starts thousands of interpreters
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test long deployed check bench soak sizing clean
+.PHONY: run test long deployed check deploy bench soak sizing dist clean
 
 run: $(READY)           ## a real service under the master: files over HTTP, lines over TCP and Unix
 	@exec $(BIN)/python -m examples.demo
@@ -28,6 +29,9 @@ check: $(READY)         ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+deploy: $(READY)        ## deploy/ anew, from the templates of `prefork init`
+	$(BIN)/python -m tests.init.deploying
+
 bench: $(READY)         ## what it costs, beside reference lines; one figure alone: python -m tests.bench NAME
 	$(BIN)/python -m tests.bench
 
@@ -37,8 +41,13 @@ soak: $(READY)          ## faults at random under load, and what they cost: make
 sizing: $(READY)        ## the table and the pictures of docs/sizing.md, by simulation
 	$(BIN)/python -m tests.sizing
 
+dist: $(READY)          ## sdist and wheel, the same bytes wherever they are built
+	rm -rf $(DIST)
+	$(BIN)/python -m build --installer uv --dependency-constraints-txt deploy/packaging/constraints.txt --outdir $(DIST)
+	$(BIN)/python -m twine check --strict $(DIST)/*
+
 clean:
-	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(DIST) .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml prefork/__init__.py

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "prefork"
 FLOORS = (
     {"__main__"},
     {"cli"},
-    {"admin", "lab", "top"},
+    {"admin", "doctor", "init", "lab", "top"},
     {"socketserver"},
     {"preforking"},
     {"control/client"},
@@ -23,6 +23,7 @@ FLOORS = (
     {"control/server"},
     {"report"},
     {"control/report"},
+    {"rehearsal"},
     {"worker"},
     {"pool", "servers"},
     {"config"},

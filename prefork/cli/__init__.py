@@ -17,7 +17,9 @@ from prefork.system import stdio
 
 COMMANDS = (
     "run",
+    "init",
     "check",
+    "doctor",
     "status",
     "health",
     "top",

@@ -3,8 +3,6 @@
 With ``--load`` the application is imported too, in a child, as a mold would.
 """
 
-import subprocess
-import sys
 from typing import Any
 
 import click
@@ -16,7 +14,7 @@ from prefork.config.service import Service
 from prefork.config.settings import setting_names
 from prefork.config.sources import Place, Read
 from prefork.errors import TargetError
-from prefork.worker.protocol import PROTOCOL, Brief, encode
+from prefork.rehearsal import rehearse
 
 
 @click.command()
@@ -39,33 +37,12 @@ def check(target: str | None, config: str | None, load: bool, **flags: Any) -> N
 
 def _load(name: str, service: Service) -> None:
     """:raises TargetError: it cannot be loaded, with the reason."""
-    brief = Brief(
-        PROTOCOL,
-        "check",
-        name,
-        generation=0,
-        target=service.target,
-        handler=service.handler,
-        worker_start=service.worker_start,
-        worker_stop=service.worker_stop,
-        health=service.health,
-        binds=[(bind, -1) for bind in service.bind],
-        chdir=service.chdir,
-        pythonpath=list(service.pythonpath),
-        privileges=service.privileges,
-    )
-    trial = [sys.executable, *(["-P"] if service.user else []), "-m", "prefork.worker.trial"]
-    try:
-        done = subprocess.run(trial, input=encode(brief), stderr=subprocess.PIPE, timeout=service.boot_timeout)
-    except subprocess.TimeoutExpired:
-        remedy = "raise boot_timeout if it needs longer"
-        raise TargetError(f"service {name}: not loaded within {service.boot_timeout:g} s; {remedy}") from None
-    why = done.stderr.decode(errors="replace").rstrip()
-    if done.returncode and "\n" in why:  # the application's own error
-        click.echo(why, err=True)
+    outcome = rehearse(name, service)
+    if outcome.is_its_own_error:
+        click.echo(outcome.why, err=True)
         raise TargetError(f"service {name} cannot be loaded, for the reason above")
-    if done.returncode:
-        raise TargetError(f"service {name} cannot be loaded: {why or 'its process died'}")
+    if outcome.why:
+        raise TargetError(f"service {name} cannot be loaded: {outcome.why}")
 
 
 def _print(found: Read, title: str, service: str | None, record: msgspec.Struct, kind: type[Any]) -> None:

@@ -17,7 +17,11 @@ def completion(context: click.Context, shell: str) -> None:
     eval "$(prefork completion zsh)"        in ~/.zshrc, behind compinit
     prefork completion fish > ~/.config/fish/completions/prefork.fish
     """
+    click.echo(script(context.find_root().command, shell))
+
+
+def script(root: click.Command, shell: str) -> str:
+    """What SHELL runs, to complete ``root``."""
     kind = get_completion_class(shell)
     assert kind is not None
-    root = context.find_root().command
-    click.echo(kind(root, {}, "prefork", "_PREFORK_COMPLETE").source())
+    return kind(root, {}, "prefork", "_PREFORK_COMPLETE").source()

@@ -15,7 +15,6 @@ from prefork.config.sources import Read, read
 from prefork.master.loop import run as run_master
 from prefork.system.logline import FORMATS
 from prefork.system.logs import LEVELS, PLACES
-from prefork.system.sockets import DEFAULT_BACKLOG
 
 _COMPLETE: dict[str, Complete] = {
     "FILE": files,
@@ -68,7 +67,7 @@ _SOURCES = (
     _flag("--children", metavar="N", text="Requests at a time in a worker that forks.", default=str(DEFAULT_CHILDREN)),
     _flag("-n", "--name", metavar="NAME", text="Name of the instance; a second one of that name is refused."),
     _flag("--balance", metavar="WAY", text="Idle workers get clients the warmest first, or even.", default="warm"),
-    _flag("--backlog", metavar="N", text="Connections the kernel may queue.", default=str(DEFAULT_BACKLOG)),
+    _flag("--backlog", metavar="N", text="Connections the kernel may queue.", default="2048, if somaxconn allows"),
     click.option("--preload/--no-preload", default=None, help="Import once, or in each worker.  [default: preload]"),
     _flag("--graceful-timeout", metavar="TIME", text="What a leaving worker has to finish its request.", default="30s"),
     _flag("--quick-timeout", metavar="TIME", text="What a quick stop leaves.", default="1s"),
@@ -135,9 +134,14 @@ _SOURCES = (
 
 def sources(command: Callable[..., None]) -> Callable[..., None]:
     """The target and all flags that say what runs, in front of a command."""
+    return click.argument("target", required=False)(source_flags(command))
+
+
+def source_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """All flags that say what runs, in front of a command."""
     for option in reversed(_SOURCES):
         command = option(command)
-    return click.argument("target", required=False)(command)
+    return command
 
 
 def read_sources(target: str | None, config: str | None, flags: Mapping[str, Any]) -> Read:

@@ -90,6 +90,11 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(f"admin: {address} is a bind of the service {name} too; give one of them another")
 
     @property
+    def descriptors(self) -> int:
+        """How many its master may come to hold: one a worker, surge and all else that is open, and room to scale."""
+        return 256 + 2 * sum(service.bounds[1] + len(service.bind) for service in self.service.values())
+
+    @property
     def control_address(self) -> Address | None:
         """Of the control socket, where it has a path."""
         return None if self.control in ("", NO_CONTROL) else Address("unix", path=self.control, mode=0o600)

@@ -52,7 +52,8 @@ def as_toml(value: Any) -> str:
         case int():
             return str(int(value))
         case dict():
-            return f"{{ {', '.join(f'{name} = {as_toml(part)}' for name, part in value.items())} }}"
+            parts = [f"{name} = {as_toml(part)}" for name, part in value.items()]
+            return f"{{ {', '.join(parts)} }}" if parts else "{}"
         case tuple():
             return f"[{', '.join(map(as_toml, value))}]"
     return json.dumps(str(value), ensure_ascii=False)

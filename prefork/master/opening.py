@@ -100,12 +100,11 @@ def open_instance(settings: Instance, passed: Passed) -> Iterator[Opened]:
 
 
 def raise_descriptors(settings: Instance) -> int:
-    """Allow as many as the master may come to hold: one a worker, surge and all else that is open, and room to scale.
+    """Allow as many as the master may come to hold.
 
     :returns: the limit before.
     """
-    needed = 256 + 2 * sum(service.bounds[1] + len(service.bind) for service in settings.service.values())
-    return limits.raise_descriptors(needed)
+    return limits.raise_descriptors(settings.descriptors)
 
 
 def make_machine(settings: Instance, name: str, reader: int, descriptors: int, log_files: LogFiles) -> Machine:

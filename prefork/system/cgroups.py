@@ -18,29 +18,30 @@ GROUPS = "/proc/self/cgroup"
 
 
 class Group(NamedTuple):
-    """The directory of this process' group in one hierarchy, and of the topmost that can be seen there."""
+    """The directory of a process' group in one hierarchy, and of the topmost that can be seen there."""
 
     directory: Path
     top: Path
     is_v2: bool
 
 
-def directories(controller: str) -> Iterator[tuple[Path, bool]]:
+def directories(controller: str, pid: int | None = None) -> Iterator[tuple[Path, bool]]:
     """The group's directory in each hierarchy that has the controller, and those above it as far as they can be seen.
 
     :param controller: as the kernel calls it: ``cpu``, ``memory``.
+    :param pid: of another process, seen from where we are; ``None`` is ours.
     :returns: each with whether it is of version 2.
     """
-    for directory, top, is_v2 in groups(controller):
+    for directory, top, is_v2 in groups(controller, pid):
         while directory != top:
             yield directory, is_v2
             directory = directory.parent
         yield directory, is_v2
 
 
-def groups(controller: str) -> Iterator[Group]:
-    """This process' own group in each hierarchy that has the controller, or may have it."""
-    paths = _paths()
+def groups(controller: str, pid: int | None = None) -> Iterator[Group]:
+    """The group of a process itself in each hierarchy that has the controller, or may have it; see ``directories``."""
+    paths = _paths(GROUPS if pid is None else f"/proc/{pid}/cgroup")
     for root, mount, kind, options in _mounts():
         is_v2 = kind == "cgroup2"
         if not is_v2 and controller not in options:
@@ -54,11 +55,11 @@ def groups(controller: str) -> Iterator[Group]:
         yield Group(directory, Path(mount), is_v2)
 
 
-def _paths() -> dict[str, str]:
-    """The path of this process' group by controller; that of version 2 by an empty name."""
+def _paths(groups: str) -> dict[str, str]:
+    """The path of a process' group by controller; that of version 2 by an empty name."""
     found: dict[str, str] = {}
     with contextlib.suppress(OSError):
-        for line in Path(GROUPS).read_text().splitlines():
+        for line in Path(groups).read_text().splitlines():
             _, controllers, path = line.split(":", 2)
             found.update(dict.fromkeys(controllers.split(","), path))
     return found

@@ -48,6 +48,11 @@ class Listener(NamedTuple):
     inode: tuple[int, int] | None = None
 
 
+def kind_of(address: Address) -> int:
+    """The type of its socket, socket(2)."""
+    return _KINDS[address.scheme]
+
+
 def highest_backlog() -> int:
     """``net.core.somaxconn``: what the kernel silently cuts a longer backlog to, listen(2)."""
     try:

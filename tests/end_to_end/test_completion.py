@@ -57,6 +57,11 @@ def by_bash(environment: dict[str, str], *words: str) -> list[str]:
     [
         (["sta"], ["status"]),
         (["completion", "z"], ["zsh"]),
+        (["ini"], ["init"]),
+        (["init", "--sys"], ["--systemd"]),
+        (["init", "--log-level", "w"], ["warning"]),
+        (["doctor", NAME[:-1]], [NAME]),
+        (["doctor", "--un"], ["--unit"]),
         (["run", "--log-level", "w"], ["warning"]),
         (["status", "-n", NAME[:-1]], [NAME]),
         (["scale", "-n", NAME, ""], [SERVICE]),

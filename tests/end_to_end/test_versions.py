@@ -42,14 +42,16 @@ class Environment:
     def wheel(self, version: str, *edits: tuple[str, str]) -> Path:
         """Build a version of the source; ``edits`` are files of the package with what is appended to them."""
         source = self._directory / version
+        shutil.copytree(ROOT / "deploy" / "packaging", source / "deploy" / "packaging")
         for name in ("pyproject.toml", "README.md", "LICENSE"):
-            source.mkdir(exist_ok=True)
             shutil.copy(ROOT / name, source)
         Installation(source).become(version)
         for file, text in edits:
             with (source / "prefork" / file).open("a") as code:
                 code.write(text)
-        _run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(self._directory)], cwd=source)
+        # a broken version could not be asked for its help: without manual pages
+        build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "--no-hooks", "-d", str(self._directory)]
+        _run(build, cwd=source)
         (wheel,) = self._directory.glob(f"prefork-{version}-*.whl")
         return wheel
 

@@ -1,0 +1,1 @@
+"""What ``prefork doctor`` finds: each check by tables of facts that nobody had to provoke."""

@@ -1,0 +1,69 @@
+"""Files that are written together: after an error all is as before."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from prefork.errors import UsageError
+from prefork.init.writing import write_all
+
+
+def tree(directory: Path) -> dict[str, str | None]:
+    """All below it: files with their text, directories without."""
+    found = sorted(directory.rglob("*"))
+    return {str(path.relative_to(directory)): path.read_text() if path.is_file() else None for path in found}
+
+
+def test_directories_are_made(tmp_path: Path) -> None:
+    """Those that are missing, however deep."""
+    write_all({f"{tmp_path}/a/b/one": "1", f"{tmp_path}/a/two": "2"}, replaces=False)
+    assert tree(tmp_path) == {"a": None, "a/b": None, "a/b/one": "1", "a/two": "2"}
+
+
+def test_what_is_there_is_kept_and_named(tmp_path: Path) -> None:
+    """And nothing beside it is written."""
+    (tmp_path / "two").write_text("mine")
+    with pytest.raises(UsageError, match=f"^{tmp_path}/two exists, and nothing was written; give --force"):
+        write_all({f"{tmp_path}/one": "1", f"{tmp_path}/two": "2"}, replaces=False)
+    assert tree(tmp_path) == {"two": "mine"}
+
+
+def test_what_is_there_is_replaced_when_asked(tmp_path: Path) -> None:
+    """Whole: no rest of it, no copy beside it."""
+    (tmp_path / "two").write_text("mine, and long")
+    write_all({f"{tmp_path}/one": "1", f"{tmp_path}/two": "2"}, replaces=True)
+    assert tree(tmp_path) == {"one": "1", "two": "2"}
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+def test_after_an_error_all_is_as_before(tmp_path: Path, replaces: bool) -> None:
+    """Files that were written are gone, directories too, and what was replaced is back."""
+    (tmp_path / "file").write_text("no directory")
+    if replaces:
+        (tmp_path / "two").write_text("mine")
+    before = tree(tmp_path)
+    contents = {f"{tmp_path}/new/one": "1", f"{tmp_path}/two": "2", f"{tmp_path}/file/three": "3"}
+    with pytest.raises(
+        UsageError, match=f"cannot write {tmp_path}/file/three: .*; nothing was written; give --directory"
+    ):
+        write_all(contents, replaces=replaces)
+    assert tree(tmp_path) == before
+
+
+def test_a_directory_is_never_replaced(tmp_path: Path) -> None:
+    """Not even when asked."""
+    (tmp_path / "one").mkdir()
+    with pytest.raises(UsageError, match="is a directory; nothing was written"):
+        write_all({f"{tmp_path}/one": "1"}, replaces=True)
+    assert tree(tmp_path) == {"one": None}
+
+
+def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    """What it leads to belongs to somebody else."""
+    (tmp_path / "theirs").write_text("theirs")
+    os.symlink("theirs", tmp_path / "one")
+    with pytest.raises(UsageError, match="one exists"):
+        write_all({f"{tmp_path}/one": "1"}, replaces=False)
+    write_all({f"{tmp_path}/one": "1"}, replaces=True)
+    assert tree(tmp_path) == {"one": "1", "theirs": "theirs"}
