@@ -16,6 +16,10 @@ def why_not_ready(snapshot: Snapshot) -> list[str]:
     return [f"{service.name}: {why}" for service in snapshot.services for why in _reasons(service)]
 
 
+def is_ready(service: ServiceStatus) -> bool:
+    return not any(_reasons(service))
+
+
 def _reasons(service: ServiceStatus) -> Iterator[str]:
     if service.failed:
         yield f"failed: {_last_line(service.failed)}"

@@ -16,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 
+from prefork.admin.health import is_ready
 from prefork.control.messages import ServiceStatus
 from prefork.control.report import Report
 from prefork.histogram import BOUNDS_NS
@@ -28,24 +29,26 @@ _LEADING = ("1", "25", "5")  # of the bounds that are told: three to a decade
 Sample = tuple[list[str], float]  # label values, and the value
 
 
-def expose(report: Report | None) -> bytes:
+def expose(report: Report | None, memory_limit: int | None = None) -> bytes:
     """The text.
 
     :param report: ``None`` where the master does not answer.
+    :param memory_limit: bytes that the instance may use.
     """
-    return generate_latest(_Collection(report))
+    return generate_latest(_Collection(report, memory_limit))
 
 
 class _Collection:
-    def __init__(self, report: Report | None) -> None:
+    def __init__(self, report: Report | None, memory_limit: int | None) -> None:
         self._report = report
+        self._memory_limit = memory_limit
 
     def collect(self) -> Iterator[Metric]:
         yield _gauge("prefork_up", "Whether the master answers.", [([], float(self._report is not None))])
         if self._report is not None:
             yield from _of_instance(self._report)
             yield from _of_services(self._report)
-            yield from _of_memory(self._report)
+            yield from _of_memory(self._report, self._memory_limit)
 
 
 def _of_instance(report: Report) -> Iterator[Metric]:
@@ -92,7 +95,13 @@ def _of_services(report: Report) -> Iterator[Metric]:
     yield _counter("prefork_workers_ended_total", "Workers that ended, by the reason.", ended, "service", "reason")
     loads = _by_word(LoadEnd, {service.name: service.loads for service in services})
     yield _counter("prefork_reloads_total", "Loads of a generation, by how they ended.", loads, "service", "outcome")
+    ends = [(s.name, s.last_load) for s in services if s.last_load is not None]
+    last = [([name], float(load.outcome == LoadEnd.SERVES and not load.why)) for name, load in ends]
+    text = "Whether the last generation that was asked for serves, and has not failed its probation."
+    yield _gauge("prefork_last_reload_successful", text, last, "service")
     yield _gauge("prefork_generation", "The generation that serves; 0 until one does.", each("generation"), "service")
+    ready = [([service.name], float(is_ready(service))) for service in services]
+    yield _gauge("prefork_ready", "Whether the service should get new clients, as /readyz says.", ready, "service")
     degraded = [([service.name], float(service.degraded is not None)) for service in services]
     yield _gauge("prefork_degraded", "Whether workers keep dying, or cannot be replaced.", degraded, "service")
     yield _gauge("prefork_paused", "Whether an operator lets clients wait.", each("is_paused"), "service")
@@ -137,6 +146,9 @@ def _queues(services: Sequence[ServiceStatus]) -> Iterator[Metric]:
     yield _gauge("prefork_accept_queue_limit", "Clients beyond which the kernel turns others away.", limits, *labels)
     dropped = [(values, float(queue.dropped)) for values, queue in found if queue.dropped is not None]
     yield _counter("prefork_datagrams_dropped_total", "Datagrams for which the kernel had no room.", dropped, *labels)
+    full = [(values, float(queue.overflows)) for values, queue in found if queue.overflows is not None]
+    text = "Attempts to connect for which the kernel had no room; clients repeat them, and each counts."
+    yield _counter("prefork_accept_queue_overflows_total", text, full, *labels)
 
 
 def _durations(services: Sequence[ServiceStatus]) -> Metric:
@@ -155,7 +167,7 @@ def _durations(services: Sequence[ServiceStatus]) -> Metric:
     return family
 
 
-def _of_memory(report: Report) -> Iterator[Metric]:
+def _of_memory(report: Report, limit: int | None) -> Iterator[Metric]:
     """A sum in which one is missing would only mislead, so it has no sample."""
     kinds = [(process.pid, process.service, process.kind) for process in report.snapshot.processes]
     kinds += [
@@ -172,6 +184,9 @@ def _of_memory(report: Report) -> Iterator[Metric]:
     samples = [(list(key), float(size)) for key, size in sums.items() if key not in lacking]
     text = "Memory, what is shared counted in shares."
     yield _gauge("prefork_memory_pss_bytes", text, samples, "service", "process")
+    if limit is not None:
+        text = "Memory that the instance may use: what its control group allows, or the machine has."
+        yield _gauge("prefork_memory_limit_bytes", text, [([], float(limit))])
     unread: list[Sample] = [([], float(report.unread))]
     yield _gauge("prefork_memory_unread_processes", "Processes whose memory could not be read, or not yet.", unread)
     if report.usage:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from prefork.admin.health import why_not_ready
 from prefork.admin.watcher import SilentError, Watcher
 from prefork.control.report import Report
+from prefork.system import memorylimit
 
 logger = logging.getLogger("prefork.admin")
 
@@ -87,4 +88,5 @@ def _find_metrics() -> Callable[[Report | None], Answer] | None:
     except ImportError as error:
         logger.warning("/metrics: %s (%s)", NO_METRICS, error)
         return None
-    return lambda report: Answer(HTTPStatus.OK, metrics.expose(report), metrics.CONTENT_TYPE)
+    limit = memorylimit.usable  # of this process, whose group is that of the whole instance
+    return lambda report: Answer(HTTPStatus.OK, metrics.expose(report, limit().amount), metrics.CONTENT_TYPE)

@@ -13,7 +13,7 @@ import click
 
 from prefork import __version__
 from prefork.errors import Exit, PreforkError
-from prefork.system.stdio import hold_numbers
+from prefork.system import stdio
 
 COMMANDS = (
     "run",
@@ -70,9 +70,10 @@ def cli() -> None:
 
 def main(**kwargs: Any) -> None:
     """The entry point. Errors of a user's making become one line and their exit code."""
-    hold_numbers()
+    stdio.hold_numbers()
     try:
         cli(**kwargs)
     except PreforkError as error:
-        print(f"prefork: {error}", file=sys.stderr)
+        level = "<3>" if stdio.is_journal(stdio.ERROR) else ""  # for journald it is an error then, sd-daemon(3)
+        print(f"{level}prefork: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

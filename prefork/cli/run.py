@@ -44,7 +44,7 @@ _SOURCES = (
         "-b",
         "--bind",
         metavar="URL",
-        text="Listen here: tcp://, udp://, unix:, unixgram:, systemd: or fd:; repeatable. none: the server brings its work.",
+        text="Listen here: tcp:, udp:, unix:, unixgram:, systemd:, fd:; repeatable. none: the server brings its work.",
         multiple=True,
     ),
     _flag("--handler", metavar="MODULE:CLASS", text="The request handler of a server class that wants one."),

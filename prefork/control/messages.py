@@ -308,12 +308,14 @@ class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
     :param waiting: connections, or datagrams.
     :param limit: connections beyond which clients are held off or refused; ``None`` of datagrams.
     :param dropped: UDP datagrams that found no room, ever; ``None`` of anything else.
+    :param overflows: attempts to connect by TCP that found no room, ever; clients repeat them, and each counts.
     """
 
     bind: str
     waiting: int
     limit: int | None = None
     dropped: int | None = None
+    overflows: int | None = None
 
 
 class Recent(msgspec.Struct, frozen=True, kw_only=True):

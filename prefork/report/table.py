@@ -117,7 +117,8 @@ def saturation(service: ServiceStatus) -> list[str]:
 
 def _waiting(queue: QueueStatus) -> str:
     text = str(queue.waiting) if queue.limit is None else f"{queue.waiting} of {queue.limit}"
-    return text + (f", {queue.dropped} dropped" if queue.dropped else "")
+    text += f", {queue.dropped} dropped" if queue.dropped else ""
+    return text + (f", overflowed {queue.overflows} times" if queue.overflows else "")
 
 
 def pace(found: Lately) -> str:

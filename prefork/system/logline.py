@@ -40,6 +40,11 @@ class Who(NamedTuple):
         parts += [str(self.slot) if self.slot else "", f"g{self.generation}" if self.generation else ""]
         return " ".join(part for part in parts if part)
 
+    @property
+    def role(self) -> str:
+        """``echo worker 2 g3``: in the instance, as who looks at one knows its name. Empty of the master."""
+        return str(self._replace(instance="")).removeprefix("/").strip()
+
     def fields(self) -> dict[str, Any]:
         """What is known of it, by the keys of JSON."""
         known = {key: value for key, value in self._asdict().items() if value}

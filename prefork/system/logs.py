@@ -8,6 +8,7 @@ Read next: ``logfile.py`` and ``logsockets.py``, the places; ``logline.py``, the
 import logging
 from typing import NamedTuple
 
+from prefork.system import stdio
 from prefork.system.logfile import FedLogFile, Log, LogFile
 from prefork.system.logline import Who
 
@@ -20,7 +21,8 @@ INTO_LOG = "log"
 class Logs(NamedTuple):
     """Where the records of a process go.
 
-    :param file: a path; empty where they go to ``to``, one of ``PLACES``.
+    :param file: a path; empty where they go to ``to``, one of ``PLACES``. Standard error that is the journal is told by
+        the journal's own protocol.
     :param feed: where the file's descriptor is taken from; -1 where this process opens it itself.
     :param form: of lines: ``console`` or ``json``.
     :param syslog: its address; ``facility``: of its records.
@@ -53,15 +55,19 @@ def open_log(logs: Logs, fd: int | None = None) -> Log:
     """:param fd: of the file, where it is open already.
     :raises OSError: it cannot be opened, or had. A collector that is not there is no error.
     """
-    if logs.to == "stderr":
-        return FedLogFile(logs.file, logs.feed, logs.form) if logs.file and logs.feed != -1 else _file(logs, fd)
+    if logs.file and logs.feed != -1:
+        return FedLogFile(logs.file, logs.feed, logs.form)
+    if logs.file or (logs.to == "stderr" and not stdio.is_journal(stdio.ERROR)):
+        return LogFile(logs.file, fd, logs.form)
     from prefork.system.logsockets import Journal, Syslog  # who logs to a file pays nothing for it
 
-    return Journal(logs.form) if logs.to == "journald" else Syslog(logs.syslog, logs.facility, logs.form)
-
-
-def _file(logs: Logs, fd: int | None) -> LogFile:
-    return LogFile(logs.file, fd, logs.form)
+    if logs.to == "syslog":
+        return Syslog(logs.syslog, logs.facility, logs.form)
+    journal = Journal(logs.form)
+    if logs.to == "stderr" and not journal.is_reached:  # it is hidden from us, as in a root of our own
+        journal.close()
+        return LogFile("", fd, logs.form)
+    return journal
 
 
 def open_access_file(logs: Logs) -> LogFile:

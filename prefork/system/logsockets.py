@@ -39,6 +39,7 @@ class _Collector(Log):
     """A socket that takes a record a datagram. It stays the same, whoever reads, so that forks may share it.
 
     :param where: the address, of ``family``; nothing is resolved, for that could take its time.
+    :ivar is_reached: whether somebody was there when it was made.
     """
 
     def __init__(self, form: str, family: int, where: str | tuple[str, int]) -> None:
@@ -47,8 +48,14 @@ class _Collector(Log):
         self._lost = 0
         self._where = where
         self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self.is_reached = False
         with contextlib.suppress(OSError):  # each record looks again
             self.reach()
+            self.is_reached = True
+
+    def close(self) -> None:
+        self._socket.close()
+        super().close()
 
     def reach(self) -> None:
         self._socket.connect(self._where)
@@ -90,6 +97,11 @@ class _Collector(Log):
 
     def _encode(self, record: logging.LogRecord) -> bytes:
         raise NotImplementedError
+
+    def _text(self, record: logging.LogRecord) -> str:
+        """For people it begins with who in the instance says it; JSON says so itself."""
+        text = self.format(record)
+        return f"{self._who.role}: {text}" if self._who.role and self.form == "console" else text
 
 
 def _lost(count: int) -> logging.LogRecord:
@@ -133,11 +145,8 @@ class Syslog(_Collector):
     def _encode(self, record: logging.LogRecord) -> bytes:
         number = self._facility << 3 | priority(record.levelno)
         host = "" if self._address.is_unix else f"{socket.gethostname()} "
-        role = str(self._who._replace(instance="")).removeprefix("/").strip()
         head = f"<{number}>{_moment(record.created)} {host}{self._who.instance}[{record.process}]: "
-        text = self.format(record)
-        body = f"{role}: {text}" if role and self.form == "console" else text
-        return (head + body).encode(errors="backslashreplace")
+        return (head + self._text(record)).encode(errors="backslashreplace")
 
 
 def _moment(seconds: float) -> str:
@@ -150,8 +159,8 @@ def _moment(seconds: float) -> str:
 class Journal(_Collector):
     """journald, with what is known as fields of its own: ``PREFORK_SERVICE``, ``PREFORK_SLOT`` and so on."""
 
-    def __init__(self, form: str = "console", path: str = JOURNAL) -> None:
-        super().__init__(form, socket.AF_UNIX, path)
+    def __init__(self, form: str = "console", path: str = "") -> None:
+        super().__init__(form, socket.AF_UNIX, path or JOURNAL)
 
     def sign(self, who: Who) -> None:
         super().sign(who)
@@ -160,7 +169,7 @@ class Journal(_Collector):
 
     def _encode(self, record: logging.LogRecord) -> bytes:
         fields: dict[str, object] = {
-            "MESSAGE": self.format(record),
+            "MESSAGE": self._text(record),
             "PRIORITY": priority(record.levelno),
             "SYSLOG_IDENTIFIER": self._who.instance,
             "LOGGER": record.name,

@@ -1,7 +1,7 @@
 """How many clients wait in a listener's queue, for whom nobody has called ``accept`` or ``recv`` yet.
 
     kind            asked by                                    what it says
-    TCP             getsockopt(TCP_INFO)                        connections, exactly
+    TCP             getsockopt(TCP_INFO), and SO_MEMINFO        connections, exactly
     Unix stream     sock_diag(7), by the socket's inode         connections, exactly
     UDP             getsockopt(SO_MEMINFO), memory in use       datagrams, estimated by the size of the first
     anything else   poll(2)                                     1 where somebody waits
@@ -46,11 +46,13 @@ class Queue(NamedTuple):
     """:param waiting: connections, or datagrams.
     :param limit: connections that it holds at most; ``None`` where that is not said.
     :param dropped: UDP datagrams that found no room in it, ever; ``None`` of anything else.
+    :param overflows: attempts to connect by TCP that found no room in it, ever; clients repeat them, and each counts.
     """
 
     waiting: int
     limit: int | None = None
     dropped: int | None = None
+    overflows: int | None = None
 
 
 def depth(listener: socket.socket) -> int:
@@ -95,17 +97,26 @@ def _is_readable(listener: socket.socket) -> bool:
 def _look_tcp(listener: socket.socket) -> Queue:
     offset = _TCP_INFO_HEAD + 4 * _LENGTHS
     info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, offset + 8)
-    return Queue(*struct.unpack_from("=II", info, offset))
+    waiting, limit = struct.unpack_from("=II", info, offset)
+    return Queue(waiting, limit, overflows=_drops(_memory_words(listener)))
 
 
 def _look_udp(listener: socket.socket) -> Queue:
-    words = memoryview(listener.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 64)).cast("I")
+    words = _memory_words(listener)
     used = words[_RECEIVE_MEMORY]
     size = array.array("i", [0])
     if used:
         fcntl.ioctl(listener, termios.FIONREAD, size)  # of the first one, udp(7)
     waiting = max(1, round(used / _memory_of(size[0]))) if used else 0
-    return Queue(waiting, dropped=words[_DROPS] if len(words) > _DROPS else None)
+    return Queue(waiting, dropped=_drops(words))
+
+
+def _memory_words(listener: socket.socket) -> "memoryview[int]":
+    return memoryview(listener.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 64)).cast("I")
+
+
+def _drops(words: "memoryview[int]") -> int | None:
+    return words[_DROPS] if len(words) > _DROPS else None
 
 
 def _memory_of(size: int) -> int:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from prefork.admin.health import why_not_ready
+from prefork.admin.health import is_ready, why_not_ready
 from prefork.control.messages import Degraded
 from tests.admin.reports import service, snapshot
 
@@ -31,6 +31,7 @@ LACK = Degraded(why="Traceback\n  File\nImportError: no module named till", fail
 def test_what_keeps_a_service_from_new_clients_is_said(state: dict[str, Any], why: list[str]) -> None:
     """A lack of workers while the pool is healthy is none: it grows, or replaces one that has just died."""
     assert why_not_ready(snapshot(service(**state))) == why
+    assert is_ready(service(**state)) is not bool(why)
 
 
 def test_one_service_that_is_not_ready_is_enough() -> None:

@@ -14,14 +14,17 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from prefork.admin.metrics import STATES, expose
-from prefork.control.messages import ProcessStatus, QueueStatus, ServiceStatus, WorkerStatus
+from prefork.control.messages import LoadStatus, ProcessStatus, QueueStatus, ServiceStatus, WorkerStatus
 from prefork.control.report import Report
 from prefork.histogram import BOUNDS_NS, BUCKETS, bucket
 from prefork.pool.reasons import LoadEnd, Reason
 from prefork.system.usage import Usage
 from tests.admin.reports import service, snapshot, worker
 
-QUEUES = [QueueStatus(bind="tcp://127.0.0.1:9000", waiting=3, limit=128), QueueStatus(bind="udp://[::1]:9", waiting=5)]
+QUEUES = [
+    QueueStatus(bind="tcp://127.0.0.1:9000", waiting=3, limit=128, overflows=6),
+    QueueStatus(bind="udp://[::1]:9", waiting=5, dropped=2),
+]
 FULL: dict[str, Any] = {
     "requests": 7,
     "errors": 2,
@@ -35,9 +38,9 @@ FULL: dict[str, Any] = {
 }
 
 
-def told(report: Report | None) -> dict[str, float]:
+def told(report: Report | None, memory_limit: int | None = None) -> dict[str, float]:
     """Each sample by its name, and its labels as they are written."""
-    lines = [line for line in expose(report).decode().splitlines() if not line.startswith("#")]
+    lines = [line for line in expose(report, memory_limit).decode().splitlines() if not line.startswith("#")]
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
 
 
@@ -61,18 +64,33 @@ def test_every_figure_of_a_service_is_told() -> None:
         'prefork_all_busy_seconds{service="echo"}': 4.0,
         'prefork_accept_queue_length{bind="tcp://127.0.0.1:9000",service="echo"}': 3.0,
         'prefork_accept_queue_limit{bind="tcp://127.0.0.1:9000",service="echo"}': 128.0,
+        'prefork_accept_queue_overflows_total{bind="tcp://127.0.0.1:9000",service="echo"}': 6.0,
         'prefork_accept_queue_length{bind="udp://[::1]:9",service="echo"}': 5.0,
+        'prefork_datagrams_dropped_total{bind="udp://[::1]:9",service="echo"}': 2.0,
         'prefork_workers_started_total{service="echo"}': 5.0,
         'prefork_workers_ended_total{reason="max_requests",service="echo"}': 2.0,
         'prefork_workers_ended_total{reason="a \\"crash\\"\\n",service="echo"}': 1.0,
         'prefork_reloads_total{outcome="serves",service="echo"}': 3.0,
         'prefork_reloads_total{outcome="refused",service="echo"}': 0.0,
         'prefork_paused{service="echo"}': 1.0,
+        'prefork_ready{service="echo"}': 0.0,
         'prefork_degraded{service="echo"}': 0.0,
         'prefork_up': 1.0,
     }  # fmt: skip
     assert {name: found.get(name) for name in expected} == expected
     assert 'prefork_accept_queue_limit{bind="udp://[::1]:9",service="echo"}' not in found
+    assert 'prefork_accept_queue_overflows_total{bind="udp://[::1]:9",service="echo"}' not in found
+    assert 'prefork_last_reload_successful{service="echo"}' not in found
+
+
+@pytest.mark.parametrize(
+    ("outcome", "why", "is_successful"),
+    [("serves", "", 1.0), ("serves", "it cannot go back", 0.0), ("abandoned", "no", 0.0), ("refused", "no", 0.0)],
+)
+def test_whether_the_last_reload_was_successful_is_told(outcome: str, why: str, is_successful: float) -> None:
+    """It serves, and not for want of anything to go back to."""
+    last = LoadStatus(generation=2, outcome=outcome, ago_seconds=60, why=why)
+    assert told(report(service(last_load=last)))['prefork_last_reload_successful{service="echo"}'] == is_successful
 
 
 def test_what_has_not_happened_is_a_0_from_the_beginning() -> None:
@@ -150,6 +168,8 @@ def test_memory_is_told_where_all_of_it_could_be_read() -> None:
     }
     assert samples["prefork_memory_unread_processes"] == 1.0
     assert 60 <= samples["prefork_memory_age_seconds"] < 90
+    assert "prefork_memory_limit_bytes" not in samples
+    assert told(found, memory_limit=1 << 30)["prefork_memory_limit_bytes"] == 1 << 30
 
 
 def test_of_a_silent_master_there_is_one_sample() -> None:

@@ -32,6 +32,26 @@ def own_network() -> Iterator[None]:
                 raise OSError(ctypes.get_errno(), "cannot return to the machine's network")
 
 
+@contextlib.contextmanager
+def network_of(pid: int) -> Iterator[None]:
+    """The network that a process is in, for the calling thread and what it starts.
+
+    :raises OSError: there is no way there, or back.
+    """
+    with open("/proc/thread-self/ns/net") as home, open(f"/proc/{pid}/ns/net") as there:
+        _go(there.fileno())
+        try:
+            yield
+        finally:
+            _go(home.fileno())
+
+
+def _go(namespace: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(namespace, _CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "cannot go to another network")
+
+
 def _raise_loopback() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", _IFF_UP))

@@ -1,64 +1,21 @@
 """A real Prometheus asks a real instance, through everything that happens to one."""
 
-import contextlib
-import json
 import shutil
 import signal
-import socket
-import subprocess
-import urllib.parse
-import urllib.request
 from pathlib import Path
-from typing import Any, Self
 
 import pytest
 
-from tests.end_to_end.clients import LIMIT
 from tests.end_to_end.harness import TCP, look_until
 from tests.end_to_end.installation import Installation
 from tests.end_to_end.load import Load
+from tests.end_to_end.prometheus import Prometheus
 from tests.end_to_end.test_admin import admin_of, pid_of, reload
 
 pytestmark = [
     pytest.mark.long,
     pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed"),
 ]
-
-
-class Prometheus:
-    """One that asks a single target ten times a second.
-
-    :param target: ``host:port``.
-    """
-
-    def __init__(self, target: str, directory: Path) -> None:
-        scrape = {"job_name": "shop", "scrape_interval": "100ms", "static_configs": [{"targets": [target]}]}
-        (directory / "prometheus.yml").write_text(json.dumps({"scrape_configs": [scrape]}))  # JSON is YAML
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self._address = f"127.0.0.1:{probe.getsockname()[1]}"
-        self._command = ["prometheus", f"--config.file={directory}/prometheus.yml"]
-        self._command += [f"--storage.tsdb.path={directory}/data", f"--web.listen-address={self._address}"]
-
-    def ask(self, query: str) -> dict[tuple[str, ...], float]:
-        """The values of a query by the values of their labels."""
-        url = f"http://{self._address}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
-        with urllib.request.urlopen(url, timeout=LIMIT) as reply:
-            found: list[dict[str, Any]] = json.load(reply)["data"]["result"]
-        return {tuple(value for _, value in sorted(f["metric"].items())): float(f["value"][1]) for f in found}
-
-    def has_seen(self, query: str) -> bool:
-        """Whether a query has any result by now."""
-        with contextlib.suppress(OSError):  # it does not answer yet
-            return bool(self.ask(query))
-        return False
-
-    def __enter__(self) -> Self:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._process.terminate()
-        self._process.wait(LIMIT)
 
 
 @pytest.fixture

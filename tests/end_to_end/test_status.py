@@ -44,7 +44,9 @@ def test_who_waits_is_told_where_all_are_busy(gate: Gate) -> None:
         visitors = gate.visitors(2)
         waiting = [Question(master.bind(), "anybody?") for _ in range(3)]
         service = only(report())
-        assert service["queues"] == [{"bind": master.bind(), "waiting": 3, "limit": 50, "dropped": None}]
+        assert service["queues"] == [
+            {"bind": master.bind(), "waiting": 3, "limit": 50, "dropped": None, "overflows": 0}
+        ]
         assert service["all_busy_seconds"] >= 0
         assert (service["busy"], service["idle"]) == (2, 0)
         for visitor in visitors:
@@ -60,7 +62,7 @@ def test_datagrams_wait_without_a_limit(gate: Gate) -> None:
     """They are counted, and so are those that found no room."""
     with serving(DATAGRAM, *NAMED, "-b", UDP, "-w", "1") as master:
         (queue,) = only(report())["queues"]
-        assert queue == {"bind": master.bind(), "waiting": 0, "limit": None, "dropped": 0}
+        assert queue == {"bind": master.bind(), "waiting": 0, "limit": None, "dropped": 0, "overflows": None}
 
 
 def test_what_was_served_lately_is_told_as_rate_and_percentiles() -> None:

@@ -70,13 +70,13 @@ def test_what_is_served_and_who_waits_has_its_line() -> None:
 
 
 def test_of_several_binds_each_queue_is_told() -> None:
-    """With what a datagram socket had to drop."""
+    """With what found no room."""
     queues = [
-        QueueStatus(bind="tcp://127.0.0.1:9000", waiting=3, limit=128),
+        QueueStatus(bind="tcp://127.0.0.1:9000", waiting=3, limit=128, overflows=6),
         QueueStatus(bind="udp://127.0.0.1:9000", waiting=1, dropped=5),
     ]
-    assert lines(status=service(queues=queues))[4] == (
-        "  queue 3 of 128 at tcp://127.0.0.1:9000; queue 1, 5 dropped at udp://127.0.0.1:9000"
+    assert lines(width=120, status=service(queues=queues))[4] == (
+        "  queue 3 of 128, overflowed 6 times at tcp://127.0.0.1:9000; queue 1, 5 dropped at udp://127.0.0.1:9000"
     )
 
 

@@ -15,6 +15,7 @@ from tests.site import outside, shelves
 
 THEME = Path(__file__).parent / "theme"
 _CODE = re.compile(r"(?<=<code>)[^<]+(?=</code>)")  # in a sentence or a cell; blocks have tags inside
+_BREAK = re.compile(r"(?<=[_/])(?=\w)|(?<=py)(?=::)")
 _PLACES = {"extra.css": "site/extra.css", "iframe-worker.js": "site/iframe-worker.js", "prefork.svg": "prefork.svg"}
 
 
@@ -44,8 +45,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
-    """Long names may be broken where a reader would: behind an underscore, a colon or a slash."""
-    return _CODE.sub(lambda code: re.sub(r"(?<=[_:/])(?=\w)", "<wbr>", code[0]), output)
+    """Long names may be broken where a reader would."""
+    return _CODE.sub(lambda code: _BREAK.sub("<wbr>", code[0]), output)
 
 
 def _readme() -> str:

@@ -1,5 +1,6 @@
 """Depths of real queues, each kind by its own call."""
 
+import contextlib
 import select
 import socket
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ import pytest
 
 from prefork.system import queues
 from tests.children import descriptors
+from tests.end_to_end.harness import look_until
 
 Connect = Callable[[], socket.socket]
 
@@ -52,8 +54,36 @@ def test_connections_nobody_has_accepted_are_counted(listener: socket.socket) ->
 def test_the_limit_is_that_of_listen(listener: socket.socket) -> None:
     """As the kernel has cut it."""
     client = client_of(listener)
-    assert queues.measure(listener) == queues.Queue(1, 64)
+    queue = queues.measure(listener)
+    assert (queue.waiting, queue.limit, queue.dropped) == (1, 64, None)
     client.close()
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_attempts_to_connect_that_found_no_room_are_counted(family: socket.AddressFamily) -> None:
+    """From the first one on; they are no clients that wait."""
+    with socket.socket(family) as listener, contextlib.ExitStack() as clients:
+        listener.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
+        listener.listen(1)
+        assert queues.measure(listener) == queues.Queue(0, 1, overflows=0)
+        for _ in range(8):
+            client = clients.enter_context(socket.socket(family))
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+
+        def have_all_come() -> bool:
+            queue = queues.measure(listener)
+            return (queue.overflows or 0) >= 8 - queue.waiting > 0
+
+        look_until(have_all_come, "each of those who do not wait has overflowed at least once")
+
+
+def test_of_unix_sockets_no_overflows_are_known(tmp_path: Path) -> None:
+    """There clients wait, or are told so."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        listener.listen(1)
+        assert queues.measure(listener).overflows is None
 
 
 def test_datagrams_that_found_no_room_are_counted() -> None:
