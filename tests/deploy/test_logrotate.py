@@ -124,7 +124,7 @@ def bind_of(log: Path) -> str:
 def test_the_page_shows_what_is_shipped() -> None:
     """In docs/logs.md, but for its comments."""
     shipped = "".join(line for line in WRITTEN.read_text().splitlines(keepends=True) if not line.startswith("#"))
-    assert f"```\n{shipped}```\n" in (WRITTEN.parents[2] / "docs" / "logs.md").read_text()
+    assert f"```text\n{shipped}```\n" in (WRITTEN.parents[2] / "docs" / "logs.md").read_text()
 
 
 def test_what_is_there_is_not_rotated_too_soon(directory: Path, tmp_path: Path) -> None:
