@@ -52,7 +52,7 @@ dist: $(READY)          ## sdist and wheel, the same bytes wherever they are bui
 	$(BIN)/python -m twine check --strict $(DIST)/*
 
 clean:
-	rm -rf $(DIST) .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(DIST) build .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml prefork/__init__.py
