@@ -193,7 +193,7 @@ def test_lines_for_the_configuration_are_accepted(tmp_path: Path) -> None:
     tuning = replace(by_throughput(), title="tests.end_to_end.apps:Stream", target="tests.end_to_end.apps:Stream")
     given = ["--pythonpath", "a,b", "--timeout", "500ms", "--rlimits", "nofile=4096,core=0:unlimited", "--no-preload"]
     given += ["--memory-soft", "300MiB", "--log-level", "debug", "--on-ready", "true 'a b'", "--max-requests", "9"]
-    with click.Context(cli) as context:
+    with click.Context(cli, **cli.context_settings) as context:  # a command keeps the help option of its first context
         context.meta["prefork.lab.extra"] = given
         settings = running(tuning.target, "unix:").settings
     lines = advice.toml(replace(tuning, mode="hybrid"), {"threads": 4, **settings})

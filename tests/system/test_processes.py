@@ -438,7 +438,16 @@ def test_a_group_without_its_leader_is_known_and_killed() -> None:
 
 def test_a_group_that_is_no_more_or_never_was_is_no_orphan() -> None:
     """Nor is one whose leader lives."""
-    assert not processes.is_group_orphaned(os.getpgrp())
+
+    def lead(parent: Link) -> None:
+        os.setpgid(0, 0)
+        parent.say()
+        parent.hear()
+
+    with Child(lead) as leader:
+        leader.hear()
+        assert not processes.is_group_orphaned(leader.pid)
+        leader.say()
     child = os.fork()
     if child == 0:
         os._exit(0)
