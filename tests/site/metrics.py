@@ -20,7 +20,7 @@ def of_all(before: str) -> str:
     """:param before: the table as it stands."""
     meanings = dict(_ROW.findall(before))
     lines = ["| metric | type | other labels | meaning |", "|---|---|---|---|"]
-    for family in text_string_to_metric_families(expose(_everything()).decode()):
+    for family in text_string_to_metric_families(expose(_everything(), memory_limit=1 << 30).decode()):
         name = f"{family.name}_total" if family.type == "counter" else family.name
         seen = dict.fromkeys(label for sample in family.samples for label in sample.labels if label != "service")
         labels = ", ".join(f"`{label}`" for label in seen)
@@ -32,7 +32,7 @@ def of_all(before: str) -> str:
 
 def _everything() -> Report:
     """A report in which nothing is missing, so that each metric has a sample."""
-    stream = QueueStatus(bind="tcp://127.0.0.1:9000", waiting=3, limit=128)
+    stream = QueueStatus(bind="tcp://127.0.0.1:9000", waiting=3, limit=128, overflows=2)
     datagrams = QueueStatus(bind="udp://127.0.0.1:9", waiting=5, dropped=1)
     status = service(queues=[stream, datagrams], busy_seconds=1.5)
     told = snapshot(status, processes=[ProcessStatus(kind="master", pid=1)])
