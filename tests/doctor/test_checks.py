@@ -561,6 +561,15 @@ def test_the_whole_reason_is_asked_for_as_the_doctor_was() -> None:
     assert found_by(code.loading, facts)[0].commands == ("prefork check --load -c 'a b.toml'    # the whole reason",)
 
 
+def test_what_steers_an_instance_names_it() -> None:
+    """Where several run, a command without a name would be refused."""
+    steering = [c for c in COMMANDS if c.startswith("prefork ") and not c.startswith("prefork check")]
+    assert len(steering) > 5
+    assert [
+        command for command in steering if " -n " not in command and not command.startswith("prefork status ")
+    ] == []
+
+
 def test_what_cannot_be_read_is_skipped_and_the_rest_is_judged() -> None:
     """With no facts at all no check fails, and none says that something bites."""
     findings = [finding for findings in examine(Facts(services=(ECHO,))).values() for finding in findings]
