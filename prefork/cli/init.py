@@ -74,6 +74,8 @@ def init(target: str | None, config: str | None, directory: str, force: bool, **
         click.echo(f"wrote {_below(directory, file.path)}")
     for line in _next(path, site, directory, asked, is_new=target is not None):
         click.echo(line)
+    for note in _notes(site, asked):
+        click.echo(f"prefork: note: {note}", err=True)
     for name, service in instance.service.items():
         outcome = rehearse(name, service, output=2)
         if outcome.why:
@@ -177,6 +179,17 @@ def default_toml(site: Site) -> str:
 
 def _below(directory: str, path: str) -> str:
     return os.path.normpath(os.path.join(directory, path))
+
+
+def _notes(site: Site, asked: list[Kit]) -> Iterator[str]:
+    """What a proxy needs of a Unix socket, and the files cannot give it."""
+    for door in site.doors:
+        if door.is_unix and _has(asked, "nginx") and not door.group and door.mode & 0o006 != 0o006:
+            remedy = f"bind {door._replace(group='www-data')}, the group of nginx on Debian"
+            yield f"nginx may not connect to {door.path}, which is for its owner and group; {remedy}"
+        if door.is_unix and _has(asked, "haproxy") and all(one.is_unix for one in site.doors):
+            remedy = "take chroot out of haproxy.cfg, or bind a TCP port as well"
+            yield f"HAProxy looks for {door.path} below its chroot; {remedy}"
 
 
 def _next(path: str, site: Site, directory: str, asked: list[Kit], is_new: bool) -> Iterator[str]:

@@ -254,6 +254,24 @@ def test_a_kit_that_would_not_work_is_refused(arguments: tuple[str, ...], why: s
     assert os.listdir() == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "note"),
+    [
+        (("-b", "unix:/run/shop.sock", "--nginx"), "bind unix:/run/shop.sock?group=www-data, the group of nginx"),
+        (("-b", "unix:/run/shop.sock?group=www-data", "--nginx"), ""),
+        (("-b", "unix:/run/shop.sock?mode=0666", "--nginx"), ""),
+        (("-b", "unix:/run/shop.sock", "--haproxy"), "HAProxy looks for /run/shop.sock below its chroot"),
+        (("-b", "unix:/run/shop.sock", "-b", "tcp://127.0.0.1:9000", "--haproxy"), ""),
+        (("-b", "unix:/run/shop.sock"), ""),
+    ],
+)
+def test_what_a_proxy_needs_of_a_unix_socket_is_a_note(arguments: tuple[str, ...], note: str) -> None:
+    """The files are written all the same, for it is the bind that has to say so."""
+    said = init(TARGET, *arguments).stderr
+    assert note in said
+    assert said.count("\n") == bool(note)
+
+
 def test_only_a_file_that_holds_a_path_minds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``prefork.toml`` alone may lie anywhere, and what is typed next is quoted."""
     (tmp_path / "my shop 100%n").mkdir()
