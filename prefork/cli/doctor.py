@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -54,17 +55,24 @@ def doctor(target: str | None, config: str | None, unit: str | None, load: bool,
     report = _running(name, instance, flags.get("control"))
     if report is not None:
         report = report._replace(usage=Census().look(report.pids, _WEIGHING))
-    facts = look(instance, report, told_unit, loads=load)
+    typed = [target, *_binds(flags)] if target is not None else ["-c", config or DEFAULT_FILE]
+    facts = look(instance, report, told_unit, loads=load)._replace(source=shlex.join(typed))
     found = examine(facts)
     source = config or ("the command line" if target is not None else DEFAULT_FILE)
     title = _title(instance, report, source, facts.user)
     if as_json:
         click.echo(json.dumps(page.as_plain(title, found), indent=2))
     else:
-        width = shutil.get_terminal_size((page.WIDTH, 24)).columns if sys.stdout.isatty() else page.WIDTH
+        is_terminal = sys.stdout is not None and sys.stdout.isatty()
+        width = shutil.get_terminal_size((page.WIDTH, 24)).columns if is_terminal else page.WIDTH
         for line in page.lines(title, found, width):
             click.echo(line)
     sys.exit(Exit.REFUSED if page.does_bite(found) else Exit.STOPPED)
+
+
+def _binds(flags: dict[str, Any]) -> Iterator[str]:
+    for bind in flags.get("bind") or ():
+        yield from ("--bind", bind)
 
 
 def _to_run(

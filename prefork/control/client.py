@@ -147,7 +147,7 @@ def _who_runs() -> str:
 
 
 def _no_answer(shown: str, timeout: float) -> CommandError:
-    remedy = "its master may be stopped by a signal or a debugger; see ps, or raise --timeout"
+    remedy = "its master may be stopped by a signal or a debugger; see ps, or wait longer"
     return CommandError(f"{shown} does not answer within {timeout:g} s; {remedy}")
 
 

@@ -14,7 +14,9 @@ def loading(facts: Facts) -> Findings:
     for service, outcome in facts.loads.items():
         if outcome.why:
             why = f"a start ends with exit 3, a reload with it too: {outcome.last_line}"
-            yield bites(f"{service} cannot be loaded", why, "prefork check --load    # the whole reason")
+            yield bites(
+                f"{service} cannot be loaded", why, f"prefork check --load {facts.source}    # the whole reason"
+            )
         else:
             yield fine(f"{service} can be loaded")
 

@@ -1,8 +1,20 @@
 """Commands that a finding advises, as one types them. Nothing here is run."""
 
+import shlex
+
 from prefork.doctor.facts import Facts
 
 _SYSCTLS = "/etc/sysctl.d/60-prefork.conf"
+# directives whose lines add up; an empty one forgets those above it
+ADDING = (
+    "ReadWritePaths",
+    "AmbientCapabilities",
+    "CapabilityBoundingSet",
+    "RuntimeDirectory",
+    "StateDirectory",
+    "CacheDirectory",
+    "LogsDirectory",
+)
 _LIMITS = "/etc/security/limits.d/60-prefork.conf"
 
 
@@ -30,7 +42,8 @@ def set_in_unit(facts: Facts, directive: str) -> tuple[str, ...]:
     """In the unit's file, where one was named; else beside it, in a file of ours."""
     if facts.unit is not None and "/" in facts.unit.shown:
         name = directive.partition("=")[0]
-        return (f"sed -i -e '/^{name}=/d' -e '/^\\[Service\\]/a {directive}' {facts.unit.shown}",)
+        instead = "" if name in ADDING else f"-e '/^{name}=/d' "
+        return (f"sed -i {instead}-e '/^\\[Service\\]/a {directive}' {shlex.quote(facts.unit.shown)}",)
     unit = facts.unit.shown if facts.unit else facts.running.unit if facts.running else ""
     place = f"/etc/systemd/system/{unit}.d"
     return (

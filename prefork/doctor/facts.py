@@ -73,6 +73,7 @@ class FilePlace(NamedTuple):
 
     :param of: the setting that names it.
     :param state: ``good``, ``no directory``, ``not writable``, ``held`` or ``odd`` (it holds something else).
+    :param detail: who holds it; or what is not writable, the file or its directory.
     :param free: share of the file system that is free, from 0 to 1.
     """
 
@@ -137,6 +138,7 @@ class Facts(NamedTuple):
     :param group: limits of the control group of the instance, or of who looks.
     :param packages: versions of what we import, ``None`` of what is not installed.
     :param name_held: whether an instance of the wanted name runs already that is none of ours.
+    :param source: of what is to run, for those who take the flags of ``prefork run``: ``-c shop.toml``.
     :param loads: what came of loading each service in a child; empty where that was not wanted.
     """
 
@@ -154,6 +156,7 @@ class Facts(NamedTuple):
     instance: Instance | None = None
     descriptors: int = 0
     name_held: str = ""
+    source: str = ""
     loads: Mapping[str, Outcome] = MappingProxyType({})
     places: tuple[Place, ...] = ()
     files: tuple[FilePlace, ...] = ()

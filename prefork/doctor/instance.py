@@ -26,7 +26,7 @@ def health(facts: Facts) -> Findings:
             yield bites(where, why, f"prefork events -n {facts.running.report.snapshot.name} --last 50")
         elif service.is_paused:
             why = "an operator paused it; clients queue"
-            yield note(where, why, f"prefork resume {service.name}")
+            yield note(where, why, f"prefork resume {service.name} -n {facts.running.report.snapshot.name}")
         else:
             yield fine(where)
 

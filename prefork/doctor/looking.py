@@ -10,9 +10,9 @@ import errno
 import os
 import platform
 import pwd
+import re
 import select
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 
@@ -28,7 +28,7 @@ from prefork.control.report import Report
 from prefork.doctor.facts import Facts, FilePlace, Place, Running, Unit, Wanted
 from prefork.doctor.unit_file import ask_systemd
 from prefork.rehearsal import Outcome, rehearse
-from prefork.system import clocks, cpus, grouplimits, occupants, procfs, sockets, sysctl
+from prefork.system import clocks, cpus, grouplimits, occupants, procfs, sockets, stdio, sysctl
 from prefork.system.procfs import Limit
 
 _SETTINGS = (
@@ -47,7 +47,7 @@ _SETTINGS = (
 )
 _PACKAGES = ("click", "msgspec", "psutil", "setproctitle", "prometheus-client", "rich")
 _MANY = 100_000  # a limit of processes that is no limit in practice, and not worth counting for
-_UNIT_FILES = "1024:524288"  # DefaultLimitNOFILE=, systemd-system.conf(5)
+_UNIT_FILES = Limit(1024, 524288)  # DefaultLimitNOFILE=, systemd-system.conf(5)
 
 
 def look(
@@ -180,10 +180,16 @@ def _limits(unit: Unit | None) -> Mapping[str, Limit]:
     with contextlib.suppress(OSError):
         limits = procfs.limits()
         if unit is not None:
-            soft, _, hard = unit.values.get("LimitNOFILE", _UNIT_FILES).replace("infinity", "-1").partition(":")
-            limits["Max open files"] = Limit(int(soft), int(hard or soft))
+            limits["Max open files"] = _of_unit(unit)
         return limits
     return {}
+
+
+def _of_unit(unit: Unit) -> Limit:
+    """What systemd cannot read, or is empty, it takes for not said."""
+    text = unit.values.get("LimitNOFILE", "").replace("infinity", str(procfs.UNLIMITED))
+    told = re.fullmatch(r"(-1|\d+)(?::(-1|\d+))?", text)
+    return Limit(int(told[1]), int(told[2] or told[1])) if told else _UNIT_FILES
 
 
 def _threads_of_user(limits: Mapping[str, Limit]) -> int | None:
@@ -247,7 +253,7 @@ def _wanted_by(status: ServiceStatus) -> Wanted:
 
 
 def _loads(instance: Instance) -> Mapping[str, Outcome]:
-    return {name: rehearse(name, service, output=sys.stderr.fileno()) for name, service in instance.service.items()}
+    return {name: rehearse(name, service, output=stdio.ERROR) for name, service in instance.service.items()}
 
 
 def _holder_of_name(instance: Instance | None, running: Running | None) -> str:
@@ -317,9 +323,9 @@ def _file(of: str, path: str, running: Running | None) -> FilePlace:
         return FilePlace(of, path, "no directory")
     usage = shutil.disk_usage(directory)
     free = usage.free / usage.total if usage.total else 1.0
-    is_writable = os.access(path if os.path.exists(path) else directory, os.W_OK)
-    if not is_writable:
-        return FilePlace(of, path, "not writable", free=free)
+    written = path if os.path.exists(path) else directory
+    if not os.access(written, os.W_OK):
+        return FilePlace(of, path, "not writable", written, free)
     state, detail = _pid_state(path, running) if of == "pid" else ("good", "")
     return FilePlace(of, path, state, detail, free)
 

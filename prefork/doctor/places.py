@@ -56,8 +56,13 @@ def _who_has(address: Address) -> str:
 
 def _allow(address: Address) -> str:
     if address.is_unix:
-        return f"ls -ld {os.path.dirname(address.path)}    # let it be that user's"
+        return _own(os.path.dirname(address.path))
     return f"sudo sysctl -w net.ipv4.ip_unprivileged_port_start={address.port}"
+
+
+def _own(directory: str) -> str:
+    """Not to be given away: others may have their files there."""
+    return f"ls -ld {directory}    # choose a directory of that user's"
 
 
 def lost_sockets(facts: Facts) -> Findings:
@@ -98,14 +103,15 @@ def _judge_file(file: FilePlace, facts: Facts) -> Finding:
             why = "a start ends with exit 2, and does not overwrite it"
             return bites(shown + "it holds something else than a pid", why, f"head {file.path}")
         case _:
-            why = f"a start by {facts.user} ends with exit 2"
-            return bites(shown + "not writable", why, f"sudo chown {facts.user} {file.path}    # or its directory")
+            why = f"a start by {facts.user} ends with exit 2: {file.detail} is not writable"
+            remedy = f"sudo chown {facts.user} {file.path}" if file.detail == file.path else _own(directory)
+            return bites(shown + "not writable", why, remedy)
 
 
 def name(facts: Facts) -> Findings:
     """Whether another instance holds the name."""
     if facts.name_held:
-        why = "a start ends with exit 6; an instance that serves other addresses has it"
+        why = "a start ends with exit 6; whoever has it serves something else, or does not answer"
         yield bites(f"{facts.name_held} is held", why, f"prefork status -n {facts.name_held}")
     elif facts.instance is not None and facts.running is None:
         yield fine(f"{facts.instance.name} is free" if facts.instance.is_named else "none was given")

@@ -203,12 +203,22 @@ def _is_below(path: str, tops: tuple[str, ...]) -> bool:
     return any(f"{path}/".startswith(f"{top.rstrip('/')}/") for top in tops)
 
 
+_LOW_PORTS = "CAP_NET_BIND_SERVICE"
+_CAPABILITIES = ("AmbientCapabilities", "CapabilityBoundingSet")  # what is not in the second cannot be in the first
+
+
+def _has_low_ports(value: str | None, name: str) -> bool:
+    if value is None:
+        return name == "CapabilityBoundingSet"  # all of them
+    return value.startswith("~") != (_LOW_PORTS in value.upper())
+
+
 def identity(facts: Facts) -> Findings:
     """User=: whether the service can become who it is to be, and have low ports."""
     if facts.unit is None:
         return
     user = facts.unit.values.get("User") or "root"
-    may = facts.unit.values.get("AmbientCapabilities", "").upper()
+    missing = [name for name in _CAPABILITIES if not _has_low_ports(facts.unit.values.get(name), name)]
     troubled = not facts.unit.has_user and facts.unit.values.get("DynamicUser") not in _YES
     if troubled:
         why = "the start fails with 217/USER"
@@ -224,11 +234,10 @@ def identity(facts: Facts) -> Findings:
             )
     first = facts.numbers.get("net.ipv4.ip_unprivileged_port_start", (1024,))[0]
     low = [p.address for p in facts.places if p.address.scheme in ("tcp", "udp") and 0 < p.address.port < first]
-    if low and user not in ("root", "0") and "CAP_NET_BIND_SERVICE" not in may:
+    if low and user not in ("root", "0") and missing:
         troubled = True
         why = f"ports below {first:.0f} are for root: a start ends with exit 4"
-        yield bites(
-            f"User={user}, and port {low[0].port}", why, *set_in_unit(facts, "AmbientCapabilities=CAP_NET_BIND_SERVICE")
-        )
+        remedies = [line for name in missing for line in set_in_unit(facts, f"{name}={_LOW_PORTS}")]
+        yield bites(f"User={user}, and port {low[0].port}", why, *dict.fromkeys(remedies))
     if not troubled:
         yield fine(f"User={user}")

@@ -10,19 +10,12 @@ import shlex
 import shutil
 import subprocess
 
+from prefork.doctor.commands import ADDING
 from prefork.doctor.facts import Unit
 from prefork.errors import UsageError
 
 _LIMIT = 5.0  # seconds for systemctl
 _AS_SHOWN = {"TimeoutStopUSec": "TimeoutStopSec", "WatchdogUSec": "WatchdogSec", "ExecStart": ""}
-_ADDING = (
-    "ReadWritePaths",
-    "AmbientCapabilities",
-    "RuntimeDirectory",
-    "StateDirectory",
-    "CacheDirectory",
-    "LogsDirectory",
-)
 
 
 def read_unit(path: str) -> Unit:
@@ -52,7 +45,7 @@ def parse(text: str) -> dict[str, str]:
             section = line.strip("[]")
         elif section == "Service" and "=" in line:
             name, _, value = (part.strip() for part in line.partition("="))
-            values[name] = f"{values.get(name, '')} {value}".strip() if name in _ADDING and value else value
+            values[name] = f"{values.get(name, '')} {value}".strip() if name in ADDING and value else value
     return values
 
 

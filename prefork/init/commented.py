@@ -6,6 +6,7 @@ Invariant: the file says what was chosen, and a line without its ``#`` changes n
 """
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -51,6 +52,7 @@ class Chosen(NamedTuple):
 
 def lines(chosen: Chosen, path: str) -> Iterator[str]:
     """Of the file, which will be at ``path``."""
+    path = shlex.quote(path)
     label, service = next(iter(chosen.instance.service.items()))
     yield f"# What prefork runs as {chosen.instance.name}, and how."
     yield "#"

@@ -7,6 +7,7 @@ Read next: ``templates.py``, how; ``kits.py``, which files there are.
 import grp
 import os
 import pwd
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -19,7 +20,9 @@ DEFAULT_BIND = "tcp://127.0.0.1:9000"
 ANYWHERE_BIND = "tcp://0.0.0.0:9000"  # in a container, whose loopback nobody else has
 DEFAULT_ADMIN = "tcp://127.0.0.1:9100"
 MARGIN = 15  # seconds that a service manager waits beyond our own limit, so that it is us who end a request
+_AS_MODULE = " -m prefork"
 _HOMES = ("/home/", "/root/", "/run/user/")  # of ProtectHome=, systemd.exec(5)
+_PLAIN = re.compile(r"[\w@+=:,./-]*")  # letters, digits and marks that mean nothing in any of the files
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where one reaches what listens everywhere
 
 
@@ -71,6 +74,22 @@ class Site(NamedTuple):
         """Whether it needs what a unit may hide: what people have in their home directories."""
         return any(path.startswith(_HOMES) for path in (self.program, self.config, self.directory))
 
+    @property
+    def doors(self) -> list[Address]:
+        """Binds that a proxy can connect to, and a file can name."""
+        return [
+            bind
+            for bind in self.binds
+            if (bind.scheme == "tcp" and bind.port) or (bind.scheme == "unix" and not bind.is_abstract)
+        ]
+
+    @property
+    def odd_words(self) -> list[str]:
+        """Names and paths that would be several words, or mean something else, where they are filled in."""
+        paths = (self.program.removesuffix(_AS_MODULE), self.config, self.directory, *self.logs, *self.others)
+        words = (*paths, *(bind.path for bind in self.binds), self.user, self.group)
+        return [word for word in words if not _PLAIN.fullmatch(word)]
+
     def values(self) -> Values:
         """What stands in templates, by its name there; ``None`` of what there is not."""
         sockets = " ".join(f"{name}.socket" for name in self.socket_names)
@@ -97,8 +116,8 @@ class Site(NamedTuple):
 
     def _doors(self) -> Values:
         """Where it listens, and where those in front of it reach it, by TCP, by a Unix socket, or by both."""
-        tcp = next((bind for bind in self.binds if bind.scheme == "tcp"), None)
-        unix = next((bind for bind in self.binds if bind.scheme == "unix"), None)
+        tcp = next((bind for bind in self.doors if bind.scheme == "tcp"), None)
+        unix = next((bind for bind in self.doors if bind.scheme == "unix"), None)
         listen, upstream = (_host_and_port(tcp), _reached(tcp)) if tcp else (None, None)
         return {
             "LISTEN": listen,
@@ -162,10 +181,10 @@ EXAMPLE = Site(
 def site_of(instance: Instance, config: str, directory: str, user: str, group: str) -> Site:
     """The site of an instance on this machine.
 
-    :param user: empty is whoever asks; ``group`` likewise that user's.
+    :param user: empty is that of the services, or whoever asks; ``group`` likewise that user's.
     """
     services = list(instance.service.values())
-    user = user or _ourselves(instance.name)
+    user = user or services[0].user or _ourselves(instance.name)
     return Site(
         name=instance.name,
         target=services[0].target,
@@ -173,7 +192,7 @@ def site_of(instance: Instance, config: str, directory: str, user: str, group: s
         config=os.path.abspath(config),
         directory=os.path.abspath(directory),
         user=user,
-        group=group or _group_of(user),
+        group=group or services[0].group or _group_of(user),
         binds=tuple(address for service in services for address in service.addresses),
         admin=instance.admin_address,
         at_once=max(_at_once(service) for service in services),
@@ -201,7 +220,7 @@ def _has_code(directory: str, target: str) -> bool:
 def program() -> str:
     """The program that runs now, as a unit has to call it."""
     beside = os.path.join(os.path.dirname(sys.executable), "prefork")
-    return beside if os.access(beside, os.X_OK) else f"{sys.executable} -m prefork"
+    return beside if os.access(beside, os.X_OK) else f"{sys.executable}{_AS_MODULE}"
 
 
 def _ourselves(name: str) -> str:

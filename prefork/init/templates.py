@@ -34,7 +34,7 @@ def render(template: str, values: Mapping[str, str | None]) -> str:
 
     :raises KeyError: it wants one that is not there.
     """
-    return fill((_HOME / template).read_text(), values)
+    return fill((_HOME / template).read_text(encoding="utf-8"), values)
 
 
 def fill(text: str, values: Mapping[str, str | None]) -> str:

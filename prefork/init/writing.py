@@ -11,6 +11,9 @@ from collections.abc import Iterator, Mapping
 
 from prefork.errors import UsageError
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_ELSEWHERE = "give --directory a place that this user may write"
+
 
 def write_all(contents: Mapping[str, str], replaces: bool) -> None:
     """:param contents: by path; directories are made.
@@ -30,7 +33,7 @@ def write_all(contents: Mapping[str, str], replaces: bool) -> None:
                 _write(path, text, undo)
             except OSError as error:
                 why = (error.strerror or str(error)).lower()
-                remedy = "give --directory a place that this user may write"
+                remedy = "make room there, or give --directory another place" if error.errno in _FULL else _ELSEWHERE
                 raise UsageError(f"cannot write {path}: {why}; nothing was written; {remedy}") from None
         undo.pop_all()
 
@@ -44,6 +47,8 @@ def _make_directory(path: str, undo: contextlib.ExitStack) -> None:
 
 def _missing(path: str) -> Iterator[str]:
     while path and not os.path.isdir(path):
+        if os.path.lexists(path):
+            raise NotADirectoryError(errno.ENOTDIR, f"{path} is no directory", path)
         yield path
         path = os.path.dirname(path)
 
@@ -61,7 +66,7 @@ def _move_away(path: str, undo: contextlib.ExitStack, at_last: contextlib.ExitSt
 
 
 def _write(path: str, text: str, undo: contextlib.ExitStack) -> None:
-    with open(path, "x") as file:
+    with open(path, "x", encoding="utf-8") as file:
         undo.callback(_remove, path)
         file.write(text)
 

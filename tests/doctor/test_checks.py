@@ -1,6 +1,7 @@
 """Each check, by facts made by hand: what bites, what is worth a note, what is fine, and what could not be seen."""
 
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from prefork.config.sources import from_command_line
 from prefork.control.messages import Degraded, LoadStatus, QueueStatus
 from prefork.doctor import clock, code, instance, limits, network, places, unit
 from prefork.doctor.checks import GROUPS, Check, examine, name_of
+from prefork.doctor.commands import set_in_unit
 from prefork.doctor.facts import Facts, FilePlace, Place, Running, Unit, Wanted
 from prefork.doctor.findings import Finding
 from prefork.rehearsal import Outcome
@@ -467,6 +469,15 @@ CASES: list[tuple[Check, str, str, Facts]] = [
     ),
     (
         unit.identity,
+        "bites",
+        "User=shop, and port 80",
+        Facts(
+            unit=in_unit(User="shop", AmbientCapabilities="CAP_NET_BIND_SERVICE", CapabilityBoundingSet=""),
+            places=(Place("echo", parse("tcp://0.0.0.0:80"), "free"),),
+        ),
+    ),
+    (
+        unit.identity,
         "fine",
         "User=shop",
         Facts(
@@ -509,6 +520,54 @@ def test_each_command_is_one() -> None:
     done = subprocess.run(["sh", "-n"], input=script, text=True, capture_output=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert len(COMMANDS) > 40
+
+
+def test_a_line_is_added_beside_others_of_a_list(tmp_path: Path) -> None:
+    """What a list has keeps; of anything else the old line goes. A path may have spaces."""
+    path = tmp_path / "my shop.service"
+    path.write_text("[Service]\nReadWritePaths=/a\nUser=shop\n")
+    facts = Facts(unit=Unit(str(path), {}))
+    for directive in ("ReadWritePaths=/b", "User=www"):
+        (command,) = set_in_unit(facts, directive)
+        subprocess.run(["sh", "-c", command], check=True)
+    assert sorted(path.read_text().split()) == ["ReadWritePaths=/a", "ReadWritePaths=/b", "User=www", "[Service]"]
+
+
+def test_low_ports_want_both_sets_of_a_unit_that_has_them() -> None:
+    """What is not in the bounding set is not in the ambient one, whatever the unit says."""
+    places_ = (Place("echo", parse("tcp://0.0.0.0:80"), "free"),)
+    closed = Facts(unit=in_unit(User="shop", CapabilityBoundingSet=""), places=places_)
+    (finding,) = found_by(unit.identity, closed)
+    added = [command.partition("/a ")[2].partition("=")[0] for command in finding.commands]
+    assert added == ["AmbientCapabilities", "CapabilityBoundingSet"]
+    opened = in_unit(User="shop", AmbientCapabilities="CAP_NET_BIND_SERVICE", CapabilityBoundingSet="~CAP_SYS_ADMIN")
+    assert found_by(unit.identity, Facts(unit=opened, places=places_))[0].verdict == "fine"
+
+
+def test_nobody_is_given_a_directory_of_others() -> None:
+    """A file that is not there yet is not to be given away, and its directory belongs to more than it."""
+    missing, there = (
+        FilePlace("log_file", "/var/log/a", "not writable", "/var/log"),
+        FilePlace("log_file", "/var/log/a", "not writable", "/var/log/a"),
+    )
+    (first, second) = found_by(places.files, Facts(files=(missing, there), user="shop"))
+    assert first.commands == ("ls -ld /var/log    # choose a directory of that user's",)
+    assert second.commands == ("sudo chown shop /var/log/a",)
+
+
+def test_the_whole_reason_is_asked_for_as_the_doctor_was() -> None:
+    """By the same file, or target."""
+    facts = Facts(loads={"echo": Outcome("no")}, source="-c 'a b.toml'")
+    assert found_by(code.loading, facts)[0].commands == ("prefork check --load -c 'a b.toml'    # the whole reason",)
+
+
+def test_what_steers_an_instance_names_it() -> None:
+    """Where several run, a command without a name would be refused."""
+    steering = [c for c in COMMANDS if c.startswith("prefork ") and not c.startswith("prefork check")]
+    assert len(steering) > 5
+    assert [
+        command for command in steering if " -n " not in command and not command.startswith("prefork status ")
+    ] == []
 
 
 def test_what_cannot_be_read_is_skipped_and_the_rest_is_judged() -> None:

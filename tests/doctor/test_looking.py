@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from prefork.doctor.checks import examine
-from prefork.doctor.facts import UnknownError
+from prefork.doctor.facts import Unit, UnknownError
 from prefork.doctor.looking import look
 from prefork.system import clocks, sysctl
 
@@ -32,6 +32,21 @@ def test_what_may_not_be_read_is_said_to_be_so(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(sysctl, "setting", refuse)
     with pytest.raises(UnknownError, match="could not be read: not readable as this user"):
         look().number("net.core.somaxconn")
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("4096", (4096, 4096)),
+        ("1024:infinity", (1024, -1)),
+        ("infinity", (-1, -1)),
+        *[(odd, (1024, 524288)) for odd in ("", "many", "64K", "1:2:3")],
+    ],
+)
+def test_the_limit_of_files_is_as_systemd_reads_it(text: str, limit: tuple[int, int]) -> None:
+    """What it cannot read it ignores."""
+    facts = look(unit=Unit("/etc/systemd/system/shop.service", {"LimitNOFILE": text}))
+    assert facts.limit("Max open files") == limit
 
 
 def test_this_machine_tells_what_checks_want() -> None:

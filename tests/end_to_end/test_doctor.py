@@ -347,6 +347,15 @@ def test_the_machine_alone(tmp_path: Path) -> None:
     assert not found.of("addresses")
 
 
+def test_a_closed_standard_output_is_no_finding(tmp_path: Path) -> None:
+    """A watchdog that wants the exit code alone; nor is a closed standard error."""
+    (tmp_path / "shop.py").write_text("from socketserver import StreamRequestHandler as Handler\n")
+    command = [sys.executable, "-m", "prefork", "doctor", "shop:Handler", "-b", TCP]
+    closing = ["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *command]
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+    assert subprocess.run(closing, cwd=tmp_path, env=env, timeout=LIMIT).returncode == 0
+
+
 def test_the_page_shows_what_is_found(tmp_path: Path) -> None:
     """Of an application that starts a thread: each line of the example is printed so."""
     thread = "threading.Thread(target=time.sleep, args=(60,), name='poller', daemon=True).start()"

@@ -130,7 +130,7 @@ def test_a_target_that_cannot_be_loaded_yet_is_a_note(monkeypatch: pytest.Monkey
         ((TARGET, "-w", "many"), "workers: 'many' is not a whole number"),
         ((TARGET, "-b", "9000"), "'9000' is not a bind"),
         ((TARGET, "-c", "prefork.toml"), "both say what is served"),
-        (("-c", "prefork.toml"), "is there already; say what else to write: --systemd"),
+        (("-c", "prefork.toml"), "is read, and not written; say what else to write: --systemd"),
         (("-c", "prefork.toml", "-w", "4", "--systemd"), "--workers: prefork.toml is not changed"),
         ((TARGET, "--systemd", "--container"), "each with a --directory of its own"),
     ],
@@ -229,6 +229,69 @@ def test_an_image_has_its_files_in_one_directory_and_listens_to_all() -> None:
     assert expected <= set(os.listdir())
     assert read_file("prefork.toml").service["mall"].bind == ("tcp://0.0.0.0:9000",)
     assert "COPY mall.py /srv/mall/\n" in Path("Containerfile").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("-b", "unix:/run/a shop/s", "--systemd"), "--systemd: '/run/a shop/s' cannot be written into its files"),
+        (("-b", "unix:/run/$shop;", "--nginx"), "--nginx: '/run/$shop;' cannot be written"),
+        (("--log-file", "/var/log/100%n.log", "--logrotate"), "'/var/log/100%n.log' cannot be written"),
+        (("--name", "größe", "--systemd"), "no file or image named 'größe'; give a --name of letters of ASCII"),
+        (("--name", "Shop", "--container"), "give a --name of lower-case letters"),
+        (("-b", "udp://127.0.0.1:9000", "--nginx"), "it needs a TCP port or the path of a Unix socket"),
+        (("-b", "unix:@shop", "--haproxy"), "and unix:@shop is none"),
+        (("-b", "tcp://127.0.0.1:0", "--nginx"), "and tcp://127.0.0.1:0 is none"),
+        (("-b", "unix:/run/shop.sock", "--container"), "--container: it needs a TCP port, and"),
+        (("-b", "tcp://127.0.0.1:0", "--systemd"), "systemd chooses no port; write the address and the port"),
+        (("-b", "tcp://localhost:9000", "--systemd"), "systemd looks no name up, as localhost; write the address"),
+    ],
+)
+def test_a_kit_that_would_not_work_is_refused(arguments: tuple[str, ...], why: str) -> None:
+    """A file that its program would refuse, or read otherwise, is not written, nor is any other."""
+    with pytest.raises(UsageError, match=re.escape(why)):
+        init(TARGET, *arguments)
+    assert os.listdir() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "note"),
+    [
+        (("-b", "unix:/run/shop.sock", "--nginx"), "bind unix:/run/shop.sock?group=www-data, the group of nginx"),
+        (("-b", "unix:/run/shop.sock?group=www-data", "--nginx"), ""),
+        (("-b", "unix:/run/shop.sock?mode=0666", "--nginx"), ""),
+        (("-b", "unix:/run/shop.sock", "--haproxy"), "HAProxy looks for /run/shop.sock below its chroot"),
+        (("-b", "unix:/run/shop.sock", "-b", "tcp://127.0.0.1:9000", "--haproxy"), ""),
+        (("-b", "unix:/run/shop.sock"), ""),
+    ],
+)
+def test_what_a_proxy_needs_of_a_unix_socket_is_a_note(arguments: tuple[str, ...], note: str) -> None:
+    """The files are written all the same, for it is the bind that has to say so."""
+    said = init(TARGET, *arguments).stderr
+    assert note in said
+    assert said.count("\n") == bool(note)
+
+
+def test_only_a_file_that_holds_a_path_minds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``prefork.toml`` alone may lie anywhere, and what is typed next is quoted."""
+    (tmp_path / "my shop 100%n").mkdir()
+    monkeypatch.chdir(tmp_path / "my shop 100%n")
+    assert "  prefork run -c 'a b/prefork.toml'\n" in init(TARGET, "-d", "a b").output
+    assert "prefork run -c 'a b/prefork.toml'  " in Path("a b/prefork.toml").read_text()
+    with pytest.raises(UsageError, match="cannot be written into its files"):
+        init(TARGET, "--systemd")
+
+
+def test_a_unit_is_of_the_user_of_the_services() -> None:
+    """Who becomes somebody else would have to be root, which the unit forbids."""
+    service = '[service.{0}]\ntarget = "examples.orders:Handler"\nbind = ["tcp://127.0.0.1:90{1}"]\nuser = "{2}"\n'
+    Path("prefork.toml").write_text(service.format("a", 10, "daemon") + service.format("b", 11, "daemon"))
+    init("-c", "prefork.toml", "--systemd")
+    unit = next(Path("systemd").glob("*.service"))
+    assert "\nUser=daemon\nGroup=daemon\n" in unit.read_text()
+    Path("prefork.toml").write_text(service.format("a", 10, "daemon") + service.format("b", 11, "bin"))
+    with pytest.raises(UsageError, match="a unit has one user, and the services want bin and daemon"):
+        init("-c", "prefork.toml", "--systemd", "--force")
 
 
 def test_log_files_are_made_to_be_rotated() -> None:

@@ -1,5 +1,6 @@
 """Files that are written together: after an error all is as before."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -49,6 +50,24 @@ def test_after_an_error_all_is_as_before(tmp_path: Path, replaces: bool) -> None
     ):
         write_all(contents, replaces=replaces)
     assert tree(tmp_path) == before
+
+
+def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
+    """A file where a directory has to be."""
+    (tmp_path / "file").write_text("no directory")
+    with pytest.raises(UsageError, match=f"{tmp_path}/file is no directory; nothing was written"):
+        write_all({f"{tmp_path}/file/one": "1"}, replaces=False)
+
+
+def test_a_full_disk_is_no_matter_of_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The remedy is of the error."""
+
+    def no_room(*given: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "mkdir", no_room)
+    with pytest.raises(UsageError, match="no space left on device; nothing was written; make room there"):
+        write_all({f"{tmp_path}/new/one": "1"}, replaces=False)
 
 
 def test_a_directory_is_never_replaced(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ def of_all(_: str) -> str:
 
 def help_of(command: click.Command, name: str) -> str:
     """As on a terminal of 80 columns, whatever the one of whoever asks."""
+    command = copy.copy(command)
+    command._help_option = None  # click keeps the one of whoever asked first, who may have had no parent
     context = click.Context(command, parent=program(), info_name=name, terminal_width=WIDTH)
     text = command.get_help(context).replace(f"[default: {DEFAULT_BACKLOG}]", "[default: 2048]")  # the kernel's limit
     return "\n".join(line.rstrip() for line in text.splitlines())

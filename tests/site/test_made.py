@@ -2,6 +2,7 @@
 
 import re
 
+import click
 import pytest
 
 from prefork.config.instance import Instance
@@ -12,6 +13,7 @@ from prefork.config.written import written
 from prefork.pool import events
 from prefork.pool.records import Phase, Policy, fixed
 from tests.pool.simulation import Code, Simulation, World, service
+from tests.site.commands import help_of
 from tests.site.made import PARTS, PICTURES, made
 from tests.site.settings import default_of
 from tests.site.shelves import DOCS
@@ -35,6 +37,13 @@ BAD = Code(
 def test_what_is_made_is_up_to_date(page: str) -> None:
     """Otherwise ``python -m tests.site`` writes it."""
     assert (DOCS / page).read_text() == made(page)
+
+
+def test_the_help_is_the_same_whoever_asked_before() -> None:
+    """A command that was once asked without ``prefork`` in front of it has no ``-h``, and remembers that."""
+    command = click.Command("alone")
+    command.get_help(click.Context(command))
+    assert "-h, --help" in help_of(command, "alone")
 
 
 @pytest.mark.parametrize("kind", [Instance, Service])
