@@ -205,4 +205,4 @@ def _next(path: str, site: Site, directory: str, asked: list[Kit], is_new: bool)
             steps.append(f"cp -r {site.values()['CODE']} {here}")
         steps += kits.steps(kit, site, here if kit.is_beside else shlex.quote(_below(directory, kit.name)))
     yield "next:"
-    yield from (f"  {step}" for step in steps)
+    yield from (f"  {step}" for step in dict.fromkeys(steps))

@@ -20,6 +20,7 @@ class Kit(NamedTuple):
     :param is_beside: whether its files belong beside prefork.toml, and not into a directory of their own.
     :param connects: whether its files say where clients reach it.
     :param asks_admin: whether its files ask the admin process how the service is.
+    :param names_user: whether its files name the user it runs as, who has to be there.
     :param steps: what one types next, with values of the site, and ``@HERE@`` for where the files are.
     """
 
@@ -29,6 +30,7 @@ class Kit(NamedTuple):
     asks_admin: bool = False
     connects: bool = False
     is_beside: bool = False
+    names_user: bool = False
 
 
 KITS = (
@@ -40,6 +42,7 @@ KITS = (
             "sudo systemctl daemon-reload",
             "sudo systemctl enable --now @SOCKET_UNITS@ @NAME@.service",
         ),
+        names_user=True,
     ),
     Kit(
         "container",
@@ -68,6 +71,7 @@ KITS = (
         "logrotate",
         "Rotation of its log files.",
         ("sudo install -d -o @USER@ -g @GROUP@ @LOG_DIRECTORY@", "sudo cp @HERE@/@NAME@ /etc/logrotate.d/"),
+        names_user=True,
     ),
 )
 
@@ -99,7 +103,7 @@ def _sockets(site: Site) -> Iterator[File]:
 
 def steps(kit: Kit, site: Site, directory: str) -> Iterator[str]:
     """:param directory: where the kit's files are, as one would type it."""
-    if kit.name == "systemd" and not has_user(site.user):
+    if kit.names_user and not has_user(site.user):
         yield f"sudo useradd --system --user-group --no-create-home {site.user}"
     socket_files = " ".join(f"{directory}/{name}.socket" for name in site.socket_names)
     for step in kit.steps:

@@ -330,3 +330,13 @@ def test_the_page_names_each_kit() -> None:
     page = (ROOT / "docs" / "init.md").read_text()
     assert set(re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE)) != set()
     assert all(f"`--{kit.name}`" in page for kit in kits.KITS)
+
+
+@pytest.mark.parametrize("kits", [("--logrotate",), ("--systemd",), ("--systemd", "--logrotate")])
+def test_a_user_that_is_named_and_not_there_is_made_once(
+    kits: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """logrotate passes over files of a user it does not know, and says so where nobody looks."""
+    monkeypatch.setattr(os, "getuid", lambda: 0)  # for whom it is a user of the service's own
+    done = init(TARGET, "-n", "mall-of-tests", *kits)
+    assert [line.split()[:2] for line in done.stdout.splitlines() if "useradd" in line] == [["sudo", "useradd"]]
