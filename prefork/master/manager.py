@@ -69,10 +69,8 @@ class ServiceManager:
         self._status_at = float("-inf")
         self._uses: dict[str, Use] = {}
         self._extended_at = self._alive_at = float("-inf")
-        for name in opened.forgotten:
-            self._forget(name)
         for name, (fd, _) in self._kept.items():
-            self._forget(name)  # what an earlier image gave it under that name
+            notifier.forget(name)  # what an earlier image gave it under that name
             notifier.say("FDSTORE=1", f"FDNAME={name}", fds=(fd,))
 
     def begin_reload(self) -> None:
@@ -140,11 +138,8 @@ class ServiceManager:
         is_last = all(pool.is_stopping for pool in pools.values())
         for name, (_, service) in list(self._kept.items()):
             if is_last if service is None else pools[service].is_stopping:
-                self._forget(name)
+                self._notifier.forget(name)
                 del self._kept[name]
-
-    def _forget(self, name: str) -> None:
-        self._notifier.say("FDSTOREREMOVE=1", f"FDNAME={name}")
 
 
 def _to_keep(opened: Opened) -> Iterator[tuple[str, tuple[int, str | None]]]:

@@ -2,8 +2,8 @@
 
 One datagram a message, ``VARIABLE=value`` a line, to the socket in ``NOTIFY_SOCKET``; descriptors to keep travel with
 it. The protocol is that of sd_notify(3), the watchdog's of sd_watchdog_enabled(3). It must not know what is told.
-Invariants: nothing here blocks or raises; what the manager has no room for is said later, in its order, and does not grow
-for it; each message is one that systemd reads, whatever it is made of.
+Invariants: nothing here blocks or raises; what the manager has no room for is said later, in its order, and grows no
+longer meanwhile; each message is one that systemd reads, whatever it is made of.
 Read next: ``prefork/master/manager.py``, who knows what to say; ``activation.py``, the other direction.
 """
 
@@ -57,6 +57,10 @@ class Notifier:
         left = (message.without(outdated) for message in self._unsaid)
         self._unsaid = deque([*(message for message in left if message.lines), _Message(lines, fds)])
         self.go_on()
+
+    def forget(self, name: str) -> None:
+        """Let it close what it keeps under that name."""
+        self.say("FDSTOREREMOVE=1", f"FDNAME={name}")
 
     def go_on(self) -> None:
         """Say what there was no room for."""

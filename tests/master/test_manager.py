@@ -67,9 +67,7 @@ class Scene:
             board=self.board,
             read_slots=lambda pool, moment: {},
         )
-        self.opened = cast(
-            Opened, SimpleNamespace(hands={"service": hands}, admin=None, forgotten=("prefork-listener-old",))
-        )
+        self.opened = cast(Opened, SimpleNamespace(hands={"service": hands}, admin=None))
         self.notifier = Notifier(str(directory / "notify"), every)
 
     def manager(self, *, is_resumed: bool = False) -> ServiceManager:
@@ -101,12 +99,11 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     scene.close()
 
 
-def test_what_we_opened_is_kept_and_what_nobody_wants_is_not(scene: Scene) -> None:
-    """The listener and the scoreboard under names that say what they are; what is left of an earlier one goes."""
+def test_what_we_opened_is_kept(scene: Scene) -> None:
+    """The listener and the scoreboard under names that say what they are, instead of what an earlier image gave."""
     scene.manager()
     listener, board = listener_name(scene.address), "prefork-scoreboard-service"
     assert scene.heard() == [
-        ["FDSTOREREMOVE=1", "FDNAME=prefork-listener-old"],
         ["FDSTOREREMOVE=1", f"FDNAME={listener}"],
         ["FDSTORE=1", f"FDNAME={listener}"],
         ["FDSTOREREMOVE=1", f"FDNAME={board}"],
