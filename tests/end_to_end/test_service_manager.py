@@ -247,6 +247,17 @@ def test_what_the_next_master_does_not_want_is_forgotten(manager: Manager) -> No
             second.stop()
 
 
+def test_the_next_master_starts_as_configured(manager: Manager) -> None:
+    """What was changed at run time ends with the master that was told."""
+    with manager.master(STREAM, "-n", "kept", "-b", f"tcp://127.0.0.1:{free_port()}", "-w", "1") as first:
+        manager.wait_told("READY=1")
+        first.signal(signal.SIGTTIN)
+        manager.wait_told("STATUS=2 of 2 workers ready")
+        first.kill(*(process.pid for process in first.processes()))
+        with manager.master(STREAM, "-n", "kept", "-b", first.bind(), "-w", "1"):
+            assert manager.wait_told("READY=1", count=2)["STATUS"] == "1 of 1 workers ready"
+
+
 CHANGES = {
     "wider": ("tcp://127.0.0.1:{port}", "tcp://0.0.0.0:{port}"),
     "both families": ("tcp://[::]:{port}?v6only=1", "tcp://[::]:{port}?v6only=0"),
