@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from prefork.address import Address
+from prefork.system import unixdiag
 
 LOCK_LIMIT = 2.0  # seconds another starter may hold the directory
 _NAMES = "prefork"  # what the abstract names begin with that instances hold
@@ -143,7 +144,11 @@ def _inode_of(address: Address, listener: socket.socket) -> tuple[int, int] | No
     if address.is_abstract:
         return None
     status = os.stat(address.path)
-    if not stat.S_ISSOCK(status.st_mode) or listener.getsockname() != address.path:
+    is_there = stat.S_ISSOCK(status.st_mode) and listener.getsockname() == address.path
+    with contextlib.suppress(OSError, struct.error):  # the kernel does not tell: the name has to do
+        bound = unixdiag.ask(listener, unixdiag.FILE)
+        is_there = is_there and (bound is None or bound[0] == status.st_ino & 0xFFFFFFFF)
+    if not is_there:
         raise FileExistsError(errno.EEXIST, "another socket is bound there", address.path)
     return status.st_dev, status.st_ino
 

@@ -674,6 +674,18 @@ def test_a_path_that_is_gone_is_not_taken_back(tmp_path: Path) -> None:
     assert not descriptors() - before
 
 
+@pytest.mark.parametrize("scheme", ["unix", "unixgram"])
+def test_a_path_that_somebody_else_has_bound_since_is_not_taken_back(scheme: str, tmp_path: Path) -> None:
+    """Clients come to him, and the path is his to remove."""
+    before = descriptors()
+    address = parse(f"{scheme}:{tmp_path}/socket")
+    kept = open_listener(address, BACKLOG)
+    remove_path(kept)
+    with open_listener(address, BACKLOG).socket:
+        assert sockets.take_back(address, kept.socket.detach(), BACKLOG) is None
+    assert not descriptors() - before
+
+
 @pytest.mark.parametrize("other", ["tcp://127.0.0.2:0", "udp://127.0.0.1:0", "unix:@prefork-test-other"])
 def test_what_listens_elsewhere_is_not_taken_back(other: str) -> None:
     """It is closed, and so is what is no socket."""
