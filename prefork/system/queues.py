@@ -12,7 +12,6 @@ Invariant: what is readable has a depth of at least 1, and asking changes nothin
 
 import array
 import fcntl
-import os
 import select
 import socket
 import struct
