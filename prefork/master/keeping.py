@@ -2,17 +2,19 @@
 
 Listeners that we opened ourselves, so that clients queue until there is a master again; and scoreboards, so that it can
 say what was under way. Each has a name by which it is found again. It must not know how anything is kept.
-Invariant: what is found is what was kept for the same address, or it is closed.
+Invariant: what is found is what was kept for the same address, or it is closed; what has no use any more is in the way
+of nothing that is opened.
 Read next: ``manager.py``, who gives it to be kept, and takes it out of the store before it is shut.
 """
 
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from urllib.parse import quote
 
 from prefork.address import LONGEST_FD_NAME, Address
+from prefork.config.instance import Instance
 from prefork.system import processes, slots, sockets
 from prefork.system.activation import Passed
 from prefork.system.slots import Scoreboard
@@ -39,11 +41,37 @@ def board_name(service: str) -> str:
     return _BOARD + quote(service, safe="")
 
 
-def take_listener(address: Address, passed: Passed) -> Listener | None:
+def let_go(settings: Instance, passed: Passed) -> list[str]:
+    """Close what was kept and has no use any more.
+
+    :returns: the names; the manager is to close its own copies.
+    """
+    wanted = set(_names(settings))
+    forgotten = [name for name in passed.names if is_ours(name) and name not in wanted]
+    for name in forgotten:
+        for fd in passed.take_all(name):
+            sockets.discard(fd)
+    return forgotten
+
+
+def _names(settings: Instance) -> Iterator[str]:
+    for name, service in settings.service.items():
+        yield board_name(name)
+        yield from map(listener_name, service.addresses)
+    if settings.admin_address is not None:
+        yield listener_name(settings.admin_address)
+
+
+def is_ours(name: str) -> bool:
+    """Whether a master gave it to be kept; else it is a socket unit's."""
+    return name.startswith((_LISTENER, _BOARD))
+
+
+def take_listener(address: Address, passed: Passed, backlog: int) -> Listener | None:
     """The listener that was kept for the address; ``None`` where there is none, or it does not fit any more."""
     name = listener_name(address)
     fd = passed.take(name) if name else None
-    return None if fd is None else sockets.take_back(address, fd)
+    return None if fd is None else sockets.take_back(address, fd, backlog)
 
 
 def tell_left_behind(service: str, passed: Passed) -> None:
@@ -69,17 +97,11 @@ def _under_way(board: Scoreboard) -> Iterable[str]:
                 yield f"its worker {number} [{pid}] died serving {what}, begun {now() - request.since:.1f} s ago"
 
 
-def warn_of_unused(passed: Passed) -> list[str]:
-    """Close what was passed and nobody has taken.
-
-    :returns: the names of what was kept for us and has no use any more.
-    """
-    names = passed.names
-    passed.close()
-    forgotten = [name for name in names if name.startswith((_LISTENER, _BOARD))]
-    for name in names:
-        if name not in forgotten:
+def warn_of_unused(passed: Passed) -> None:
+    """Close what was passed and nobody has taken."""
+    for name in passed.names:
+        if not is_ours(name):
             logger.warning(
                 "systemd passed a socket named %s, and no bind names it; add systemd:%s, or take it out", name, name
             )
-    return forgotten
+    passed.close()

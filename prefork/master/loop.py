@@ -77,7 +77,7 @@ def run(reread: Callable[[], Instance]) -> Exit:
         if left is not None:
             with resuming.resume(left, reread) as (opened, resumed):
                 return _run(opened, reread, command, wakeup, notifier, resumed)
-        with opening.open_instance(reread(), passed) as opened:
+        with opening.open_instance(reread(), passed, notifier) as opened:
             return _run(opened, reread, command, wakeup, notifier)
     except PreforkError as error:
         if notifier is not None:

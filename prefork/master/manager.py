@@ -69,10 +69,8 @@ class ServiceManager:
         self._status_at = float("-inf")
         self._uses: dict[str, Use] = {}
         self._extended_at = self._alive_at = float("-inf")
-        for name in opened.forgotten:
-            self._forget(name)
         for name, (fd, _) in self._kept.items():
-            self._forget(name)  # what an earlier image gave it under that name
+            notifier.forget(name)  # what an earlier image gave it under that name
             notifier.say("FDSTORE=1", f"FDNAME={name}", fds=(fd,))
 
     def begin_reload(self) -> None:
@@ -90,7 +88,7 @@ class ServiceManager:
             self._extended_at = float("-inf")
             news += ["STOPPING=1"] if self._stage is Stage.STOPPING else ["READY=1", f"MAINPID={os.getpid()}"]
         self._let_go(pools)
-        news += self._extend(moment)
+        news += self._extend(pools, moment)
         news += self._show_life(pools, moment)
         news += self._renew_status(pools, moment, is_urgent=self._stage is not before)
         if news:
@@ -111,11 +109,13 @@ class ServiceManager:
             due.append(now() + RETRY)
         return min(due, default=None)
 
-    def _extend(self, moment: float) -> list[str]:
+    def _extend(self, pools: Mapping[str, Pool], moment: float) -> list[str]:
         """Ask for more time than the unit allows, while something is under way that has limits of its own."""
         if self._stage is Stage.READY or moment < self._extended_at + EXTEND_EVERY:
             return []
         self._extended_at = moment
+        if self._stage is Stage.STARTING and any(_trouble(pool, moment) for pool in pools.values()):
+            return []  # it might try for ever
         return [f"EXTEND_TIMEOUT_USEC={int(EXTEND_BY * 1e6)}"]
 
     def _show_life(self, pools: Mapping[str, Pool], moment: float) -> list[str]:
@@ -140,11 +140,8 @@ class ServiceManager:
         is_last = all(pool.is_stopping for pool in pools.values())
         for name, (_, service) in list(self._kept.items()):
             if is_last if service is None else pools[service].is_stopping:
-                self._forget(name)
+                self._notifier.forget(name)
                 del self._kept[name]
-
-    def _forget(self, name: str) -> None:
-        self._notifier.say("FDSTOREREMOVE=1", f"FDNAME={name}")
 
 
 def _to_keep(opened: Opened) -> Iterator[tuple[str, tuple[int, str | None]]]:
@@ -161,8 +158,9 @@ def _to_keep(opened: Opened) -> Iterator[tuple[str, tuple[int, str | None]]]:
 
 
 def _trouble(pool: Pool, moment: float) -> str:
-    """Why the service is degraded, since it was said to be."""
-    trouble = health.trouble(pool, moment) if pool.degraded_since is not None else None
+    """Why the service is degraded, since it was said to be; or what keeps it from being ready the first time."""
+    is_told = pool.degraded_since is not None or not pool.serving
+    trouble = health.trouble(pool, moment) if is_told else None
     return "" if trouble is None else trouble.why
 
 

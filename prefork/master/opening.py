@@ -9,6 +9,7 @@ import itertools
 import logging
 import os
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -30,11 +31,14 @@ from prefork.system.activation import Passed
 from prefork.system.logfile import LogFile
 from prefork.system.logline import Who
 from prefork.system.logs import INTO_LOG, Logs, open_access_file, set_up
+from prefork.system.notify import Notifier
 from prefork.system.pidfile import PidFile
 from prefork.system.slots import Scoreboard
 from prefork.system.wakeup import Poller
 
+LET_GO_LIMIT = 2.0  # seconds that the service manager may take to close what it is told to forget
 logger = logging.getLogger("prefork.master")
+now = time.monotonic
 
 _OF_MASTER = ("name", "control", "admin", "pid", "access_log", "capture_output")  # and how it logs
 _REMEDIES = {
@@ -57,7 +61,6 @@ class Opened:
     :param holder: of the instance's name.
     :param lifeline: both ends.
     :param pid_file: ``None`` where there is none, as there may be no ``control`` socket.
-    :param forgotten: names of what the service manager keeps for us in vain.
     """
 
     settings: Instance
@@ -70,13 +73,13 @@ class Opened:
     hands: dict[str, Hands]
     control: Server | None
     admin: Admin | None = None
-    forgotten: tuple[str, ...] = ()
 
 
 @contextlib.contextmanager
-def open_instance(settings: Instance, passed: Passed) -> Iterator[Opened]:
+def open_instance(settings: Instance, passed: Passed, notifier: Notifier | None) -> Iterator[Opened]:
     """All of it, from nothing or from what the service manager passed; given back when the block ends.
 
+    :param notifier: tells that manager what it keeps in vain.
     :raises NameTakenError: another instance holds the name, or the pid file.
     :raises BindError: an address cannot be bound.
     :raises UsageError: the log file or the pid file cannot be opened.
@@ -86,17 +89,20 @@ def open_instance(settings: Instance, passed: Passed) -> Iterator[Opened]:
         log_files = at_last.enter_context(contextlib.closing(open_log(settings.logs, name)))
         titles.set_title(f"master {name}")
         processes.become_subreaper()
-        with open_all(settings, passed) as all_hands, open_admin(settings, passed) as admin_listener:
-            forgotten = tuple(keeping.warn_of_unused(passed))
+        forgotten = keeping.let_go(settings, passed)
+        if notifier is not None:
+            for each in forgotten:
+                notifier.forget(each)
+        until = now() + LET_GO_LIMIT if forgotten else 0.0
+        with open_all(settings, passed, until) as all_hands, open_admin(settings, passed, until) as admin_listener:
+            keeping.warn_of_unused(passed)
             ends = lifeline.create()  # the writer stays open, and unknown to all others, until we are gone
             machine = make_machine(settings, name, ends[0], raise_descriptors(settings), log_files)
             control = open_control(settings, name, machine.poller)
             if control is not None:
                 at_last.callback(control.close)  # its end says that all else has ended, the name is free too
             admin = None if admin_listener is None else Admin(admin_listener, machine)
-            yield Opened(
-                settings, name, holder, pid_file, ends, log_files, machine, all_hands, control, admin, forgotten
-            )
+            yield Opened(settings, name, holder, pid_file, ends, log_files, machine, all_hands, control, admin)
 
 
 def raise_descriptors(settings: Instance) -> int:
@@ -220,9 +226,10 @@ def create_board(service: Service) -> Scoreboard:
 
 
 @contextlib.contextmanager
-def open_all(settings: Instance, passed: Passed) -> Iterator[dict[str, Hands]]:
+def open_all(settings: Instance, passed: Passed, until: float = 0.0) -> Iterator[dict[str, Hands]]:
     """The hands of every service, all its listeners open; closed again when the block ends.
 
+    :param until: till when whoever has an address may be about to leave it.
     :raises BindError: an address cannot be bound, with the reason and what to try.
     """
     with contextlib.ExitStack() as undo:
@@ -232,22 +239,23 @@ def open_all(settings: Instance, passed: Passed) -> Iterator[dict[str, Hands]]:
             undo.callback(hands.close_listeners)
             undo.callback(hands.remove_paths)
             for address in service.addresses:
-                hands.listeners.append(_open(name, address, service, passed))
+                hands.listeners.append(_open(name, address, service, passed, until))
             keeping.tell_left_behind(name, passed)
             all_hands[name] = hands
         yield all_hands
 
 
 @contextlib.contextmanager
-def open_admin(settings: Instance, passed: Passed) -> Iterator[sockets.Listener | None]:
+def open_admin(settings: Instance, passed: Passed, until: float = 0.0) -> Iterator[sockets.Listener | None]:
     """Where the admin process listens; closed again when the block ends.
 
+    :param until: as of ``open_all``.
     :raises BindError: the address cannot be bound, with the reason and what to try.
     """
     if settings.admin_address is None:
         yield None
         return
-    listener = _listen("admin", settings.admin_address, sockets.DEFAULT_BACKLOG, passed)
+    listener = _listen("admin", settings.admin_address, sockets.DEFAULT_BACKLOG, passed, until)
     logger.info("admin: listening on %s", listener.address)
     try:
         yield listener
@@ -256,13 +264,14 @@ def open_admin(settings: Instance, passed: Passed) -> Iterator[sockets.Listener 
         sockets.remove_path(listener)
 
 
-def _listen(name: str, address: Address, backlog: int, passed: Passed) -> sockets.Listener:
+def _listen(name: str, address: Address, backlog: int, passed: Passed, until: float) -> sockets.Listener:
     """:raises BindError: it cannot be."""
     try:
         if address.scheme == "systemd":
             return sockets.inherit(address, _passed(name, address, passed))
-        passed.leave_out(address.fd)
-        return keeping.take_listener(address, passed) or sockets.open_listener(address, backlog)
+        if address.scheme == "fd" and not passed.take_number(address.fd):
+            raise BindError(f"{name}: {address} is what another bind has already, by its name; leave out one of them")
+        return keeping.take_listener(address, passed, backlog) or _open_anew(address, backlog, until)
     except (OSError, LookupError) as error:
         number = error.errno if isinstance(error, OSError) else None
         why = (error.strerror if isinstance(error, OSError) else "") or str(error)
@@ -270,13 +279,25 @@ def _listen(name: str, address: Address, backlog: int, passed: Passed) -> socket
         raise BindError(f"{name}: cannot listen on {address}: {why.lower()}; {remedy}") from None
 
 
+def _open_anew(address: Address, backlog: int, until: float) -> sockets.Listener:
+    """:raises OSError, LookupError: as of ``sockets.open_listener``."""
+    while True:
+        try:
+            return sockets.open_listener(address, backlog)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or now() >= until:
+                raise
+        time.sleep(LET_GO_LIMIT / 100)
+
+
 def _passed(name: str, address: Address, passed: Passed) -> int:
     """:raises BindError: no such socket was passed."""
     fd = passed.take(address.name, address.number)
     if fd is not None:
         return fd
-    if passed.names:
-        why = f"systemd passed no such socket, but {', '.join(passed.names)}"
+    others = [name for name in passed.names if not keeping.is_ours(name)]
+    if others:
+        why = f"systemd passed no such socket, but {', '.join(others)}"
         remedy = f"name it by FileDescriptorName={address.name} in its socket unit"
     else:
         why, remedy = (
@@ -286,8 +307,8 @@ def _passed(name: str, address: Address, passed: Passed) -> int:
     raise BindError(f"{name}: cannot listen on {address}: {why}; {remedy}")
 
 
-def _open(name: str, address: Address, service: Service, passed: Passed) -> sockets.Listener:
-    listener = _listen(name, address, service.backlog, passed)
+def _open(name: str, address: Address, service: Service, passed: Passed, until: float) -> sockets.Listener:
+    listener = _listen(name, address, service.backlog, passed, until)
     if not address.is_inherited:
         sockets.keep_alive(listener.socket, service.keepalive or 0.0)
     highest = sockets.highest_backlog()

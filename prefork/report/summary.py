@@ -48,7 +48,7 @@ def _summarize(pool: Pool, trouble: str, use: Use | None) -> str:
 
 def _condition(pool: Pool, trouble: str) -> str:
     if not pool.serving:
-        return "starting: "
+        return f"starting, {_short(trouble)}: " if trouble else "starting: "
     if trouble:
         return f"degraded, {_short(trouble)}: "
     if pool.wanted.is_paused:

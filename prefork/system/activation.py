@@ -26,6 +26,7 @@ class Passed:
         self._numbered = {
             (name, number): fd for name, fds in (by_name or {}).items() for number, fd in enumerate(fds, 1)
         }
+        self._taken: set[int] = set()
 
     @property
     def names(self) -> list[str]:
@@ -34,11 +35,20 @@ class Passed:
 
     def take(self, name: str, number: int = 1) -> int | None:
         """The descriptor of that name, the ``number``-th of several; ``None`` where there is none."""
-        return self._numbered.pop((name, number), None)
+        fd = self._numbered.pop((name, number), None)
+        self._taken |= set() if fd is None else {fd}
+        return fd
 
-    def leave_out(self, fd: int) -> None:
-        """Somebody takes it by its number."""
+    def take_all(self, name: str) -> list[int]:
+        """Every descriptor of that name that is left."""
+        return [self._numbered.pop(key) for key in list(self._numbered) if key[0] == name]
+
+    def take_number(self, fd: int) -> bool:
+        """Somebody takes it by its number; false where somebody has taken it already."""
+        is_free = fd not in self._taken
+        self._taken.add(fd)
         self._numbered = {key: passed for key, passed in self._numbered.items() if passed != fd}
+        return is_free
 
     def close(self) -> None:
         """Close what nobody has taken."""

@@ -2,12 +2,14 @@
 
 One datagram a message, ``VARIABLE=value`` a line, to the socket in ``NOTIFY_SOCKET``; descriptors to keep travel with
 it. The protocol is that of sd_notify(3), the watchdog's of sd_watchdog_enabled(3). It must not know what is told.
-Invariant: nothing here blocks or raises; what the manager has no room for is said later, in its order.
+Invariants: nothing here blocks or raises; what the manager has no room for is said later, in its order, and grows no
+longer meanwhile; each message is one that systemd reads, whatever it is made of.
 Read next: ``prefork/master/manager.py``, who knows what to say; ``activation.py``, the other direction.
 """
 
 import array
 import os
+import re
 import socket
 from collections import deque
 from collections.abc import MutableMapping
@@ -15,12 +17,18 @@ from typing import NamedTuple
 
 _SOCKET = "NOTIFY_SOCKET"
 _WATCHDOG = ("WATCHDOG_USEC", "WATCHDOG_PID")
+_FLEETING = ("STATUS=", "WATCHDOG=", "EXTEND_TIMEOUT_USEC=")  # the last one counts, whatever was said before
+_LONGEST = 2048  # bytes of an assignment: of a message beyond 4096, or with a zero byte, systemd hears not a word
+_UNFIT = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")  # line breaks, and what a terminal would obey
 _PERIODS = 3  # how often we show a sign of life within the time in which one is due; sd_watchdog_enabled(3) asks for 2
 
 
 class _Message(NamedTuple):
-    text: bytes
+    lines: tuple[str, ...]
     fds: tuple[int, ...]
+
+    def without(self, beginnings: tuple[str, ...]) -> "_Message":
+        return self._replace(lines=tuple(line for line in self.lines if not line.startswith(beginnings)))
 
 
 class Notifier:
@@ -41,12 +49,18 @@ class Notifier:
     def say(self, *assignments: str, fds: tuple[int, ...] = ()) -> None:
         """Tell it, now or as soon as it has room.
 
-        :param assignments: as ``READY=1``; a line break in one becomes a space.
+        :param assignments: as ``READY=1``; what cannot stand in one becomes a space, and what is too long is cut.
         :param fds: to be kept; they have to stay open until they were said.
         """
-        text = "\n".join(" ".join(assignment.splitlines()) for assignment in assignments)
-        self._unsaid.append(_Message(text.encode(errors="backslashreplace"), fds))
+        lines = tuple(_line(assignment) for assignment in assignments)
+        outdated = tuple(beginning for beginning in _FLEETING if any(line.startswith(beginning) for line in lines))
+        left = (message.without(outdated) for message in self._unsaid)
+        self._unsaid = deque([*(message for message in left if message.lines), _Message(lines, fds)])
         self.go_on()
+
+    def forget(self, name: str) -> None:
+        """Let it close what it keeps under that name."""
+        self.say("FDSTOREREMOVE=1", f"FDNAME={name}")
 
     def go_on(self) -> None:
         """Say what there was no room for."""
@@ -62,7 +76,7 @@ class Notifier:
     def _send(self, message: _Message) -> None:
         # not socket.send_fds: it drops the address, Python 3.11 to 3.13
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", message.fds))] if message.fds else []
-        self._socket.sendmsg([message.text], rights, 0, self._address)
+        self._socket.sendmsg(["\n".join(message.lines).encode()], rights, 0, self._address)
 
     @property
     def has_more(self) -> bool:
@@ -71,6 +85,11 @@ class Notifier:
 
     def close(self) -> None:
         self._socket.close()
+
+
+def _line(assignment: str) -> str:
+    text = _UNFIT.sub(" ", assignment).encode(errors="backslashreplace")
+    return text.decode() if len(text) <= _LONGEST else text[:_LONGEST].decode(errors="ignore") + "…"
 
 
 def find_manager(environ: MutableMapping[str, str]) -> Notifier | None:

@@ -2,7 +2,7 @@
 
     kind            asked by                                    what it says
     TCP             getsockopt(TCP_INFO), and SO_MEMINFO        connections, exactly
-    Unix stream     sock_diag(7), by the socket's inode         connections, exactly
+    Unix stream     sock_diag(7), see ``unixdiag.py``           connections, exactly
     UDP             getsockopt(SO_MEMINFO), memory in use       datagrams, estimated by the size of the first
     anything else   poll(2)                                     1 where somebody waits
 
@@ -12,29 +12,19 @@ Invariant: what is readable has a depth of at least 1, and asking changes nothin
 
 import array
 import fcntl
-import os
 import select
 import socket
 import struct
 import termios
 from typing import NamedTuple
 
+from prefork.system import unixdiag
+
 _TCP_INFO_HEAD = 8  # bytes before the 32-bit words of struct tcp_info
 _LENGTHS = 4  # of those words: tcpi_unacked and tcpi_sacked, for a listener sk_ack_backlog and sk_max_ack_backlog
 _SO_MEMINFO = 55  # asm-generic/socket.h, Linux 4.12
 _RECEIVE_MEMORY = 0  # of its words: SK_MEMINFO_RMEM_ALLOC
 _DROPS = 8  # SK_MEMINFO_DROPS
-
-_NETLINK_SOCK_DIAG = 4
-_SOCK_DIAG_BY_FAMILY = 20
-_NLM_F_REQUEST = 1
-_ALL_STATES = 0xFFFFFFFF
-_UDIAG_SHOW_RQLEN = 0x10
-_UNIX_DIAG_RQLEN = 4
-_NO_COOKIE = 0xFFFFFFFF
-_MESSAGE = struct.Struct("=IHHII")  # struct nlmsghdr
-_REQUEST = struct.Struct("=BBHIIIII")  # struct unix_diag_req
-_ANSWER = 16  # bytes of struct unix_diag_msg, before the attributes
 
 # What the kernel accounts a queued datagram with besides its bytes, and the least it accounts, measured on Linux 6.18:
 # 832 for up to 100 bytes, 1280 for 300, 2304 for 1000, 4352 for 3000. Powers of two and a head.
@@ -125,20 +115,5 @@ def _memory_of(size: int) -> int:
 
 
 def _look_unix(listener: socket.socket) -> Queue:
-    inode = os.fstat(listener.fileno()).st_ino
-    request = _REQUEST.pack(
-        socket.AF_UNIX, 0, 0, _ALL_STATES, inode & 0xFFFFFFFF, _UDIAG_SHOW_RQLEN, _NO_COOKIE, _NO_COOKIE
-    )
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG) as kernel:
-        kernel.send(_MESSAGE.pack(_MESSAGE.size + len(request), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 1, 0) + request)
-        answer = kernel.recv(4096)
-    kind = _MESSAGE.unpack_from(answer)[1]
-    if kind != _SOCK_DIAG_BY_FAMILY:
-        return Queue(0)
-    place = _MESSAGE.size + _ANSWER
-    while place + 4 <= len(answer):
-        length, attribute = struct.unpack_from("=HH", answer, place)
-        if attribute == _UNIX_DIAG_RQLEN:
-            return Queue(*struct.unpack_from("=II", answer, place + 4))  # of a listener: its length, and its limit
-        place += (max(length, 4) + 3) & ~3
-    return Queue(0)
+    found = unixdiag.ask(listener, unixdiag.QUEUE)
+    return Queue(0) if found is None else Queue(*found)

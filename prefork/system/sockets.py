@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from prefork.address import Address
+from prefork.system import unixdiag
 
 LOCK_LIMIT = 2.0  # seconds another starter may hold the directory
 _NAMES = "prefork"  # what the abstract names begin with that instances hold
@@ -87,7 +88,8 @@ def inherit(address: Address, fd: int) -> Listener:
     listener = socket.socket(fileno=fd)
     try:
         is_bound = listener.family == socket.AF_UNIX or listener.getsockname()[1]
-        if not is_bound or (listener.type == socket.SOCK_STREAM and not _is_listening(listener)):
+        is_stream = listener.type == socket.SOCK_STREAM
+        if not is_bound or listener.type == socket.SOCK_RAW or (is_stream and not _is_listening(listener)):
             raise OSError(errno.EINVAL, "it is a socket, but it does not listen")
     except BaseException:
         listener.detach()  # it is not ours
@@ -97,9 +99,10 @@ def inherit(address: Address, fd: int) -> Listener:
     return Listener(address, listener)
 
 
-def take_back(address: Address, fd: int) -> Listener | None:
+def take_back(address: Address, fd: int, backlog: int) -> Listener | None:
     """Take back a listener that was opened for the very same address, and kept for us.
 
+    :param backlog: as it is to be now; who queues stays.
     :returns: ``None`` where clients that go to the address would not come to it; it is closed then.
     """
     try:
@@ -109,13 +112,28 @@ def take_back(address: Address, fd: int) -> Listener | None:
         return None
     with contextlib.suppress(OSError):
         if address.is_unix:
-            return kept._replace(inode=_inode_of(address, kept.socket))
+            kept = kept._replace(inode=_inode_of(address, kept.socket))
+            _listen(kept.socket, backlog)
+            return kept
         family, kind, _, (host, *_) = _resolve(address)
         bound_to, port, *_ = kept.socket.getsockname()
         if (kept.socket.family, kept.socket.type, bound_to) == (family, kind, host) and address.port in (0, port):
+            _listen(kept.socket, backlog)
             return kept._replace(address=address._replace(port=port))
     kept.socket.close()
     return None
+
+
+def discard(fd: int) -> None:
+    """Close a listener of ours that nobody needs; a stream's for all who hold it, so that its address is free."""
+    try:
+        listener = socket.socket(fileno=fd)
+    except OSError:  # it is no socket
+        os.close(fd)
+        return
+    with listener, contextlib.suppress(OSError):  # it does not listen
+        if listener.type == socket.SOCK_STREAM:
+            listener.shutdown(socket.SHUT_RD)
 
 
 def _inode_of(address: Address, listener: socket.socket) -> tuple[int, int] | None:
@@ -126,7 +144,11 @@ def _inode_of(address: Address, listener: socket.socket) -> tuple[int, int] | No
     if address.is_abstract:
         return None
     status = os.stat(address.path)
-    if not stat.S_ISSOCK(status.st_mode) or listener.getsockname() != address.path:
+    is_there = stat.S_ISSOCK(status.st_mode) and listener.getsockname() == address.path
+    with contextlib.suppress(OSError, struct.error):  # the kernel does not tell: the name has to do
+        bound = unixdiag.ask(listener, unixdiag.FILE)
+        is_there = is_there and (bound is None or bound[0] == status.st_ino & 0xFFFFFFFF)
+    if not is_there:
         raise FileExistsError(errno.EEXIST, "another socket is bound there", address.path)
     return status.st_dev, status.st_ino
 

@@ -12,6 +12,7 @@ import pytest
 from tests.end_to_end.clients import LIMIT, ask
 from tests.end_to_end.harness import STREAM, TCP, Gate, Master, look_until, serving
 from tests.end_to_end.load import Load
+from tests.end_to_end.manager import Manager
 from tests.long import long_but
 
 DEADLINES = ["--max-requests", "1000000", "--request-hard", "3s", "--graceful-timeout", "2s", "--boot-timeout", "4s"]
@@ -73,6 +74,15 @@ def test_an_idle_service_does_not_wake(flags: str, balance: str, seconds: float,
         let_time_pass(seconds)
         after = switches(master)
         assert {who: after[who] - count for who, count in before.items() if after.get(who) != count} == {}
+
+
+def test_a_service_manager_that_listens_does_not_wake_it(short_path: Path) -> None:
+    """Without a watchdog nothing is due; what there was to tell is told."""
+    with Manager(short_path) as manager, manager.master(STREAM, "-b", TCP, "-w", "2") as master:
+        manager.wait_told("READY=1")
+        before = settled(master)
+        let_time_pass(1.0)
+        assert switches(master) == before
 
 
 def test_a_service_on_demand_does_not_wake_either() -> None:

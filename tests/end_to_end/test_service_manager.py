@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.clients import Question, ask
-from tests.end_to_end.harness import STREAM, TCP, Application, Gate, Watched, look_until
+from tests.end_to_end.harness import STREAM, TCP, Application, Gate, Watched, look_until, target_for
 from tests.end_to_end.load import Load
 from tests.end_to_end.manager import Manager
 
@@ -87,6 +87,25 @@ def test_a_socket_that_was_not_passed_is_one_line(names: list[str], why: str, ma
             master.expect_exit(4)
             assert why in master.log[-1]
         assert manager.wait_told(f"STATUS={master.log[-1].removeprefix('prefork: ')}")
+
+
+def test_a_socket_is_one_bind_only(manager: Manager) -> None:
+    """By its name and by its number it is the same."""
+    with listening() as (_, listener):
+        binds = ("-b", "systemd:web", "-b", "fd:3")
+        with manager.master(STREAM, *binds, passes={"web": listener.fileno()}) as master:
+            master.expect_exit(4)
+            assert "fd:3 is what another bind has already, by its name; leave out one of them" in master.log[-1]
+
+
+def test_what_no_client_comes_to_is_refused(manager: Manager) -> None:
+    """As what ListenNetlink= opens."""
+    with (
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as other,
+        manager.master(STREAM, "-b", "systemd:web", passes={"web": other.fileno()}) as master,
+    ):
+        master.expect_exit(4)
+        assert "systemd:web: it is a socket, but it does not listen" in master.log[-1]
 
 
 def test_a_socket_that_no_bind_names_is_said(manager: Manager) -> None:
@@ -226,6 +245,51 @@ def test_what_the_next_master_does_not_want_is_forgotten(manager: Manager) -> No
             with pytest.raises(ConnectionRefusedError):
                 ask(first.bind(), "hello")
             second.stop()
+
+
+def test_the_next_master_starts_as_configured(manager: Manager) -> None:
+    """What was changed at run time ends with the master that was told."""
+    with manager.master(STREAM, "-n", "kept", "-b", f"tcp://127.0.0.1:{free_port()}", "-w", "1") as first:
+        manager.wait_told("READY=1")
+        first.signal(signal.SIGTTIN)
+        manager.wait_told("STATUS=2 of 2 workers ready")
+        first.kill(*(process.pid for process in first.processes()))
+        with manager.master(STREAM, "-n", "kept", "-b", first.bind(), "-w", "1"):
+            assert manager.wait_told("READY=1", count=2)["STATUS"] == "1 of 1 workers ready"
+
+
+CHANGES = {
+    "wider": ("tcp://127.0.0.1:{port}", "tcp://0.0.0.0:{port}"),
+    "both families": ("tcp://[::]:{port}?v6only=1", "tcp://[::]:{port}?v6only=0"),
+    "mode": ("unix:{directory}/socket?mode=0600", "unix:{directory}/socket?mode=0666"),
+    "wider datagrams": ("udp://127.0.0.1:{port}", "udp://0.0.0.0:{port}"),
+    "mode for datagrams": ("unixgram:{directory}/socket?mode=0600", "unixgram:{directory}/socket?mode=0666"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_was_kept_is_in_nobodys_way(change: str, manager: Manager, short_path: Path) -> None:
+    """The configuration has changed since, and the same port or path is asked for in another way."""
+    port = free_port()
+    before, after = (url.format(port=port, directory=short_path) for url in CHANGES[change])
+    with manager.master(target_for(before), "-n", "kept", "-b", before, "-w", "1") as first:
+        manager.wait_told("READY=1")
+        first.kill(*(process.pid for process in first.processes()))
+        with manager.master(target_for(after), "-n", "kept", "-b", after, "-w", "1") as second:
+            manager.wait_told("READY=1", count=2)
+            second.stop()
+        manager.hear()
+        assert manager.kept == {}
+
+
+def test_a_socket_that_was_not_passed_is_not_among_what_was_kept(manager: Manager) -> None:
+    """Its bind was another before; what a master left is none of the socket unit's names."""
+    with manager.master(STREAM, "-n", "kept", "-b", f"tcp://127.0.0.1:{free_port()}", "-w", "1") as first:
+        manager.wait_told("READY=1")
+        first.kill(*(process.pid for process in first.processes()))
+        with manager.master(STREAM, "-n", "kept", "-b", "systemd:web") as second:
+            second.expect_exit(4)
+            assert "systemd:web: systemd passed no sockets; let a socket unit start us" in second.log[-1]
 
 
 def test_the_admin_page_comes_back_with_the_next_master(manager: Manager) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from prefork.address import parse
-from prefork.master.keeping import board_name, listener_name, take_listener, tell_left_behind, warn_of_unused
+from prefork.config.instance import Instance
+from prefork.config.service import Service
+from prefork.master.keeping import board_name, let_go, listener_name, take_listener, tell_left_behind, warn_of_unused
 from prefork.system import processes
 from prefork.system.activation import Passed
 from prefork.system.slots import LANES, Scoreboard
@@ -40,8 +42,8 @@ def test_the_same_address_finds_what_was_kept_for_it(tmp_path: Path) -> None:
     passed = Passed({listener_name(address): [kept.socket.detach()]})
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(address.path)
-        assert take_listener(parse(f"unix:{tmp_path}/other"), passed) is None
-        found = take_listener(address, passed)
+        assert take_listener(parse(f"unix:{tmp_path}/other"), passed, 8) is None
+        found = take_listener(address, passed, 8)
         assert found is not None
         assert (found.address, found.inode) == (address, kept.inode)
         with found.socket:
@@ -94,12 +96,32 @@ def test_what_cannot_be_read_is_closed_and_nothing_is_told(caplog: pytest.LogCap
     assert not descriptors() - before
 
 
+def test_what_has_no_use_any_more_is_let_go_of(tmp_path: Path) -> None:
+    """Whoever holds it still, nobody comes in there; what is wanted, or is no matter of ours, stays."""
+    before = descriptors()
+    address = f"unix:{tmp_path}/socket"
+    old, held = open_listener(parse(f"unix:{tmp_path}/old"), 8), open_listener(parse("tcp://127.0.0.1:0"), 8)
+    wanted, elsewhere = listener_name(parse(address)), listener_name(held.address)
+    by_name = {wanted: [os.open(os.devnull, os.O_RDONLY)], "web": [os.open(os.devnull, os.O_RDONLY)]}
+    kept = {listener_name(old.address): [os.dup(old.socket.fileno())], elsewhere: [os.dup(held.socket.fileno())]}
+    passed = Passed({**by_name, **kept, board_name("gone"): [os.memfd_create("board")]})
+    settings = Instance(service={"shop": Service(target="shop:Handler", bind=(address,))})
+    assert let_go(settings, passed) == [*kept, board_name("gone")]
+    assert passed.names == [wanted, "web"]
+    with socket.socket(socket.AF_UNIX) as client, pytest.raises(ConnectionRefusedError):
+        client.connect(f"{tmp_path}/old")
+    open_listener(held.address, 8).socket.close()
+    for listener in (old, held):
+        listener.socket.close()
+    passed.close()
+    assert not descriptors() - before
+
+
 def test_what_nobody_asked_for_is_closed_and_said(caplog: pytest.LogCaptureFixture) -> None:
-    """A socket unit has a bind that was forgotten; what was kept for a bind that is no more goes silently."""
+    """A socket unit has a bind that was forgotten; what was kept twice goes silently."""
     before = descriptors()
     web, old = (os.open(os.devnull, os.O_RDONLY) for _ in range(2))
-    forgotten = warn_of_unused(Passed({"web": [web], "prefork-listener-old": [old]}))
-    assert forgotten == ["prefork-listener-old"]
+    warn_of_unused(Passed({"web": [web], "prefork-listener-old": [old]}))
     (line,) = caplog.messages
     assert "systemd passed a socket named web, and no bind names it; add systemd:web" in line
     assert not descriptors() - before

@@ -14,13 +14,13 @@ from prefork.master import manager
 from prefork.master.keeping import listener_name
 from prefork.master.manager import EXTEND_EVERY, STATUS_EVERY, ServiceManager, Stage, next_stage
 from prefork.master.opening import Opened
-from prefork.pool.events import GenerationSettled, ReloadAsked, StopAsked
+from prefork.pool.events import GenerationSettled, ReloadAsked, StopAsked, WorkerNotForked
 from prefork.pool.records import Phase, Pool
 from prefork.system.notify import Notifier
 from prefork.system.slots import Scoreboard
 from prefork.system.sockets import open_listener
 from tests.pool.simulation import service
-from tests.pool.test_rules import after, loaded, ready, serving, settled
+from tests.pool.test_rules import after, loaded, ordered, ready, serving, settled
 
 STOPPING = after(serving(2), StopAsked(at=1, phase=Phase.DRAINING))
 RELOADING = after(serving(2), ReloadAsked(at=1, configured=serving(2).wanted.configured))
@@ -67,9 +67,7 @@ class Scene:
             board=self.board,
             read_slots=lambda pool, moment: {},
         )
-        self.opened = cast(
-            Opened, SimpleNamespace(hands={"service": hands}, admin=None, forgotten=("prefork-listener-old",))
-        )
+        self.opened = cast(Opened, SimpleNamespace(hands={"service": hands}, admin=None))
         self.notifier = Notifier(str(directory / "notify"), every)
 
     def manager(self, *, is_resumed: bool = False) -> ServiceManager:
@@ -101,12 +99,11 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     scene.close()
 
 
-def test_what_we_opened_is_kept_and_what_nobody_wants_is_not(scene: Scene) -> None:
-    """The listener and the scoreboard under names that say what they are; what is left of an earlier one goes."""
+def test_what_we_opened_is_kept(scene: Scene) -> None:
+    """The listener and the scoreboard under names that say what they are, instead of what an earlier image gave."""
     scene.manager()
     listener, board = listener_name(scene.address), "prefork-scoreboard-service"
     assert scene.heard() == [
-        ["FDSTOREREMOVE=1", "FDNAME=prefork-listener-old"],
         ["FDSTOREREMOVE=1", f"FDNAME={listener}"],
         ["FDSTORE=1", f"FDNAME={listener}"],
         ["FDSTOREREMOVE=1", f"FDNAME={board}"],
@@ -129,6 +126,16 @@ def test_it_is_ready_when_the_wanted_workers_are(scene: Scene) -> None:
     told.go_on({"service": serving(2)})
     assert scene.heard() == [["READY=1", f"MAINPID={os.getpid()}", "STATUS=2 of 2 workers ready"]]
     assert told.until is None  # idle costs nothing
+
+
+def test_a_start_that_nothing_of_ours_would_end_is_left_to_the_unit(scene: Scene) -> None:
+    """A machine that refuses to fork may do so for ever; the line says what it waits for."""
+    told = scene.manager()
+    scene.heard()
+    refused = WorkerNotForked(at=scene.moment, slot=1, order=1, why="EAGAIN")
+    told.go_on({"service": after(service(1), loaded(1, at=0), ordered(1, 1, at=0), refused)})
+    assert scene.heard() == [["STATUS=starting, the machine refuses to fork: 0 of 1 workers ready"]]
+    assert told.until == scene.moment + EXTEND_EVERY
 
 
 def test_a_reload_begins_and_ends(scene: Scene) -> None:

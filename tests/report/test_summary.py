@@ -18,6 +18,7 @@ BROKEN = f"Traceback (most recent call last):\n  File …\n{ERROR}\n"
     [
         (service(2), "", None, "starting: 0 of 2 workers ready"),
         (after(service(2), loaded(1, at=0), ready(1, 1, at=0)), "", None, "starting: 1 of 2 workers ready"),
+        (service(2), "it cannot fork", None, "starting, it cannot fork: 0 of 2 workers ready"),
         (serving(2), "", None, "2 of 2 workers ready"),
         (serving(2), "", Use(busy=1, queued=7), "2 of 2 workers ready, 1 busy, 7 queued"),
         (

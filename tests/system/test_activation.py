@@ -64,7 +64,8 @@ def test_who_takes_one_is_the_only_one(two: list[int]) -> None:
     passed = Passed({"web": two})
     assert passed.take("web") == two[0]
     assert passed.take("web") is None
-    passed.leave_out(two[1])
+    assert passed.take_number(two[1])
+    assert not any(passed.take_number(fd) for fd in two)
     assert passed.names == []
 
 

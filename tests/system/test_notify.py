@@ -68,6 +68,41 @@ def test_a_manager_that_has_no_room_is_told_later(manager: Manager) -> None:
     notifier.close()
 
 
+@pytest.mark.parametrize(
+    ("text", "heard"),
+    [
+        ("a\0b", "a b"),  # a zero byte
+        ("a\x1b[2Jb", "a [2Jb"),
+        ("\udcff", "\\udcff"),
+        ("ö" * 4000, "ö" * 1020 + "…"),  # more than systemd reads
+    ],
+)
+def test_whatever_is_told_can_be_read(manager: Manager, text: str, heard: str) -> None:
+    """Of a message that it cannot read systemd heeds nothing, not even that we are ready or alive."""
+    notifier = Notifier(manager.address)
+    notifier.say("READY=1", f"STATUS={text}", "WATCHDOG=1")
+    notifier.close()
+    assert manager.hear() == f"READY=1\nSTATUS={heard}\nWATCHDOG=1"
+
+
+def test_a_manager_that_never_listens_costs_no_memory(manager: Manager) -> None:
+    """Of what changes all the time only the last word is kept for it; all else is, and in its order."""
+    notifier = Notifier(manager.address)
+    filled = 0
+    while not notifier.has_more:
+        filled += 1
+        notifier.say("filling")
+    notifier.say("READY=1", "STATUS=0")
+    for number in range(1, 1000):
+        notifier.say("WATCHDOG=1", f"STATUS={number}")
+    heard: list[str] = []
+    while notifier.has_more or len(heard) < filled + 2:
+        heard.append(manager.hear())
+        notifier.go_on()
+    assert heard[filled:] == ["READY=1", "WATCHDOG=1\nSTATUS=999"]
+    notifier.close()
+
+
 def test_a_manager_that_is_gone_is_told_in_vain(tmp_path: Path) -> None:
     """That is no error, and the next message is tried anew."""
     notifier = Notifier(str(tmp_path / "notify"))

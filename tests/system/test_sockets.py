@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from prefork.address import Address, parse
-from prefork.system import sockets
+from prefork.system import queues, sockets
 from prefork.system.sockets import Listener, Peer, held_names, hold_name, open_listener, peer_of, remove_path
 from tests.children import (
     LIMIT,
@@ -641,12 +641,22 @@ def test_what_was_kept_for_an_address_is_taken_back(bind: str, tmp_path: Path) -
     name = f"prefork-test-{os.getpid()}" if "@" in bind else str(tmp_path / "socket")
     kept = open_listener(parse(bind.format(name)), BACKLOG)
     address = kept.address
-    found = sockets.take_back(address, kept.socket.detach())
+    found = sockets.take_back(address, kept.socket.detach(), BACKLOG)
     assert found is not None
     assert (found.address, found.inode) == (address, kept.inode)
     assert found.socket.gettimeout() == 0
     found.socket.close()
     remove_path(found)
+
+
+def test_what_is_taken_back_has_the_backlog_of_now() -> None:
+    """And whoever queues there already stays."""
+    kept = open_listener(parse("tcp://127.0.0.1:0"), 1)
+    with socket.create_connection(kept.socket.getsockname()):
+        found = sockets.take_back(kept.address, kept.socket.detach(), 7)
+        assert found is not None
+        with found.socket as listener:
+            assert queues.measure(listener)[:2] == (1, 7)
 
 
 def test_a_path_that_is_gone_is_not_taken_back(tmp_path: Path) -> None:
@@ -655,12 +665,24 @@ def test_a_path_that_is_gone_is_not_taken_back(tmp_path: Path) -> None:
     address = parse(f"unix:{tmp_path}/socket")
     kept = open_listener(address, BACKLOG)
     remove_path(kept)
-    assert sockets.take_back(address, kept.socket.detach()) is None
+    assert sockets.take_back(address, kept.socket.detach(), BACKLOG) is None
     (tmp_path / "socket").write_text("no socket")
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(tmp_path / "elsewhere"))
         other.listen()
-        assert sockets.take_back(address, os.dup(other.fileno())) is None
+        assert sockets.take_back(address, os.dup(other.fileno()), BACKLOG) is None
+    assert not descriptors() - before
+
+
+@pytest.mark.parametrize("scheme", ["unix", "unixgram"])
+def test_a_path_that_somebody_else_has_bound_since_is_not_taken_back(scheme: str, tmp_path: Path) -> None:
+    """Clients come to him, and the path is his to remove."""
+    before = descriptors()
+    address = parse(f"{scheme}:{tmp_path}/socket")
+    kept = open_listener(address, BACKLOG)
+    remove_path(kept)
+    with open_listener(address, BACKLOG).socket:
+        assert sockets.take_back(address, kept.socket.detach(), BACKLOG) is None
     assert not descriptors() - before
 
 
@@ -669,6 +691,6 @@ def test_what_listens_elsewhere_is_not_taken_back(other: str) -> None:
     """It is closed, and so is what is no socket."""
     before = descriptors()
     kept = open_listener(parse(other), BACKLOG)
-    assert sockets.take_back(parse("tcp://127.0.0.1:0"), kept.socket.detach()) is None
-    assert sockets.take_back(parse("tcp://127.0.0.1:0"), os.open(os.devnull, os.O_RDONLY)) is None
+    assert sockets.take_back(parse("tcp://127.0.0.1:0"), kept.socket.detach(), BACKLOG) is None
+    assert sockets.take_back(parse("tcp://127.0.0.1:0"), os.open(os.devnull, os.O_RDONLY), BACKLOG) is None
     assert not descriptors() - before
