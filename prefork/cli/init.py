@@ -15,6 +15,7 @@ from prefork.init import commented, kits, writing
 from prefork.init.kits import File, Kit
 from prefork.init.site import ANYWHERE_BIND, DEFAULT_ADMIN, DEFAULT_BIND, Site, site_of
 from prefork.rehearsal import rehearse
+from prefork.system.sudo import typed
 
 _WITHIN_SYSTEMD = ("user", "group")  # a unit says who it is, so the file need not
 _TRY = "http.server:SimpleHTTPRequestHandler"
@@ -152,4 +153,4 @@ def _next(path: str, site: Site, directory: str, asked: list[Kit], is_new: bool)
             steps.append(f"cp -r {site.values()['CODE']} {directory}")
         steps += kits.steps(kit, site, directory if kit.is_beside else _below(directory, kit.name))
     yield "next:"
-    yield from (f"  {step}" for step in steps)
+    yield from (f"  {typed(step)}" for step in steps)

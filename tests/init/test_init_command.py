@@ -193,6 +193,13 @@ def test_a_file_that_is_there_is_served_by_a_unit_of_its_own() -> None:
     assert not [line for line in Path("systemd/orders.service").read_text().splitlines() if ".socket" in line]
 
 
+def test_a_unit_is_examined_before_it_is_installed() -> None:
+    """By the first command that is advised, but for a user that is missing."""
+    steps = init(TARGET, "--systemd", "--user", "daemon").output.partition("next:\n")[2].splitlines()
+    assert steps[0] == f"  prefork doctor -c {Path.cwd()}/prefork.toml --unit systemd/orders.service"
+    assert [step.split()[-1] for step in steps[1:]] == ["/etc/systemd/system/", "daemon-reload", "orders.service"]
+
+
 def test_what_stands_in_front_needs_to_know_where_we_listen() -> None:
     """A configuration under systemd does not say it."""
     init(TARGET, "--systemd")
