@@ -1,6 +1,6 @@
 """Orders over HTTP, and one that is never found: what it takes to see which request is stuck, and where.
 
-    prefork run examples.orders:Handler -b tcp://127.0.0.1:9000 -w 3 --admin tcp://127.0.0.1:9100
+    prefork run examples.orders:Handler -b tcp://127.0.0.1:9000 -w 3 --admin tcp://127.0.0.1:9190
     curl http://127.0.0.1:9000/orders/7
     curl http://127.0.0.1:9000/orders/13 &
     prefork status

@@ -29,7 +29,7 @@ _WEIGHING = 2.0  # seconds that weighing the processes of an instance may take
 
 @click.command()
 @click.argument("target", required=False, metavar="[TARGET|NAME]", shell_complete=instances)
-@click.option("--unit", metavar="FILE", help="Look at this service unit of systemd too.", shell_complete=files)
+@click.option("--unit", metavar="UNIT", help="Look at this unit of systemd too: file or name.", shell_complete=files)
 @click.option("--load/--no-load", default=True, help="Import the application, in a child.  [default: load]")
 @click.option("--json", "as_json", is_flag=True, help="Print all of it as JSON.")
 @source_flags

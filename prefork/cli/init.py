@@ -17,6 +17,7 @@ from prefork.init import commented, kits, writing
 from prefork.init.kits import File, Kit
 from prefork.init.site import ANYWHERE_BIND, DEFAULT_ADMIN, DEFAULT_BIND, Site, site_of
 from prefork.rehearsal import rehearse
+from prefork.system.sudo import typed
 
 _WITHIN_SYSTEMD = ("user", "group")  # a unit says who it is, so the file need not
 _PLAIN_NAME, _IMAGE_NAME = re.compile(r"[A-Za-z0-9_.-]+"), re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
@@ -205,4 +206,4 @@ def _next(path: str, site: Site, directory: str, asked: list[Kit], is_new: bool)
             steps.append(f"cp -r {site.values()['CODE']} {here}")
         steps += kits.steps(kit, site, here if kit.is_beside else shlex.quote(_below(directory, kit.name)))
     yield "next:"
-    yield from (f"  {step}" for step in dict.fromkeys(steps))
+    yield from (f"  {typed(step)}" for step in dict.fromkeys(steps))

@@ -115,7 +115,7 @@ _SOURCES = (
     _flag("--on-failed", metavar="COMMAND", text="Run this when the service is given up."),
     _flag("--command-timeout", metavar="TIME", text="Kill such a command if it takes longer.", default="30s"),
     _flag("--control", metavar="PATH", text="The control socket, or none.", default="found by the name"),
-    _flag("--admin", metavar="URL", text="Serve metrics, health and a live page here, as tcp://127.0.0.1:9100."),
+    _flag("--admin", metavar="URL", text="Serve metrics, health and a live page here, as tcp://127.0.0.1:9190."),
     _flag("-p", "--pid", metavar="FILE", text="Write the master's pid here, and hold a lock on it.", default="nowhere"),
     _flag("--log-file", metavar="FILE", text="Append the log to this file.", default="standard error"),
     _flag("--log-level", metavar="LEVEL", text=f"One of {', '.join(LEVELS)}.", default="info"),

@@ -83,7 +83,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
         if address is None:
             return
         if not address.is_stream:
-            remedy = "write it as tcp://127.0.0.1:9100 or unix:/run/shop/admin.sock"
+            remedy = "write it as tcp://127.0.0.1:9190 or unix:/run/shop/admin.sock"
             raise ValueError(f"admin: {self.admin!r} is no address for HTTP; {remedy}")
         for name, service in self.service.items():
             if address in service.addresses and (address.is_unix or address.port):

@@ -9,6 +9,7 @@ from typing import Any
 
 from prefork.doctor.findings import Finding, Verdict
 from prefork.report.units import plain
+from prefork.system.sudo import typed
 
 WIDTH = 100  # characters
 _MARKS: dict[Verdict, str] = {"fine": "ok", "note": "note", "bites": "BITES", "skipped": "-"}
@@ -33,7 +34,7 @@ def _finding(finding: Finding, width: int) -> Iterator[str]:
     if finding.why:
         yield from _wrapped(" " * len(head), f"{finding.why}", width)
     for command in finding.commands:
-        yield f"{' ' * len(head)}{'' if command.startswith('#') else '$ '}{plain(command)}"
+        yield f"{' ' * len(head)}{'' if command.startswith('#') else '$ '}{plain(typed(command))}"
 
 
 def _wrapped(head: str, text: str, width: int) -> list[str]:
@@ -66,7 +67,7 @@ def as_plain(title: str, found: Found) -> dict[str, Any]:
             "verdict": f.verdict,
             "measured": f.measured,
             "why": f.why,
-            "commands": f.commands,
+            "commands": tuple(map(typed, f.commands)),
         }
         for group, checked in found.items()
         for f in checked

@@ -1,7 +1,7 @@
 """A service unit as systemd would read it: from its file, or from systemd itself, which knows all drop-ins.
 
 It must not know which directives matter, but for those whose names differ between the two.
-Sources: systemd.syntax(7); systemctl(1) on ``show``.
+Sources: systemd.syntax(7); systemctl(1) on ``show``; systemd.unit(5) on where units are.
 """
 
 import os
@@ -15,22 +15,36 @@ from prefork.doctor.facts import Unit
 from prefork.errors import UsageError
 
 _LIMIT = 5.0  # seconds for systemctl
+_PLACES = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system")
 _AS_SHOWN = {"TimeoutStopUSec": "TimeoutStopSec", "WatchdogUSec": "WatchdogSec", "ExecStart": ""}
 
 
-def read_unit(path: str) -> Unit:
-    """:raises UsageError: it is no unit of a service, or cannot be read."""
+def read_unit(named: str) -> Unit:
+    """:param named: the path of a unit, or the name of one that is installed.
+
+    :raises UsageError: it is no unit of a service, or cannot be read.
+    """
+    path = _path(named)
     try:
         with open(path) as file:
             text = file.read()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", "") or "it is no text"
-        raise UsageError(f"--unit: cannot read {path}: {why.lower()}; give the path of a .service file") from None
+        remedy = "give the path of a .service file, or the name of an installed unit"
+        raise UsageError(f"--unit: cannot read {path}: {why.lower()}; {remedy}") from None
     values = parse(text)
     if not values:
         raise UsageError(f"--unit: {path} has no [Service]; give the path of a .service file")
     missing = tuple(_missing(values.get("ExecStart", "")))
     return Unit(os.path.abspath(path), values, missing, _has_user(values.get("User", "")))
+
+
+def _path(named: str) -> str:
+    """A file here comes before a unit of that name; what is neither stays as it was named."""
+    if os.path.exists(named) or "/" in named:
+        return named
+    name = named if named.endswith(".service") else f"{named}.service"
+    return next((path for place in _PLACES if os.path.exists(path := os.path.join(place, name))), named)
 
 
 def parse(text: str) -> dict[str, str]:

@@ -38,6 +38,7 @@ KITS = (
         "systemd",
         "A service unit, and a socket unit for each bind.",
         (
+            "prefork doctor -c @CONFIG@ --unit @HERE@/@NAME@.service",
             "sudo cp @HERE@/@NAME@.service @SOCKET_FILES@ /etc/systemd/system/",
             "sudo systemctl daemon-reload",
             "sudo systemctl enable --now @SOCKET_UNITS@ @NAME@.service",

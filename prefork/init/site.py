@@ -18,7 +18,7 @@ from prefork.config.service import Service
 
 DEFAULT_BIND = "tcp://127.0.0.1:9000"
 ANYWHERE_BIND = "tcp://0.0.0.0:9000"  # in a container, whose loopback nobody else has
-DEFAULT_ADMIN = "tcp://127.0.0.1:9100"
+DEFAULT_ADMIN = "tcp://127.0.0.1:9190"
 MARGIN = 15  # seconds that a service manager waits beyond our own limit, so that it is us who end a request
 _AS_MODULE = " -m prefork"
 _HOMES = ("/home/", "/root/", "/run/user/")  # of ProtectHome=, systemd.exec(5)

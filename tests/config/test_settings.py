@@ -115,11 +115,11 @@ WRONG_INSTANCE: list[tuple[str, object, str]] = [
     ("control", "yes", "/run/shop/control.sock"),
     ("control", "/" + "x" * 107, "at most 107 bytes"),
     ("control", 3, "text"),
-    ("admin", "9100", "begin with"),
+    ("admin", "9190", "begin with"),
     ("admin", "tcp://127.0.0.1", "a host and a port"),
-    ("admin", "udp://127.0.0.1:9100", "tcp://127.0.0.1:9100"),
+    ("admin", "udp://127.0.0.1:9190", "tcp://127.0.0.1:9190"),
     ("admin", "fd:3", "no address for HTTP"),
-    ("admin", ["tcp://127.0.0.1:9100"], "text"),
+    ("admin", ["tcp://127.0.0.1:9190"], "text"),
 ]
 
 
@@ -152,9 +152,9 @@ def test_a_wrong_value_is_one_line_with_place_field_value_and_remedy(field: str,
 
 def test_an_address_of_the_admin_process_is_nobody_elses() -> None:
     """Nor is it a service's; a port that the kernel chooses is."""
-    service = {"echo": {**GOOD, "bind": ["tcp://127.0.0.1:9100"]}}
-    line = refusal({"service": service, "admin": "tcp://127.0.0.1:9100"}, Instance, "here")
-    assert line == "here: admin: tcp://127.0.0.1:9100 is a bind of the service echo too; give one of them another"
+    service = {"echo": {**GOOD, "bind": ["tcp://127.0.0.1:9190"]}}
+    line = refusal({"service": service, "admin": "tcp://127.0.0.1:9190"}, Instance, "here")
+    assert line == "here: admin: tcp://127.0.0.1:9190 is a bind of the service echo too; give one of them another"
     settings = convert({"service": {"echo": GOOD}, "admin": "tcp://127.0.0.1:0"}, Instance, "here")
     assert str(settings.admin_address) == "tcp://127.0.0.1:0"
     assert convert({"service": {"echo": GOOD}}, Instance, "here").admin_address is None

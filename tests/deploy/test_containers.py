@@ -32,7 +32,7 @@ pytestmark = [
 
 CONFIG = """
 name = "shop"
-admin = "tcp://127.0.0.1:9100"
+admin = "tcp://127.0.0.1:9190"
 log_level = "debug"
 
 [service.shop]
@@ -127,7 +127,7 @@ def test_the_image_says_how_it_is_run(podman: Podman) -> None:
     assert config["Entrypoint"] == ["/opt/prefork/bin/prefork"]
     assert config["Cmd"] == ["run", "--config", "/etc/prefork/shop.toml"]
     assert podman.inspect(IMAGE)["Healthcheck"]["Test"][:2] == ["CMD", "/opt/prefork/bin/prefork"]
-    assert set(config["ExposedPorts"]) == {"9000/tcp", "9100/tcp"}
+    assert set(config["ExposedPorts"]) == {"9000/tcp", "9190/tcp"}
     code, text = podman.ask("run", "--rm", "--network", "none", "--entrypoint", "/bin/sh", IMAGE, "-c", "true")
     assert (code, "no such file" in text.lower()) == (127, True), text
 
@@ -299,8 +299,8 @@ def test_the_compose_file_runs_it_hardened_and_limited(podman: Podman) -> None:
         look_until(lambda: podman.ask("healthcheck", "run", name)[0] == 0, "it is healthy")
         address = "http://127.0.0.1:{}"
         assert _get(address.format(9000) + "/orders/7") == '{"order": "7", "state": "sent"}\n'
-        assert _get(address.format(9100) + "/readyz") == "ready\n"
-        assert "prefork_up 1.0" in _get(address.format(9100) + "/metrics")
+        assert _get(address.format(9190) + "/readyz") == "ready\n"
+        assert "prefork_up 1.0" in _get(address.format(9190) + "/metrics")
         assert "workers = auto is 3: 1 CPU" in podman("logs", name)
         run("stop")
         assert podman.inspect(name)["State"]["ExitCode"] == 0

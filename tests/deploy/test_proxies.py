@@ -34,8 +34,8 @@ pytestmark = [pytest.mark.deployed, pytest.mark.skipif(bool(missing()), reason=m
 
 PARCELS, KEEP_ALIVE = "tests.deploy.parcels:Handler", "tests.deploy.parcels:KeepAlive"
 PREFORK = [sys.executable, "-m", "prefork"]
-DOOR_TCP, ADMIN = "tcp://127.0.0.1:9000", "tcp://127.0.0.1:9100"
-DOOR_TCP_2, ADMIN_2 = "tcp://127.0.0.1:9001", "tcp://127.0.0.1:9101"
+DOOR_TCP, ADMIN = "tcp://127.0.0.1:9000", "tcp://127.0.0.1:9190"
+DOOR_TCP_2, ADMIN_2 = "tcp://127.0.0.1:9001", "tcp://127.0.0.1:9191"
 
 BOTH = pytest.mark.parametrize("name", ["nginx", "haproxy"])
 
@@ -457,5 +457,5 @@ def test_handlers_learn_who_their_clients_are(name: str, place: Path) -> None:
 def told_by_line(name: str, place: Path) -> Nginx | HAProxy:
     if name == "nginx":
         return Nginx(place, stream_edits=[Edit("# proxy_protocol on;", "proxy_protocol on;")])
-    line = "server shop 127.0.0.1:9000 check addr 127.0.0.1 port 9100"
+    line = "server shop 127.0.0.1:9000 check addr 127.0.0.1 port 9190"
     return HAProxy(place, [Edit(line, f"# {line}"), Edit(f"# {line} send-proxy", f"{line} send-proxy")])

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.deployed, pytest.mark.timeout(120, func_only=True)]
 
 SOME = 50  # answers
 NOTIFY_RELOAD = 253  # the first systemd that has this type
-ADMIN = "tcp://127.0.0.1:9100"
+ADMIN = "tcp://127.0.0.1:9190"
 
 
 def expect_all_answered(outcome: Outcome) -> None:

@@ -72,6 +72,21 @@ def test_what_is_no_unit_is_an_error(tmp_path: Path, text: str | None, why: str)
         read_unit(str(path))
 
 
+@pytest.mark.parametrize("named", ["shop", "shop.service"])
+def test_an_installed_unit_has_a_name(named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The administrator's comes before the system's, and a file in the working directory before both."""
+    etc, usr, here = (tmp_path / name for name in ("etc", "usr", "here"))
+    monkeypatch.setattr("prefork.doctor.unit_file._PLACES", (str(etc), str(usr)))
+    for place in (usr, etc, here):
+        place.mkdir()
+    monkeypatch.chdir(here)
+    for place in (usr, etc):
+        (place / "shop.service").write_text("[Service]\nType=notify\n")
+        assert read_unit(named).shown == str(place / "shop.service")
+    (here / named).write_text("[Service]\nType=notify\n")
+    assert read_unit(named).shown == str(here / named)
+
+
 def test_systemd_tells_all_drop_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Under names that differ a little from those of files."""
     program = tmp_path / "systemctl"

@@ -1,6 +1,6 @@
 """A real Prometheus, as the system packages it, that asks far more often than one in production.
 
-    with Prometheus("127.0.0.1:9100", directory) as prometheus:
+    with Prometheus("127.0.0.1:9190", directory) as prometheus:
         look_until(lambda: prometheus.has_seen("prefork_up"), "it has asked")
 
 It must not know the product.

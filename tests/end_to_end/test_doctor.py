@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from prefork.system.sudo import typed
 from tests.end_to_end.clients import LIMIT
 from tests.end_to_end.harness import DATAGRAM, ROOT, STREAM, TCP, UDP, Application, Gate, Master, look_until, serving
 from tests.end_to_end.nobody import NOBODY, open_the_way
@@ -108,7 +109,7 @@ def test_a_limit_of_open_files_that_a_running_master_has() -> None:
         found = doctor(NAME)
         assert (found.code, found.of("open files")) == (1, [("bites", "70 (hard 70)")])
         (finding,) = [f for f in found.findings if f["check"] == "open files"]
-        assert finding["commands"][0] == f"sudo prlimit --pid {master.pid} --nofile=4096:4096"
+        assert finding["commands"][0] == typed(f"sudo prlimit --pid {master.pid} --nofile=4096:4096")
 
 
 def test_a_stale_socket(short_path: Path) -> None:

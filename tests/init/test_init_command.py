@@ -67,7 +67,7 @@ CHOICES = (
         "true now",
         "--capture-output",
     ),
-    ("--request-hard", "9s", "--nice", "3", "--admin", "tcp://127.0.0.1:9100", "--log-level", "debug"),
+    ("--request-hard", "9s", "--nice", "3", "--admin", "tcp://127.0.0.1:9190", "--log-level", "debug"),
 )
 
 
@@ -193,6 +193,13 @@ def test_a_file_that_is_there_is_served_by_a_unit_of_its_own() -> None:
     assert not [line for line in Path("systemd/orders.service").read_text().splitlines() if ".socket" in line]
 
 
+def test_a_unit_is_examined_before_it_is_installed() -> None:
+    """By the first command that is advised, but for a user that is missing."""
+    steps = init(TARGET, "--systemd", "--user", "daemon").output.partition("next:\n")[2].splitlines()
+    assert steps[0] == f"  prefork doctor -c {Path.cwd()}/prefork.toml --unit systemd/orders.service"
+    assert [step.split()[-1] for step in steps[1:]] == ["/etc/systemd/system/", "daemon-reload", "orders.service"]
+
+
 def test_what_stands_in_front_needs_to_know_where_we_listen() -> None:
     """A configuration under systemd does not say it."""
     init(TARGET, "--systemd")
@@ -216,9 +223,9 @@ def test_a_proxy_comes_by_the_doors_there_are(binds: tuple[str, ...], servers: l
     init(TARGET, *(word for bind in binds for word in ("-b", bind)), "--nginx", "--haproxy")
     text = Path("nginx/orders.conf").read_text()
     assert re.findall(r"^ +server (\S+ +max_fails.*)$", text, re.MULTILINE) == servers
-    assert read_file("prefork.toml").admin == "tcp://127.0.0.1:9100"
+    assert read_file("prefork.toml").admin == "tcp://127.0.0.1:9190"
     reached = servers[-1].split()[0].replace("unix:", "unix@")
-    assert f"    server orders {reached} check addr 127.0.0.1 port 9100\n" in Path("haproxy/haproxy.cfg").read_text()
+    assert f"    server orders {reached} check addr 127.0.0.1 port 9190\n" in Path("haproxy/haproxy.cfg").read_text()
 
 
 def test_an_image_has_its_files_in_one_directory_and_listens_to_all() -> None:

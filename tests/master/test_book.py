@@ -181,7 +181,7 @@ def test_the_book_of_any_moment_survives(seed: int) -> None:
 
 def test_what_is_left_of_the_admin_process_is_read() -> None:
     """Its listener, who is to go, and how often it was started anew; a header from before it has none."""
-    listening = Listening("tcp://127.0.0.1:0", "tcp://127.0.0.1:9100", 18)
+    listening = Listening("tcp://127.0.0.1:0", "tcp://127.0.0.1:9190", 18)
     held = AdminHeld(listening, restarts=3, pid=4714, pidfd=19)
     written = book.write(replace(header(), admin=held), body(full_pool()))
     assert book.read(written)[0].admin == held
