@@ -157,6 +157,11 @@ class Hands:
         """Whether any listener was opened by this process, so that nobody else may be refused with us."""
         return any(not listener.address.is_inherited for listener in self.listeners)
 
+    @property
+    def keeps_door(self) -> bool:
+        """Whether who is queued when the service stops waits for whoever listens next."""
+        return self.is_lent or (bool(self.listeners) and not self.has_own_door)
+
     def pidfds(self) -> list[int]:
         """Of every process of ours that lives and hears signals."""
         molds = [mold.pidfd for mold in self.molds.values() if mold.is_loaded and not mold.how]

@@ -121,8 +121,8 @@ def _run(
         signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
 
 
-def _wanted(service: Service, is_lent: bool) -> Wanted:
-    return Wanted(service.count, Bounds(*service.bounds), since=now(), keeps_door=is_lent)
+def _wanted(service: Service, keeps_door: bool) -> Wanted:
+    return Wanted(service.count, Bounds(*service.bounds), since=now(), keeps_door=keeps_door)
 
 
 def _tell_cpus(name: str, service: Service) -> None:
@@ -167,7 +167,7 @@ class Master:
         self._savings = {name: Savings() for name in all_hands}
         self._watches = {name: Watch(hands.board) for name, hands in all_hands.items()}
         self._pools = (resumed.pools if resumed is not None else None) or {
-            name: Pool(name, _wanted(service, all_hands[name].is_lent)) for name, service in settings.service.items()
+            name: Pool(name, _wanted(service, all_hands[name].keeps_door)) for name, service in settings.service.items()
         }
         for name, service in settings.service.items():
             _tell_cpus(name, service)

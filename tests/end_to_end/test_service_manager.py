@@ -53,6 +53,8 @@ def test_a_stop_leaves_what_was_passed_to_whoever_comes_next(manager: Manager) -
             with manager.master(STREAM, "-b", "systemd:web", "-w", "2", passes={"web": listener.fileno()}) as master:
                 master.wait_serving()
                 load.wait_answered(200)
+                master.stop()
+                assert master.lines("stopping gracefully: requests under way are finished, and who is queued waits")
         with manager.master(STREAM, "-b", "systemd:web", "-w", "2", passes={"web": listener.fileno()}):
             outcome = load.finish()
         assert (outcome.refused, outcome.lost, outcome.wrong, outcome.unanswered) == (0, 0, 0, 0), outcome

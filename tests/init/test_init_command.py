@@ -346,4 +346,4 @@ def test_a_user_that_is_named_and_not_there_is_made_once(
     """logrotate passes over files of a user it does not know, and says so where nobody looks."""
     monkeypatch.setattr(os, "getuid", lambda: 0)  # for whom it is a user of the service's own
     done = init(TARGET, "-n", "mall-of-tests", *kits)
-    assert [line.split()[:2] for line in done.stdout.splitlines() if "useradd" in line] == [["sudo", "useradd"]]
+    assert len([line for line in done.stdout.splitlines() if "useradd" in line]) == 1
