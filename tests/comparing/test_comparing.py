@@ -62,6 +62,7 @@ def test_a_run_fills_its_place_and_leaves_the_prose(place: Path) -> None:
     )
 
 
+@pytest.mark.long
 def test_what_was_not_measured_keeps_what_it_has(place: Path) -> None:
     page.write(place, RUNS, made_up())
     before = place.read_text()

@@ -98,6 +98,7 @@ def test_a_low_limit_of_open_files() -> None:
     assert found.of("open files") == [("bites", "100 (hard 100)")]
 
 
+@pytest.mark.long
 def test_a_limit_of_open_files_that_a_running_master_has() -> None:
     """Of the one that runs, not of who looks."""
 
@@ -123,6 +124,7 @@ def test_a_stale_socket(short_path: Path) -> None:
     assert (found.code, found.of("addresses")) == (1, [("bites", f"unix:{short_path}/file: something else is there")])
 
 
+@pytest.mark.long
 def test_a_socket_that_somebody_serves(short_path: Path) -> None:
     """Nobody is connected to, to find out."""
     with socket.socket(socket.AF_UNIX) as living:
@@ -149,6 +151,7 @@ def test_a_taken_port(url: str, kind: int) -> None:
         assert f"[{os.getpid()}] has it" in finding["why"]
 
 
+@pytest.mark.long
 def test_an_address_that_the_machine_does_not_have() -> None:
     """As a start would find out."""
     found = doctor(STREAM, "-b", "tcp://192.0.2.7:9000")
@@ -168,6 +171,7 @@ def test_a_missing_directory(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.long
 def test_a_pid_file(tmp_path: Path) -> None:
     """Left by the dead it means nothing; held by the living, or not ours at all, it does."""
     path = tmp_path / "pid"
@@ -182,6 +186,7 @@ def test_a_pid_file(tmp_path: Path) -> None:
         assert (found.code, found.of("files")) == (1, [("bites", f"pid {path}: held by another process")])
 
 
+@pytest.mark.long
 def test_another_instance_of_the_name(application: Application) -> None:
     """One that serves something else."""
     with serving(STREAM, *NAMED, "-b", TCP):
@@ -206,6 +211,7 @@ def test_what_an_import_leaves_behind(application: Application) -> None:
         assert (found.code, found.of("before the fork")) == (1, bites)
 
 
+@pytest.mark.long
 def test_an_application_that_cannot_be_loaded(application: Application) -> None:
     """With the last line of the reason."""
     application.write("1", "import nosuch")
@@ -227,6 +233,7 @@ def test_a_unit_that_gives_too_little_time(tmp_path: Path) -> None:
     assert (again.code, again.of("stop timeout")) == (0, [("fine", "TimeoutStopSec=45, graceful_timeout 30s")])
 
 
+@pytest.mark.long
 def test_a_unit_that_is_well(tmp_path: Path) -> None:
     """As the one of ``prefork init``."""
     unit = tmp_path / "shop.service"
@@ -235,6 +242,7 @@ def test_a_unit_that_is_well(tmp_path: Path) -> None:
     assert (found.code, found.biting) == (0, [])
 
 
+@pytest.mark.long
 def test_a_backlog_that_the_kernel_cuts() -> None:
     """net.core.somaxconn of this network."""
     found = doctor(STREAM, "-b", TCP, "--backlog", "1000000")
@@ -254,6 +262,7 @@ def test_a_reload_that_was_given_up(application: Application) -> None:
         assert found.biting[0].startswith("generations: shop: the last reload, ")
 
 
+@pytest.mark.long
 def test_a_socket_that_was_tidied_away(short_path: Path) -> None:
     """The master listens where nobody can find it."""
     with serving(STREAM, *NAMED, "-b", f"unix:{short_path}/s"):
@@ -262,6 +271,7 @@ def test_a_socket_that_was_tidied_away(short_path: Path) -> None:
         assert (found.code, found.of("lost sockets")) == (1, [("bites", f"{short_path}/s is gone")])
 
 
+@pytest.mark.long
 def test_datagrams_that_found_no_room(gate: Gate) -> None:
     """Counted by the kernel for that socket."""
     with serving(DATAGRAM, *NAMED, "-b", UDP, "-w", "1") as master:
@@ -284,6 +294,7 @@ def as_nobody() -> None:
     os.setresuid(NOBODY, NOBODY, NOBODY)
 
 
+@pytest.mark.long
 @needs_root
 def test_a_port_and_a_directory_that_are_not_for_this_user(short_path: Path) -> None:
     """What cannot be read is said to be so, and the rest is found."""
@@ -348,6 +359,7 @@ def test_the_machine_alone(tmp_path: Path) -> None:
     assert not found.of("addresses")
 
 
+@pytest.mark.long
 def test_a_closed_standard_output_is_no_finding(tmp_path: Path) -> None:
     """A watchdog that wants the exit code alone; nor is a closed standard error."""
     (tmp_path / "shop.py").write_text("from socketserver import StreamRequestHandler as Handler\n")

@@ -13,6 +13,7 @@ from tests.end_to_end.clients import Question, ask
 from tests.end_to_end.harness import STREAM, TCP, Application, Gate, Watched, look_until, target_for
 from tests.end_to_end.load import Load
 from tests.end_to_end.manager import Manager
+from tests.long import long_but
 
 
 @pytest.fixture
@@ -190,7 +191,7 @@ def test_a_long_drain_asks_for_time(manager: Manager, gate: Gate) -> None:
 # what is kept
 
 
-@pytest.mark.parametrize("kind", ["tcp", "unix"])
+@pytest.mark.parametrize("kind", long_but(["tcp", "unix"], "tcp"))
 def test_a_master_that_is_killed_costs_nobody_a_refusal(kind: str, manager: Manager, short_path: Path) -> None:
     """Under load: who is served is answered, who comes waits for the next master."""
     url = f"tcp://127.0.0.1:{free_port()}" if kind == "tcp" else f"unix:{short_path}/socket"

@@ -104,6 +104,7 @@ def test_a_failure_that_is_noticed_at_once_has_no_time_in_which_nobody_knows() -
     assert any("in the 1ms until the balancer notices" in one for one in told)
 
 
+@pytest.mark.long
 def test_formula_and_simulation_stand_beside_each_other() -> None:
     """In each situation, and within 15 % of each other at usual loads."""
     plan = made()
@@ -132,6 +133,7 @@ def test_no_machine_has_more_workers_than_a_service_may_have(monkeypatch: pytest
     assert any(doubt.text.startswith("no machine is given more than 4 requests at once") for doubt in plan.doubts)
 
 
+@pytest.mark.long
 def test_the_picture_shows_the_goal_everywhere(tmp_path: Path) -> None:
     """A panel a course and one by machines; its description is the sentences."""
     plan = made(today=1500.0)
@@ -160,6 +162,7 @@ def test_the_command_prints_writes_and_draws(saved: Path, tmp_path: Path) -> Non
     assert json.loads(printed.output) == read
 
 
+@pytest.mark.long
 def test_the_page_shows_what_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its example is what the second of its commands prints."""
     monkeypatch.setattr(fleet_simulation, "MOST_STEPS", MOST_STEPS)

@@ -102,6 +102,7 @@ def test_fairness_is_among_workers_that_were_there_all_the_time(
     assert fairness(before, after) == (None if index is None else pytest.approx(index))
 
 
+@pytest.mark.long
 def test_a_line_that_is_not_for_the_target_is_left_out(tmp_path: Path) -> None:
     """With its reason, and only it."""
     (tmp_path / "servers.py").write_text(SERVERS)
