@@ -78,6 +78,9 @@ def load_for(brief: Brief) -> Application:
     """
     application = load(brief.target, brief.handler)
     refuse_unfit(application, [bind for bind, _ in brief.binds])
+    for bind, fd in brief.binds:
+        if parse(bind).is_inherited and fd != -1:  # only the socket itself says of what kind it is
+            _refuse_kind(application, bind, brings_streams=_is_stream(fd))
     hooks = (_find_hook(what, getattr(brief, what)) for what in ("worker_start", "worker_stop", "health"))
     on_start, on_stop, health = hooks
     return application._replace(on_start=on_start, on_stop=on_stop, health=health)
@@ -190,14 +193,24 @@ def refuse_unfit(application: Application, binds: Sequence[str]) -> None:
         if address.is_unix and recipe and recipe.wants_host_and_port:
             remedy = "bind it to tcp: or udp:, or pass a function that takes a path"
             raise TargetError(f"target {target!r} wants a host and a port, and {bind} has a path; {remedy}")
-        for part in (application.made_by, application.handler) if not address.is_inherited else ():
-            if _serves_streams(part) not in (None, address.is_stream):
-                wrong, right = (
-                    ("datagrams", "tcp: or unix:") if not address.is_stream else ("streams", "udp: or unixgram:")
-                )
-                raise TargetError(
-                    f"target {target!r} cannot serve {wrong} with {part.__name__}, as {bind} brings; bind it to {right}"
-                )
+        if not address.is_inherited:
+            _refuse_kind(application, bind, brings_streams=address.is_stream)
+
+
+def _refuse_kind(application: Application, bind: str, *, brings_streams: bool) -> None:
+    """:raises TargetError: streams where datagrams are served, or the other way round."""
+    for part in (application.made_by, application.handler):
+        if _serves_streams(part) not in (None, brings_streams):
+            wrong, right = ("streams", "udp: or unixgram:") if brings_streams else ("datagrams", "tcp: or unix:")
+            remedy = f"bind it to {right}"
+            raise TargetError(
+                f"target {application.target!r} cannot serve {wrong} with {part.__name__}, as {bind} brings; {remedy}"
+            )
+
+
+def _is_stream(fd: int) -> bool:
+    with socket.socket(fileno=os.dup(fd)) as listener:
+        return listener.type != socket.SOCK_DGRAM
 
 
 def _serves_streams(part: Any) -> bool | None:

@@ -441,6 +441,19 @@ def test_a_stop_leaves_the_queue_of_an_inherited_listener_to_the_next(
         assert late.answer() == "by the next"
 
 
+@pytest.mark.parametrize(("url", "handler", "wrong"), [(UDP, STREAM, "datagrams"), (TCP, DATAGRAM, "streams")])
+def test_an_inherited_listener_of_the_other_kind_is_one_line_and_exit_3(
+    url: str, handler: str, wrong: str, short_path: Path
+) -> None:
+    """Its URL does not say of what kind it is; it is asked before anybody is served."""
+    with opened(url, short_path) as (listener, _):
+        fd = listener.fileno()
+        with Master(handler, "-b", f"fd:{fd}", pass_fds=[fd]) as master:
+            master.wait_for_end_of_log()
+            assert master.lines(f"cannot serve {wrong} with")
+            master.expect_exit(3)
+
+
 @pytest.mark.parametrize("what", ["closed", "file", "not listening"])
 def test_a_number_that_is_no_listener_is_one_line_and_exit_4(what: str, tmp_path: Path) -> None:
     """With what to try."""
