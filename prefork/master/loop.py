@@ -180,7 +180,9 @@ class Master:
             keys = self._machine.poller.wait(None if until is None else until - begun)
             heard, unheard = translate.wakeup_signals(keys) | unheard, set()
             self.heard |= heard
-            if signal.SIGCONT in heard or (until is not None and now() > max(begun, until) + OVERSLEPT):
+            # systemd and timeout(1) send CONT behind each TERM, to whom nothing has stopped as well
+            is_continued = signal.SIGCONT in heard and signal.SIGTERM not in self.heard
+            if is_continued or (until is not None and now() > max(begun, until) + OVERSLEPT):
                 self._wake()
             self._awake_at = now()
             for name, event in translate.translate(keys, self._machine, self._hands, self._pools, heard):

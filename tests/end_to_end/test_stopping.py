@@ -71,6 +71,21 @@ def test_what_is_queued_is_answered_and_what_comes_later_is_refused(url: str, ga
         master.expect_exit(0)
 
 
+def test_a_cont_behind_the_term_is_no_sign_that_anybody_stood_still(gate: Gate, short_path: Path) -> None:
+    """systemd and timeout(1) send one to whomever they end; without a TERM before it, it is one."""
+    with one_held(gate, TCP, bind_dir=short_path) as (master, held):
+        visitor = gate.visitor()
+        master.signal(signal.SIGTERM)
+        master.wait_for("stopping gracefully")
+        master.signal(signal.SIGCONT)
+        master.signal(signal.SIGUSR1)
+        master.wait_for("log reopened")
+        visitor.let_pass()
+        assert held.answer() == str(visitor.pid)
+        master.expect_exit(0)
+        assert not master.lines("stood still")
+
+
 @pytest.mark.parametrize("url", DATAGRAMS)
 def test_queued_datagrams_are_answered(url: str, gate: Gate, short_path: Path) -> None:
     """At TERM the datagram under way and those in the socket's queue are served to the end."""
