@@ -63,9 +63,9 @@ def test_one_worker_is_replaced_its_successor_first(gate: Gate) -> None:
         master.wait_for(f"worker 1 [{before[1]}] of generation 1 is retired: an operator asked for it")
         by_pid = start("recycle", "apps", str(before[2]), *NAMED)
         assert ask(master.bind(), "next") == "NEXT"  # of a successor
-        for visitor, question in zip(visitors, questions, strict=True):
+        for visitor in visitors:  # who came to the gate first may hold the second question
             visitor.let_pass()
-            assert question.answer() == str(visitor.pid)
+        assert {question.answer() for question in questions} == {str(visitor.pid) for visitor in visitors}
         outcomes = {Outcome(process).out for process in (asked, by_pid)}
         assert outcomes == {f"apps: worker {slot} [{pid}] was replaced\n" for slot, pid in before.items()}
         for wrong, why in (("99", "there is no worker 99; there is "), ("x", "'x' is neither a slot nor a pid")):
