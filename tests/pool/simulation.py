@@ -7,11 +7,12 @@ Read next: ``test_invariants.py``, which says what must hold at every turn of th
 """
 
 import heapq
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from prefork.pool import events, orders, recycling, reforking
 from prefork.pool.learn import learn
@@ -138,6 +139,7 @@ class Simulation:
         self.numbers = count(1)
         self.rounds = 0  # of orders at this moment since the last news
         self.turns = 0
+        self.by_kind: dict[type, list[Any]] = defaultdict(list)  # the history; histories are long, and asked about often
 
     # the loop
 
@@ -171,7 +173,7 @@ class Simulation:
         else:
             assert decision.until is None or decision.until > self.now, f"a wait that is over: {decision}"
         for order in decision.orders:
-            self.history.append(order)
+            self.remember(order)
             self.perform(order)
         return decision
 
@@ -332,8 +334,13 @@ class Simulation:
                 raise AssertionError(f"unknown order {order}")
 
     def tell(self, event: events.Event) -> None:
-        self.history.append(event)
+        self.remember(event)
         self.pool = learn(self.pool, event)
+
+    def remember(self, item: events.Event | orders.Order) -> None:
+        self.history.append(item)
+        for kind in type(item).__mro__:
+            self.by_kind[kind].append(item)
 
     # the life of a mold
 
@@ -571,9 +578,9 @@ class Simulation:
     def is_calm(self) -> bool:
         return self.now >= self.calm_at
 
-    def told(self, kind: type[Told]) -> list[Told]:
+    def told(self, kind: type[Told]) -> Sequence[Told]:
         """What of this kind has happened or was ordered so far."""
-        return [item for item in self.history if isinstance(item, kind)]
+        return self.by_kind[kind]
 
     def _worker(self, slot: int, order: int) -> WorkerProcess:
         worker = self.workers.get(slot)
