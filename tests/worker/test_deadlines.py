@@ -1,6 +1,7 @@
 """Requests whose length scatters around their limit, interrupted by somebody who knows nothing but the scoreboard.
 
-The worker's part runs in a child; the test is its master, which asks as fast as it can, and not once a second.
+The worker's part runs in a child; the test is its master, which asks as fast as it can, and not once a second. What one
+strike does, step by step: ``test_striking.py``.
 """
 
 import math
@@ -60,6 +61,7 @@ class Outcome(NamedTuple):
     :param told: for each that was interrupted, what its handler was told.
     :param raised: what the books were told of those that failed.
     :param escaped: what was raised where no handler runs.
+    :param early: those interrupted before they had taken too long.
     """
 
     done: list[int]
@@ -67,11 +69,13 @@ class Outcome(NamedTuple):
     told: list[tuple[int, str]]
     raised: list[tuple[int, str]]
     escaped: list[str]
+    early: list[int]
 
     def expect_only_the_slow_were_hit(self, count: int) -> None:
         assert self.escaped == []
         everybody = set(range(1, count + 1))
         assert set(self.closed) == everybody, "some were lost"
+        assert self.early == []
         wrong = [(number, text) for number, text in [*self.told, *self.raised] if f"#{number} is" not in text]
         assert wrong == [], "another's interruption"
         for hits in (self.told, self.raised):
@@ -89,7 +93,7 @@ class Server(socketserver.BaseServer):
 
     def __init__(self) -> None:
         super().__init__("nowhere", Handler)
-        self.outcome = Outcome([], [], [], [], [])
+        self.outcome = Outcome([], [], [], [], [], [])
 
     def close_request(self, request: Any) -> None:
         self.outcome.closed.append(request)
@@ -175,7 +179,21 @@ class SharedBooks(SharedLedger):
         super().end(lane, raised)
 
 
+class Watched(Deadlines):
+    """Deadlines that remember who was interrupted too early, by the start that stands in the scoreboard.
+
+    Not by one that a handler has seen: between the two its process may have been off the processor.
+    """
+
+    def tell(self, number: int) -> str:
+        since = {request.number: request.since for request in self._ledger.requests_under_way()}
+        if time.monotonic() - since[number] < LIMIT_NS / 1e9:
+            early.append(number)
+        return super().tell(number)
+
+
 failed: list[tuple[int, str]] = []  # of the child that serves
+early: list[int] = []
 
 
 def serve_in_turn(board: slots.Scoreboard, count: int) -> Callable[[Link], None]:
@@ -183,7 +201,7 @@ def serve_in_turn(board: slots.Scoreboard, count: int) -> Callable[[Link], None]
 
     def serve(parent: Link) -> None:
         ledger = Books(brief(board), Fork(1, 1, 0), Notices(-1))
-        deadlines = Deadlines(ledger, LIMIT_NS / 1e9, retires=False)
+        deadlines = Watched(ledger, LIMIT_NS / 1e9, retires=False)
         heed(board, deadlines)
         server, strategy = Server(), Sync(ledger, deadlines)
         for number in range(1, count + 1):
@@ -191,7 +209,7 @@ def serve_in_turn(board: slots.Scoreboard, count: int) -> Callable[[Link], None]
                 strategy.handle(server, number, "peer")
             except BaseException as error:
                 server.outcome.escaped.append(repr(error))
-        server.outcome._replace(raised=failed).expect_only_the_slow_were_hit(count)
+        server.outcome._replace(raised=failed, early=early).expect_only_the_slow_were_hit(count)
 
     return serve
 
@@ -208,7 +226,7 @@ def serve_in_threads(board: slots.Scoreboard, count: int) -> Callable[[Link], No
 
     def serve(parent: Link) -> None:
         ledger = SharedBooks(brief(board), Fork(1, 1, 0), Notices(-1), THREADS)
-        deadlines = Deadlines(ledger, LIMIT_NS / 1e9, retires=False)
+        deadlines = Watched(ledger, LIMIT_NS / 1e9, retires=False)
         heed(board, deadlines)
         sys.setswitchinterval(1e-5)  # so that threads go on at any step of whoever interrupts them
         escaped: list[str] = []
@@ -219,7 +237,7 @@ def serve_in_threads(board: slots.Scoreboard, count: int) -> Callable[[Link], No
             strategy.wait_for_room()
             strategy.handle(server, number, "peer")
         strategy.finish()
-        server.outcome._replace(raised=failed, escaped=escaped).expect_only_the_slow_were_hit(count)
+        server.outcome._replace(raised=failed, escaped=escaped, early=early).expect_only_the_slow_were_hit(count)
 
     return serve
 
