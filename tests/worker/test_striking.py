@@ -26,14 +26,15 @@ NOT_SPARED = ["shop", "__main__", "loggings", "socketserver", "prefork.servers.h
 class Books:
     """What a deadline asks of the ledger."""
 
-    overdue = 0
-    leaving = ""
+    def __init__(self) -> None:
+        self.overdue = 0
+        self.left_for: list[str] = []
 
     def requests_under_way(self) -> list[Request]:
         return [Request(NUMBER, 0.0, "10.0.0.7:51022")]
 
     def leave_in_peace(self, why: str) -> None:
-        self.leaving = why
+        self.left_for.append(why)
 
 
 def frame_in(module: str) -> FrameType:
@@ -149,7 +150,7 @@ def test_the_handler_is_told_who_and_why(deadlines: Deadlines, books: Any) -> No
     books.overdue = NUMBER
     with pytest.raises(RequestTimeout, match=rf"^10\.0\.0\.7:51022 #{NUMBER} is interrupted after .* limit is 30 s$"):
         deadlines.strike(SHOP)
-    assert books.leaving == "a request exceeded its limit of 30 s"
+    assert books.left_for == ["a request exceeded its limit of 30 s"]
 
 
 class Thread:
@@ -203,9 +204,17 @@ def test_a_thread_is_hit_by_the_number_of_its_request(
     assert (f"#{NUMBER} is interrupted" in thread.end()) == expected
 
 
+def test_a_thread_is_interrupted_once(deadlines: Deadlines, books: Any, thread: Thread) -> None:
+    """As the main thread is."""
+    books.overdue = NUMBER
+    for _ in range(3):
+        deadlines.strike(SHOP)
+    assert len(books.left_for) == 1
+
+
 def test_a_thread_whose_request_is_over_is_not_hit(deadlines: Deadlines, books: Any, thread: Thread) -> None:
     """And the worker does not leave for it."""
     assert thread.end() == ""
     books.overdue = NUMBER
     deadlines.strike(SHOP)
-    assert (deadlines.in_threads, books.leaving) == (set(), "")
+    assert (deadlines.in_threads, books.left_for) == (set(), [])
