@@ -8,7 +8,7 @@ from typing import Any
 import click
 import msgspec
 
-from prefork.cli.run import read_sources, sources
+from prefork.cli.run_flags import read_sources, sources
 from prefork.config.instance import Instance
 from prefork.config.service import Service
 from prefork.config.settings import setting_names

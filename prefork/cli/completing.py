@@ -1,24 +1,13 @@
-"""What a shell may complete on the command line: instances, and the services and slots of the one that is meant.
+"""What a shell may complete on the command line of what is known beforehand. It must not know which shell that is.
 
-The running instance is asked, for a moment: whoever presses a key waits for it. It must not know which shell that is.
-Invariant: what cannot be found is left out, and nothing is printed.
-Read next: ``completion.py``, how a shell is taught.
+Read next: ``completing_running.py``, what the running instance is asked for; ``completion.py``, how a shell is taught.
 """
 
-import contextlib
-import os
 from collections.abc import Callable, Iterable
 
 import click
 from click.shell_completion import CompletionItem
 
-from prefork.control.client import ask_status, connect, find
-from prefork.control.messages import WorkerStatus
-from prefork.control.report import Report
-from prefork.errors import PreforkError
-from prefork.system import sockets
-
-LIMIT = 0.5  # seconds
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
@@ -26,7 +15,7 @@ def words(*known: str) -> Complete:
     """Some that never change."""
 
     def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        return _fitting(known, incomplete)
+        return fitting(known, incomplete)
 
     return complete
 
@@ -37,7 +26,7 @@ def lists(*known: str) -> Complete:
     def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
         before, comma, _ = incomplete.rpartition(",")
         said = before.split(",")
-        return _fitting((f"{before}{comma}{word}" for word in known if word not in said), incomplete)
+        return fitting((f"{before}{comma}{word}" for word in known if word not in said), incomplete)
 
     return complete
 
@@ -50,52 +39,6 @@ def directories(context: click.Context, parameter: click.Parameter, incomplete: 
     return [CompletionItem(incomplete, type="dir")]
 
 
-def instances(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Those that run, and that we may steer."""
-    with contextlib.suppress(OSError):
-        own = os.getuid()
-        return _fitting(sorted({name for uid, name in sockets.held_names() if own in (uid, 0)}), incomplete)
-    return []
-
-
-def services(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Of the instance that was named before, or the only one."""
-    report = _report(context)
-    return [] if report is None else _fitting(report.workers, incomplete)
-
-
-def slots(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Of the service that was named before, or of all."""
-    report = _report(context)
-    if report is None:
-        return []
-    return _fitting(_slots(report, report.workers.get(context.params.get("service") or "")), incomplete)
-
-
-def workers(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """``[SERVICE] SLOT`` as one argument: a service where none was named, and its slots."""
-    report = _report(context)
-    if report is None:
-        return []
-    named = report.workers.get(next(iter(context.params.get("worker") or ()), ""))
-    services = [] if named is not None or len(report.workers) == 1 else _fitting(report.workers, incomplete)
-    return services + _fitting(_slots(report, named), incomplete)
-
-
-def _slots(report: Report, named: list[WorkerStatus] | None) -> list[str]:
-    workers = [w for found in report.workers.values() for w in found] if named is None else named
-    return sorted({str(worker.slot) for worker in workers}, key=int)
-
-
-def _report(context: click.Context) -> Report | None:
-    given = context.params
-    with (
-        contextlib.suppress(PreforkError, OSError),
-        connect(find(given.get("name"), given.get("control")), LIMIT) as it,
-    ):
-        return ask_status(it)
-    return None
-
-
-def _fitting(found: Iterable[str], incomplete: str) -> list[CompletionItem]:
+def fitting(found: Iterable[str], incomplete: str) -> list[CompletionItem]:
+    """Those that begin with what was typed."""
     return [CompletionItem(word) for word in found if word.startswith(incomplete)]

@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
-from prefork.cli.completing import files, instances
-from prefork.cli.run import read_sources, source_flags
+from prefork.cli.completing import files
+from prefork.cli.completing_running import instances
+from prefork.cli.run_flags import read_sources, source_flags
 from prefork.config.instance import NO_CONTROL, Instance
 from prefork.config.sources import DEFAULT_FILE
 from prefork.control.client import ask_status, connect, find

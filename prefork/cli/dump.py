@@ -2,7 +2,7 @@
 
 import click
 
-from prefork.cli.completing import workers
+from prefork.cli.completing_running import workers
 from prefork.cli.reaching import ask_and_wait, reaching
 from prefork.control.messages import Dump
 from prefork.errors import UsageError

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from prefork.cli.completing import directories
-from prefork.cli.run import run, sources
+from prefork.cli.run_flags import sources
 from prefork.config.instance import Instance
 from prefork.config.sources import DEFAULT_FILE, read
 from prefork.errors import UsageError
@@ -167,7 +167,7 @@ def _prefork_toml(
 ) -> File:
     binds = tuple(f"systemd:{name}" for name in site.socket_names) if _has(asked, "systemd") else given["bind"]
     settings = {"name": instance.name, "target": target, **given, "bind": binds}
-    helps = {parameter.name or "": str(getattr(parameter, "help", "") or "") for parameter in run.params}
+    helps = {parameter.name or "": str(getattr(parameter, "help", "") or "") for parameter in init.params}
     return File(DEFAULT_FILE, "\n".join(commented.lines(commented.Chosen(instance, settings, helps), path)) + "\n")
 
 

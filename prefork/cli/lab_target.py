@@ -14,8 +14,10 @@ import click
 from click.shell_completion import CompletionItem
 from msgspec.structs import replace
 
-from prefork.cli.completing import services, words
+from prefork.cli.completing import words
+from prefork.cli.completing_running import services
 from prefork.cli.lab_flags import FLAG_NAMES, load_of
+from prefork.cli.run_flags import sources
 from prefork.config.sources import read
 from prefork.errors import UsageError
 from prefork.lab.load import Load
@@ -110,6 +112,12 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+@click.command("run")
+@sources
+def _run(**given: Any) -> None:
+    """What is said to ``prefork run``, to be read and not to be run."""
+
+
 def extra_arguments() -> Sequence[str]:
     """What was said after ``--`` of this command."""
     said: Sequence[str] = click.get_current_context().meta[_EXTRA]
@@ -122,10 +130,8 @@ def running(target: str, bind: str) -> Running:
     :raises UsageError: it is wrong, or is said before ``--``.
     """
     extra = extra_arguments()
-    from prefork.cli.run import run
-
     try:  # nobody asks for help here
-        given: dict[str, Any] = run.make_context("run", [target, *extra], help_option_names=[]).params
+        given: dict[str, Any] = _run.make_context("run", [target, *extra], help_option_names=[]).params
     except click.UsageError as error:
         why = error.format_message().rstrip(".?")
         raise UsageError(

@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from prefork.cli.completing import files, instances
+from prefork.cli.completing import files
+from prefork.cli.completing_running import instances
 from prefork.cli.progress import Bar
 from prefork.config.units import parse_seconds
 from prefork.control.client import Connection, ConnectionEnded, connect, find

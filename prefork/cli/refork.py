@@ -2,7 +2,7 @@
 
 import click
 
-from prefork.cli.completing import services
+from prefork.cli.completing_running import services
 from prefork.cli.reaching import ask_and_wait, has_watcher, reaching
 from prefork.control.messages import Refork
 

@@ -2,7 +2,7 @@
 
 import click
 
-from prefork.cli.completing import services
+from prefork.cli.completing_running import services
 from prefork.cli.reaching import last_of, reached, reaching
 from prefork.control.messages import Done, Resume
 

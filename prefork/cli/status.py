@@ -7,7 +7,7 @@ import time
 
 import click
 
-from prefork.cli.completing import services
+from prefork.cli.completing_running import services
 from prefork.cli.reaching import reached, reaching
 from prefork.control.client import ask_status
 from prefork.report import table

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 import click
 
-from prefork.cli.completing import services
+from prefork.cli.completing_running import services
 from prefork.cli.reaching import reached, reaching
 from prefork.config.units import parse_seconds
 from prefork.control.client import Target, ask_status

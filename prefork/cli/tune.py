@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from prefork.cli.completing import files, instances, words
+from prefork.cli.completing import files, words
+from prefork.cli.completing_running import instances
 from prefork.cli.lab_flags import FLAG_NAMES, load_flags, needs_lab
 from prefork.cli.lab_flags import seconds as seconds_of
 from prefork.cli.lab_signals import Stop, asked_to_stop, ends_in_order

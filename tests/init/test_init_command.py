@@ -14,7 +14,8 @@ from msgspec.structs import asdict
 
 import prefork.cli.init  # noqa: F401  its module, whose name is a command's too
 from prefork.cli import cli
-from prefork.cli.run import read_sources, run
+from prefork.cli.run import run
+from prefork.cli.run_flags import read_sources
 from prefork.config.instance import Instance
 from prefork.config.sources import read, read_file
 from prefork.errors import PreforkError, UsageError
