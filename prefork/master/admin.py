@@ -14,8 +14,9 @@ import socket
 import sys
 import time
 from collections.abc import Collection, Hashable
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 import prefork
 from prefork.control import brief
@@ -43,8 +44,7 @@ class Desk(Protocol):
     def say(self, level: int, event: str, text: str) -> None: ...
 
 
-@dataclass(eq=False)
-class Process:
+class Process(Struct, eq=False):
     """:param client: by which it hears what happens, once it asks; ``None`` where the image before us has started it.
     :param heard_at: as the client's, before it has asked.
     """

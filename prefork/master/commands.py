@@ -11,8 +11,9 @@ import logging
 import os
 import time
 from collections.abc import Collection, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from msgspec import Struct, field
 
 from prefork.config.service import Service
 from prefork.master.hands import Machine
@@ -70,8 +71,7 @@ def _is_reforked(pool: Pool, number: int) -> bool:
     return generation is not None and generation.is_reforked
 
 
-@dataclass(eq=False)
-class Order:
+class Order(Struct, eq=False):
     """A command that is wanted."""
 
     service: str
@@ -87,8 +87,7 @@ class Order:
         return self.service, self.occasion.kind
 
 
-@dataclass(eq=False)
-class Output:
+class Output(Struct, eq=False):
     """The reading end of what a run prints.
 
     :param reader: -1 once it is closed.
@@ -99,8 +98,7 @@ class Output:
     lines: int = 0
 
 
-@dataclass(eq=False)
-class Run:
+class Run(Struct, eq=False):
     """A command that runs."""
 
     order: Order
@@ -112,8 +110,7 @@ class Run:
     killed_at: float | None = None
 
 
-@dataclass(eq=False)
-class Commands:
+class Commands(Struct, eq=False):
     """:param name: of the instance."""
 
     name: str

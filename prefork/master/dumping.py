@@ -13,7 +13,8 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from prefork.control.messages import Done, Failed, Reply
 from prefork.control.server import Client
@@ -29,8 +30,7 @@ logger = logging.getLogger("prefork.master")
 now = time.monotonic
 
 
-@dataclass(eq=False)
-class Dump:
+class Dump(Struct, eq=False):
     """Somebody waits for the stacks of a worker.
 
     :param asked: the value that ``STACKS_TOLD`` will have.

@@ -9,10 +9,10 @@ import os
 import socket
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass, field
 from typing import Protocol
 from weakref import WeakSet
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from prefork.config.service import MOST_SURGE, MOST_WORKERS, Service
@@ -38,8 +38,7 @@ LOOK_FOR_PROOF = 1.0  # seconds from one look to the next at who is on trial, wh
 LANES = 64  # at least so many requests a worker may serve at once, so that a reload may raise a lower setting
 
 
-@dataclass(eq=False)
-class Mold:
+class Mold(Struct, eq=False):
     """A mold process: its pair ends when nobody it forked is under way any more, its pidfd when it is dead."""
 
     generation: int
@@ -59,16 +58,14 @@ class Mold:
         return reserved is not None
 
 
-@dataclass(eq=False)
-class NoticePipe:
+class NoticePipe(Struct, eq=False):
     """The reading end of one mold's notice pipe, with the record a read may have cut."""
 
     reader: int
     remainder: bytes = b""
 
 
-@dataclass(eq=False)
-class Child:
+class Child(Struct, eq=False):
     """A worker process.
 
     :param reads_orders: from our scoreboard; a worker of another version may have one of its own, and knows only TERM.
@@ -83,8 +80,7 @@ class Child:
     told: int = 0
 
 
-@dataclass(eq=False)
-class Call:
+class Call(Struct, eq=False):
     """A worker was told to become the mold of a generation, and would speak with us over the pair."""
 
     slot: int
@@ -93,8 +89,7 @@ class Call:
     pair: socket.socket
 
 
-@dataclass(eq=False)
-class Hands:
+class Hands(Struct, eq=False):
     """The kernel's side of one service.
 
     :param is_lent: the listeners belong to somebody who may go on with them after a stop.
@@ -402,8 +397,7 @@ class Molding(Protocol):
         """The molds that ended."""
 
 
-@dataclass(eq=False)
-class Machine:
+class Machine(Struct, eq=False):
     """What all services of the master share.
 
     :param descriptors: the soft limit of open descriptors we were started with.

@@ -11,7 +11,8 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from prefork.address import Address, describe_peer
 from prefork.config.instance import NO_CONTROL, Instance
@@ -54,8 +55,7 @@ _REMEDIES = {
 }
 
 
-@dataclass(eq=False)
-class Opened:
+class Opened(Struct, eq=False):
     """Everything a master stands on.
 
     :param holder: of the instance's name.

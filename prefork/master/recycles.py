@@ -7,7 +7,8 @@ Read next: ``operators.py``, who asks; ``prefork/pool/recycling.py``, who is rep
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from prefork.control.messages import Done, Failed, Progress, Recycle, Refused, Reply
 from prefork.control.server import Client
@@ -17,8 +18,7 @@ from prefork.pool.records import Pool
 now = time.monotonic
 
 
-@dataclass(eq=False)
-class _Recycling:
+class _Recycling(Struct, eq=False):
     """:param left: slot and order of those that are not gone yet.
     :param whom: for people.
     """

@@ -6,7 +6,8 @@ Read next: ``operators.py``, who asks; ``savings.py``, what is measured; ``prefo
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from prefork.control.messages import Done, Failed, Reply
 from prefork.control.server import Client
@@ -17,8 +18,7 @@ from prefork.pool.records import Pool
 NOT_MEASURED = "memory saved: not measured, for an upgrade came meanwhile"
 
 
-@dataclass(eq=False)
-class _Reforking:
+class _Reforking(Struct, eq=False):
     """A refork under way.
 
     :param text: how the log says that its generation serves; empty as long as it does not.

@@ -6,7 +6,8 @@ Read next: ``operators.py``, who asks; ``prefork/pool/generations.py``, when a g
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from prefork.control.messages import Done, Failed, Reply
 from prefork.control.server import Client
@@ -18,8 +19,7 @@ GIVEN_UP = "it was given up; restart for it"
 UPGRADED = "an upgrade came before the probation was over; ask again"
 
 
-@dataclass(eq=False)
-class _Reloading:
+class _Reloading(Struct, eq=False):
     """A reload under way.
 
     :param goals: the generation asked for, of each service whose outcome is not known yet.
