@@ -14,7 +14,6 @@ from prefork.config.service import Service
 from prefork.config.settings import setting_names
 from prefork.config.sources import Place, Read
 from prefork.errors import TargetError
-from prefork.rehearsal import rehearse
 
 
 @click.command()
@@ -37,6 +36,8 @@ def check(target: str | None, config: str | None, load: bool, **flags: Any) -> N
 
 def _load(name: str, service: Service) -> None:
     """:raises TargetError: it cannot be loaded, with the reason."""
+    from prefork.rehearsal import rehearse  # it brings what starts children
+
     outcome = rehearse(name, service)
     if outcome.is_its_own_error:
         click.echo(outcome.why, err=True)

@@ -62,9 +62,14 @@ def convert(raw: Mapping[str, Any], kind: type[Any], place: str, places: Mapping
 def no_setting(name: str, known: Iterable[str], place: str) -> UsageError:
     """The error for a setting that is none, with the one that was probably meant."""
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    remedy = f"perhaps {near[0]}" if near else f"there are {', '.join(known)}"
+    remedy = advice(name, known, otherwise=f"there are {', '.join(known)}")
     return UsageError(f"{place}: there is no setting {name}; {remedy}")
+
+
+def advice(name: str, known: Iterable[str], otherwise: str) -> str:
+    """What to try instead of a name that is none: the one that was probably meant."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"perhaps {near[0]}" if near else otherwise
 
 
 def _read(name: str, value: Any, kind: Any, place: str) -> Any:

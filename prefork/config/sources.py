@@ -4,10 +4,8 @@ It must not know what a setting means. Every value carries the place where it wa
 Invariant: everything is read and checked before anything is touched.
 """
 
-import difflib
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -15,7 +13,7 @@ import msgspec
 
 from prefork.config.instance import LONGEST_NAME, Instance
 from prefork.config.service import Service
-from prefork.config.settings import convert, convert_service, setting_names
+from prefork.config.settings import advice, convert, convert_service, setting_names
 from prefork.errors import UsageError
 
 DEFAULT_FILE = "prefork.toml"
@@ -112,6 +110,8 @@ def _of_one(layer: Layer, service: str | None) -> tuple[dict[str, Any], dict[str
 
 def _of_file(path: str) -> tuple[Layer, list[str]]:
     """What the file says, and the services it names."""
+    import tomllib  # a 50th of what it takes to start; who gives a TARGET alone has no file
+
     try:
         with open(path, "rb") as file:
             text = file.read().decode()
@@ -173,8 +173,7 @@ def _of_environment(environ: Mapping[str, str], services: list[str]) -> Layer:
     layer: Layer = {}
     for variable in sorted(ours, key=lambda variable: variable.startswith("PREFORK_SERVICE_")):
         if variable not in known:
-            near = difflib.get_close_matches(variable, known, n=1)
-            remedy = f"perhaps {near[0]}" if near else "unset it"
+            remedy = advice(variable, known, otherwise="unset it")
             raise UsageError(f"environment {variable}: there is no such setting; {remedy}")
         for place in known[variable]:
             layer[place] = Value(_from_text(place.setting, environ[variable]), f"environment {variable}")
