@@ -271,7 +271,7 @@ def serve(target: Any, *, bind: str | Sequence[str] = (), handler: Any = None, *
     if application.kind is Kind.HANDLER and handler is not None:
         raise UsageError(f"serve: {name} is itself a request handler class; leave handler out")
     service = _service(settings, tuple(binds), "serve")
-    refuse_unfit(application, [str(address) for address in service.addresses])
+    refuse_unfit(application, service.addresses)
     instance = _instance(name, service)
     _warn_of_threads()
     with plain.undisturbed() as blocked, opening.open_all(instance, Passed()) as all_hands:
@@ -302,7 +302,7 @@ def _serve_instance(server: Any, service: Service) -> plain.Outcome | None:
                 if not isinstance(server, PreforkingMixIn):
                     server.shutdown = switch.turn_off  # the standard library's would wait for a loop that never runs
                 _share(server)
-                return brief._replace(binds=[(url, server.fileno()) for url, _ in brief.binds])
+                return brief._replace(binds=[(address, server.fileno()) for address, _ in brief.binds])
 
             outcome = plain.run(_instance(name, service), hands, application, bell, settle_in, blocked)
             switch.is_refusing = not outcome.has_kept_door

@@ -77,7 +77,7 @@ def _brief(name: str, service: Service) -> Brief:
         worker_start=service.worker_start,
         worker_stop=service.worker_stop,
         health=service.health,
-        binds=[(bind, -1) for bind in service.bind],
+        binds=[(address, -1) for address in service.addresses],
         chdir=service.chdir,
         pythonpath=list(service.pythonpath),
         privileges=service.privileges,

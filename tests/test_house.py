@@ -31,6 +31,7 @@ FLOORS = (
     {"system"},
     {"control/messages"},
     {"errors"},
+    {"binds"},
     {"address", "histogram"},
     {"__init__"},
 )
@@ -100,7 +101,7 @@ def test_a_worker_does_not_pay_for_the_master() -> None:
     """Neither the command line nor typed settings nor the mind nor the master are in the memory of a mold."""
     code = "import json, sys, prefork.worker.mold; print(json.dumps(sorted(sys.modules)))"
     loaded = set(json.loads(subprocess.check_output([sys.executable, "-c", code])))
-    unwanted = {"click", "msgspec", "tomllib", "subprocess", "asyncio", "dataclasses", "inspect", "psutil"}
+    unwanted = {"click", "msgspec", "tomllib", "subprocess", "asyncio", "dataclasses", "inspect", "psutil", "urllib"}
     assert not loaded & unwanted
     assert not {name for name in loaded if name.startswith(NOT_IN_WORKERS)}
 

@@ -10,7 +10,8 @@ from typing import Literal
 
 import msgspec
 
-from prefork.address import UNIX_PATH_MAX, Address, parse
+from prefork.address import Address
+from prefork.binds import UNIX_PATH_MAX, parse
 from prefork.config import logs
 from prefork.config.service import Service, refuse_twice
 from prefork.system.logs import Logs

@@ -8,7 +8,7 @@ Read next: ``prefork/system/logs.py``, what is made of it.
 import os
 import socket
 
-from prefork.address import parse
+from prefork.binds import parse
 from prefork.system.logs import INTO_LOG, NO_ACCESS_LOG, Logs
 from prefork.system.logsockets import FACILITIES
 

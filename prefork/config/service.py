@@ -11,7 +11,8 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from prefork.address import Address, parse
+from prefork.address import Address
+from prefork.binds import parse
 from prefork.config import privileges
 from prefork.config.units import LARGEST_SIZE, Bytes, Command, Seconds
 from prefork.system import cpus

@@ -19,7 +19,8 @@ from importlib import metadata
 from msgspec.structs import fields
 
 from prefork import __version__
-from prefork.address import Address, parse
+from prefork.address import Address
+from prefork.binds import parse
 from prefork.config.instance import Instance
 from prefork.config.service import Service
 from prefork.config.units import parse_bytes, parse_seconds

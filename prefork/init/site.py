@@ -12,7 +12,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from prefork.address import Address, parse
+from prefork.address import Address
+from prefork.binds import parse
 from prefork.config.instance import Instance
 from prefork.config.service import Service
 

@@ -7,7 +7,8 @@ import socket
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from prefork.address import Address, parse
+from prefork.address import Address
+from prefork.binds import parse
 from prefork.errors import CommandError, UsageError
 
 SCHEMES = "tcp://, tls://, unix:, udp://, unixgram:, http:// and https://"

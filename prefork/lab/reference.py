@@ -23,7 +23,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
-from prefork.address import Address, parse
+from prefork.address import Address
+from prefork.binds import parse
 from prefork.lab.leash import PR_SET_PDEATHSIG
 from prefork.system.processes import become_subreaper
 from prefork.system.sockets import DEFAULT_BACKLOG

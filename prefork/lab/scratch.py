@@ -13,7 +13,7 @@ import re
 import shutil
 import tempfile
 
-from prefork.address import UNIX_PATH_MAX
+from prefork.binds import UNIX_PATH_MAX
 
 _NAME = re.compile(r"prefork-lab-(\d+)-\w+")
 _MAKER = "maker"

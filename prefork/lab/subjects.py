@@ -20,7 +20,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Self
 
-from prefork.address import Address, parse
+from prefork.address import Address
+from prefork.binds import parse
 from prefork.config.service import MODES
 from prefork.control.client import ask_status, connect, find
 from prefork.control.report import Report

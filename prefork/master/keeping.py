@@ -13,7 +13,8 @@ import time
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote
 
-from prefork.address import LONGEST_FD_NAME, Address
+from prefork.address import Address
+from prefork.binds import LONGEST_FD_NAME
 from prefork.config.instance import Instance
 from prefork.system import processes, slots, sockets
 from prefork.system.activation import Passed

@@ -138,7 +138,7 @@ def brief_for(generation: int, notices: int, hands: Hands, machine: Machine) -> 
         worker_stop=settings.worker_stop,
         health=settings.health,
         preload=settings.preload,
-        binds=[(str(listener.address), listener.socket.fileno()) for listener in hands.listeners],
+        binds=[(listener.address, listener.socket.fileno()) for listener in hands.listeners],
         lifeline=machine.lifeline,
         notices=notices,
         scoreboard=hands.board.fd,

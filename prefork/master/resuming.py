@@ -18,7 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from prefork import __version__
-from prefork.address import parse
+from prefork.binds import parse
 from prefork.config.instance import Instance
 from prefork.config.service import Service
 from prefork.control.messages import Told

@@ -15,7 +15,7 @@ import os
 import socket
 import time
 
-from prefork.address import parse
+from prefork.binds import parse
 from prefork.system.logfile import Log
 from prefork.system.logline import Line, Who, extras
 

@@ -17,7 +17,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from prefork.address import parse
+from prefork.address import Address
 from prefork.errors import TargetError as TargetError
 from prefork.servers.listening import serve_on
 from prefork.worker.badge import Badge
@@ -77,10 +77,10 @@ def load_for(brief: Brief) -> Application:
     :raises BaseException: whatever importing a module raises.
     """
     application = load(brief.target, brief.handler)
-    refuse_unfit(application, [bind for bind, _ in brief.binds])
-    for bind, fd in brief.binds:
-        if parse(bind).is_inherited and fd != -1:  # only the socket itself says of what kind it is
-            _refuse_kind(application, bind, brings_streams=_is_stream(fd))
+    refuse_unfit(application, [address for address, _ in brief.binds])
+    for address, fd in brief.binds:
+        if address.is_inherited and fd != -1:  # only the socket itself says of what kind it is
+            _refuse_kind(application, address, brings_streams=_is_stream(fd))
     hooks = (_find_hook(what, getattr(brief, what)) for what in ("worker_start", "worker_stop", "health"))
     on_start, on_stop, health = hooks
     return application._replace(on_start=on_start, on_stop=on_stop, health=health)
@@ -178,34 +178,30 @@ def _is_server(found: Any) -> bool:
     return hasattr(found, "serve_forever") or hasattr(found, "get_request")
 
 
-def refuse_unfit(application: Application, binds: Sequence[str]) -> None:
+def refuse_unfit(application: Application, binds: Sequence[Address]) -> None:
     """Say before anything forks that an application and its binds do not go together.
 
-    :param binds: their URLs.
     :raises TargetError: streams where datagrams are served, or the other way round; an address that is wanted and not
         there, or cannot be told as it is wanted.
     """
     target, recipe = application.target, application.recipe
     if not binds and (application.kind is Kind.HANDLER or (recipe and recipe.wants_an_address)):
         raise TargetError(f"target {target!r} needs an address to serve on; give a bind, such as tcp://127.0.0.1:9000")
-    for bind in binds:
-        address = parse(bind)
+    for address in binds:
         if address.is_unix and recipe and recipe.wants_host_and_port:
             remedy = "bind it to tcp: or udp:, or pass a function that takes a path"
-            raise TargetError(f"target {target!r} wants a host and a port, and {bind} has a path; {remedy}")
+            raise TargetError(f"target {target!r} wants a host and a port, and {address} has a path; {remedy}")
         if not address.is_inherited:
-            _refuse_kind(application, bind, brings_streams=address.is_stream)
+            _refuse_kind(application, address, brings_streams=address.is_stream)
 
 
-def _refuse_kind(application: Application, bind: str, *, brings_streams: bool) -> None:
+def _refuse_kind(application: Application, address: Address, *, brings_streams: bool) -> None:
     """:raises TargetError: streams where datagrams are served, or the other way round."""
     for part in (application.made_by, application.handler):
         if _serves_streams(part) not in (None, brings_streams):
             wrong, right = ("streams", "udp: or unixgram:") if brings_streams else ("datagrams", "tcp: or unix:")
-            remedy = f"bind it to {right}"
-            raise TargetError(
-                f"target {application.target!r} cannot serve {wrong} with {part.__name__}, as {bind} brings; {remedy}"
-            )
+            why = f"cannot serve {wrong} with {part.__name__}, as {address} brings"
+            raise TargetError(f"target {application.target!r} {why}; bind it to {right}")
 
 
 def _is_stream(fd: int) -> bool:

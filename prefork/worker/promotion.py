@@ -91,7 +91,7 @@ def go_through(
     :param servers: they are closed, and the listeners kept.
     """
     called.answer(Promoted())
-    binds = [(url, os.dup(fd)) for url, fd in brief.binds]
+    binds = [(address, os.dup(fd)) for address, fd in brief.binds]
     hooks.stop(app, servers, badge)
     for server in servers:
         if isinstance(sock := getattr(server, "socket", None), socket.socket):

@@ -11,11 +11,12 @@ import signal
 from enum import IntEnum
 from typing import Any, NamedTuple, get_args
 
+from prefork.address import Address
 from prefork.system.logline import Process, Who
 from prefork.system.logs import Logs
 from prefork.system.privileges import Privileges
 
-PROTOCOL = 2  # raised whenever a record changes its meaning: a mold of another version refuses to serve
+PROTOCOL = 3  # raised whenever a record changes its meaning: a mold of another version refuses to serve
 READ_YOUR_ORDERS = signal.SIGURG  # to a worker; ignored by default, so it harms nobody who does not listen yet
 DUMP_STACKS = signal.SIGRTMIN + 1  # to a worker: the stacks of all threads into the log, whatever it is stuck in
 PIPE_BUF = 4096  # bytes, limits.h
@@ -51,7 +52,7 @@ class Brief(NamedTuple):
     :param threads: requests at a time in a worker with threads; ``children`` in one that forks.
     :param worker_start: called in each worker before its first request, ``worker_stop`` after its last; or empty.
     :param health: asked in each worker whether it may serve, before it says that it is ready; or empty.
-    :param binds: pairs of a bind's URL and its listener.
+    :param binds: pairs of an address and its listener.
     :param drain: seconds an orphan may use to finish its request.
     :param timeout: seconds a request may take before it is interrupted; 0 is for ever.
     :param keeps_timed_out: whether a worker stays that had such a request.
@@ -75,7 +76,7 @@ class Brief(NamedTuple):
     worker_stop: str = ""
     health: str = ""
     preload: bool = True
-    binds: list[tuple[str, int]] = []  # noqa: RUF012  nobody changes it
+    binds: list[tuple[Address, int]] = []  # noqa: RUF012  nobody changes it
     lifeline: int = -1
     notices: int = -1
     scoreboard: int = -1
@@ -230,8 +231,8 @@ def decode(packet: bytes) -> Record:
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a record of protocol {PROTOCOL}: {packet[:80]!r}") from error
     if isinstance(record, Brief):
-        privileges, logs = Privileges(*record.privileges), Logs(*record.logs)
-        return record._replace(binds=[(url, fd) for url, fd in record.binds], logs=logs, privileges=privileges)
+        binds = [(Address(*address), fd) for address, fd in record.binds]
+        return record._replace(binds=binds, logs=Logs(*record.logs), privileges=Privileges(*record.privileges))
     return record
 
 

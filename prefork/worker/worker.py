@@ -17,7 +17,6 @@ from enum import Enum, auto
 from types import FrameType
 from typing import Any, NoReturn
 
-from prefork.address import parse
 from prefork.errors import NotLoadedError
 from prefork.servers.traits import concurrency_of, overrides, runs_its_own_loop
 from prefork.system import kick, lifeline, limits, stdio
@@ -481,7 +480,7 @@ class Worker:
 
         A listener that was inherited is not ours to drain: what is queued waits for whoever listens next.
         """
-        ours = {fd for bind, fd in self._brief.binds if not parse(bind).is_inherited}
+        ours = {fd for address, fd in self._brief.binds if not address.is_inherited}
         left = [server for server in self._servers if _descriptor(server) in ours]  # a loop of its own may bind late
         while left:
             for server in list(left):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from prefork.address import parse
+from prefork.binds import parse
 from prefork.config.sources import from_command_line
 from prefork.control.messages import Degraded, LoadStatus, QueueStatus
 from prefork.doctor import clock, code, instance, limits, network, places, unit

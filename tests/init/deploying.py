@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from prefork.address import parse
+from prefork.binds import parse
 from prefork.cli.init import default_toml
 from prefork.init import kits, templates
 from prefork.init.site import EXAMPLE, Site

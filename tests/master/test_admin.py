@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from prefork.address import parse
+from prefork.binds import parse
 from prefork.control.server import Client, Server
 from prefork.master import admin
 from prefork.master.admin import NOBODY, Admin

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from prefork.address import parse
+from prefork.binds import parse
 from prefork.config.instance import Instance
 from prefork.config.service import Service
 from prefork.master.keeping import board_name, let_go, listener_name, take_listener, tell_left_behind, warn_of_unused

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from prefork.address import parse
+from prefork.binds import parse
 from prefork.master import manager
 from prefork.master.keeping import listener_name
 from prefork.master.manager import EXTEND_EVERY, STATUS_EVERY, ServiceManager, Stage, next_stage

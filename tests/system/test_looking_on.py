@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from prefork.address import parse
+from prefork.binds import parse
 from prefork.system import cgroups, clocks, grouplimits, occupants, procfs, sysctl
 from prefork.system.procfs import Limit
 

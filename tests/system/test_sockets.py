@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from prefork.address import Address, parse
+from prefork.address import Address
+from prefork.binds import parse
 from prefork.system import queues, sockets
 from prefork.system.sockets import Listener, Peer, held_names, hold_name, open_listener, peer_of, remove_path
 from tests.children import (

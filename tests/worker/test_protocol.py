@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prefork.address import Address
 from prefork.system.logs import Logs
 from prefork.system.privileges import LIMITS, Privileges
 from prefork.worker.notices import Notices
@@ -56,6 +57,9 @@ KINDS = (
     LogMoved,
 )
 NUMBERS = st.integers(0, 2**53)
+ADDRESSES = st.builds(
+    Address, st.text(max_size=9), host=st.text(max_size=40), port=NUMBERS, v6only=st.none() | st.booleans(), fd=NUMBERS
+)
 FIELDS: dict[object, st.SearchStrategy[object]] = {
     int: NUMBERS,
     float: st.floats(0, allow_nan=False, allow_infinity=False),
@@ -70,7 +74,7 @@ FIELDS: dict[object, st.SearchStrategy[object]] = {
         rlimits=st.dictionaries(st.sampled_from(sorted(LIMITS)), st.lists(NUMBERS, min_size=2, max_size=2)),
         cpus=st.lists(st.lists(NUMBERS, max_size=3), max_size=3),
     ),
-    list[tuple[str, int]]: st.lists(st.tuples(st.text(max_size=40), NUMBERS), max_size=3),
+    list[tuple[Address, int]]: st.lists(st.tuples(ADDRESSES, NUMBERS), max_size=3),
 }
 
 

@@ -26,6 +26,7 @@ from typing import Any
 import pytest
 
 import prefork.socketserver
+from prefork.binds import parse
 from prefork.servers.base import serve_one
 from prefork.servers.inherited import InheritedSocket
 from prefork.servers.traits import concurrency_of
@@ -666,7 +667,7 @@ def test_what_does_not_go_together_is_refused_before_anything_forks(
 ) -> None:
     """It names the target, the bind, and what would go."""
     application = load(f"{__name__}:{name}", handler and f"{__name__}:{handler}")
-    line = refusal(lambda: refuse_unfit(application, binds))
+    line = refusal(lambda: refuse_unfit(application, [parse(bind) for bind in binds]))
     assert words in line
     assert f"{__name__}:{name}" in line
 
@@ -684,7 +685,7 @@ def test_what_does_not_go_together_is_refused_before_anything_forks(
 )
 def test_what_goes_together_is_not_refused(name: str, handler: str, binds: list[str]) -> None:
     """Also what does not tell what it is for."""
-    refuse_unfit(load(f"{__name__}:{name}", handler and f"{__name__}:{handler}"), binds)
+    refuse_unfit(load(f"{__name__}:{name}", handler and f"{__name__}:{handler}"), [parse(bind) for bind in binds])
 
 
 # the standard library's servers
