@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 # a deadline or a complaint of slowness would measure the machine and not the code
 settings.register_profile("long", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("plain", settings.get_profile("long"), max_examples=20)
+settings.register_profile("plain", settings.get_profile("long"), max_examples=10)
 settings.load_profile("plain")
 
 

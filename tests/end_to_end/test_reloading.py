@@ -163,7 +163,7 @@ def test_a_broken_deploy_is_given_up(preload: str, broken: str, application: App
         assert ask(master.bind(), "version") == "3"
 
 
-@pytest.mark.parametrize("preload", MODES)
+@pytest.mark.parametrize("preload", long_but(MODES, "--preload"))
 def test_a_deploy_that_hangs_is_given_up(preload: str, application: Application, gate: Gate) -> None:
     """An import that does not end within the boot limit, in the mold or in the workers: the old one serves on."""
     arguments = [*application.arguments, "-b", TCP, "-w", "2", preload, "--boot-timeout", "3s"]
