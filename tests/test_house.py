@@ -106,6 +106,16 @@ def test_a_worker_does_not_pay_for_the_master() -> None:
     assert not {name for name in loaded if name.startswith(NOT_IN_WORKERS)}
 
 
+def test_of_all_commands_only_run_brings_the_master() -> None:
+    """Who asks what would run, or what runs, does not wait for its code."""
+    code = (
+        "import json, sys; from prefork.cli import COMMANDS, cli\n"
+        "found = [cli.get_command(None, name) for name in COMMANDS if name != 'run']\n"
+        "print(json.dumps([all(found), [name for name in sys.modules if name.startswith('prefork.master')]]))"
+    )
+    assert json.loads(subprocess.check_output([sys.executable, "-c", code])) == [True, []]
+
+
 @pytest.mark.parametrize("front", ["prefork", "prefork.socketserver"])
 def test_the_front_brings_the_master_only_when_asked(front: str) -> None:
     """Who uses the framework alone pays for no master; ``dir`` names what would come."""
