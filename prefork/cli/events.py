@@ -17,7 +17,6 @@ from prefork.control.client import Connection, ConnectionEnded
 from prefork.control.messages import Events, Reply, Told
 from prefork.errors import CommandError
 
-
 _BEGINNING = 10
 _ALL = 2**31  # more than any master remembers
 
