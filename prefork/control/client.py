@@ -107,6 +107,7 @@ def connect(place: Place, timeout: float = DEFAULT_TIMEOUT) -> Iterator["Connect
     :raises NoInstanceError: nobody is there.
     :raises CommandError: it cannot be reached, or does not answer.
     """
+    timeout = min(timeout, sockets.LONGEST_TIMEOUT)
     with socket.socket(socket.AF_UNIX) as connection:
         _connect(connection, place, timeout)
         peer = sockets.peer_of(connection)

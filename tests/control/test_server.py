@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from prefork.address import Address
 from prefork.control import server as control
+from prefork.control.client import Place, connect
 from prefork.control.messages import (
     REQUEST_MAX,
     Done,
@@ -441,6 +442,14 @@ def test_no_history_of_clients_harms_the_next_one(history: list[tuple[int, bytes
         assert client.hear() == HERE
         for caller in [*callers.values(), client]:
             caller.socket.close()
+
+
+@pytest.mark.parametrize("timeout", [0.5, 2**32 / 1000, 86400.0 * 365 * 90])
+def test_a_client_may_be_as_patient_as_it_likes(desk: Desk, timeout: float) -> None:
+    """Beyond what a socket counts it waits that long: counted anew from 0 it would not wait at all."""
+    place = Place(desk.address, "shop", None, is_held=True)
+    with connect(place, timeout) as connection:
+        assert connection._connection.gettimeout() == min(timeout, sockets.LONGEST_TIMEOUT)
 
 
 # strangers
