@@ -30,6 +30,7 @@ from prefork.control.messages import (
     read_reply,
 )
 from prefork.control.server import MOST_CLIENTS, OUTPUT_MAX, Client, Server
+from prefork.errors import CommandError
 from prefork.system import sockets
 from prefork.system.sockets import Listener
 from prefork.system.wakeup import Poller
@@ -450,6 +451,13 @@ def test_a_client_may_be_as_patient_as_it_likes(desk: Desk, timeout: float) -> N
     place = Place(desk.address, "shop", None, is_held=True)
     with connect(place, timeout) as connection:
         assert connection._connection.gettimeout() == min(timeout, sockets.LONGEST_TIMEOUT)
+
+
+def test_a_client_without_patience_is_told_so(desk: Desk) -> None:
+    """Nobody answers in no time."""
+    place = Place(desk.address, "shop", None, is_held=True)
+    with connect(place, 0.0) as connection, pytest.raises(CommandError, match="shop does not answer within 0 s"):
+        next(connection.ask(Ping()))
 
 
 # strangers
