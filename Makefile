@@ -20,10 +20,10 @@ run: $(READY)           ## a real service under the master: files over HTTP, lin
 	@exec $(BIN)/python -m examples.demo
 
 test: $(READY)          ## the plain suite: minutes, not more
-	$(BIN)/python -m pytest -n 4 -m "not long and not deployed" $(TESTS)
+	$(BIN)/python -m pytest -n 4 --dist worksteal -m "not long and not deployed" $(TESTS)
 
 long: $(READY)          ## the long suite: big pools, many random histories, hundreds of kills
-	$(BIN)/python -m pytest -n 2 -m "(long or hypothesis) and not deployed" --hypothesis-profile=long $(TESTS)
+	$(BIN)/python -m pytest -n 4 --dist worksteal -m "(long or hypothesis) and not deployed" --hypothesis-profile=long $(TESTS)
 
 deployed: $(READY)      ## what deploy/ holds, under real systemd, containers, proxies, Prometheus; what is missing is skipped by name
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m deployed tests/deploy

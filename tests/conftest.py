@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 # a deadline or a complaint of slowness would measure the machine and not the code
 settings.register_profile("long", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("plain", settings.get_profile("long"), max_examples=20)
+settings.register_profile("plain", settings.get_profile("long"), max_examples=10)
 settings.load_profile("plain")
 
 
@@ -22,9 +22,11 @@ ROOT = Path(__file__).parents[1]
 def pytest_configure(config: pytest.Config) -> None:
     """Compile once what is started thousands of times, by masters that keep no bytecode.
 
-    A shell lets what it starts in its background ignore ^C; what we start hears it.
+    A shell lets what it starts in its background ignore ^C, and nohup lets it ignore HUP; what we start hears both.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda signum, frame: None)  # a program starts without it, and we go on
     if not hasattr(config, "workerinput"):  # before there are several of us
         for directory in ("prefork", "examples", "tests/end_to_end"):
             compileall.compile_dir(ROOT / directory, quiet=2)  # where it cannot be kept, each compiles for itself

@@ -46,6 +46,7 @@ def test_the_pictures_of_the_page_are_beside_it() -> None:
     assert {*shown} == {f"comparing/{path.name}" for path in (PAGE.parent / "comparing").glob("*")}
 
 
+@pytest.mark.long
 def test_a_run_fills_its_place_and_leaves_the_prose(place: Path) -> None:
     """Twice is the same as once."""
     before = place.read_text()

@@ -77,9 +77,9 @@ class Installer:
     def install(self, wheel: Path, extra: str) -> None:
         self._type(self._install, wheel, extra)
 
-    def upgrade(self, wheel: Path, extra: str) -> str:
-        """What the last command of it, ``prefork upgrade``, answers."""
-        return self._type(self._upgrade, wheel, extra)
+    def upgrade(self, wheel: Path, extra: str, instance: str) -> str:
+        """What the last command of it, ``prefork upgrade``, answers; it says whom, for others may run too."""
+        return self._type(self._upgrade.replace("prefork upgrade", f"prefork upgrade -n {instance}"), wheel, extra)
 
     def uninstall(self) -> None:
         self._type(self._uninstall)

@@ -78,7 +78,8 @@ def test_a_service_runs_by_what_was_installed(
     installer.install(wheel, "metrics")
     assert installer.type("prefork --version") == f"prefork {__version__}\n"
     shutil.copy(ROOT / "examples" / "orders.py", home / "shop.py")
-    flags = ["-n", f"installed-{os.getpid()}", "-b", TCP, "-w", "2", "--admin", TCP]
+    name = f"installed-{os.getpid()}"
+    flags = ["-n", name, "-b", TCP, "-w", "2", "--admin", TCP]
     with Master("shop:Handler", *flags, command=[installer.prefork], cwd=home, pythonpath=home) as master:
         master.wait_serving()
         admin = master.bind(service="admin")
@@ -86,13 +87,14 @@ def test_a_service_runs_by_what_was_installed(
         assert fetch(admin, "/metrics").status == 200
 
         pid = master.pid
-        answer = installer.upgrade(next_wheel, "metrics")
+        answer = installer.upgrade(next_wheel, "metrics", name)
         assert f"version {NEXT} goes on from version {__version__}" in answer
         assert fetch(master.bind(service="shop"), "/orders/8").json() == {"order": "8", "state": "sent"}
-        assert f'"package": "{NEXT}"' in installer.type("prefork status --json")
-        assert f'"pid": {pid}' in installer.type("prefork status --json")
+        status = installer.type(f"prefork status -n {name} --json")
+        assert f'"package": "{NEXT}"' in status
+        assert f'"pid": {pid}' in status
 
-        assert installer.type("prefork stop") == "stopped, exit 0\n"
+        assert installer.type(f"prefork stop -n {name}") == "stopped, exit 0\n"
         master.expect_exit(0)
     installer.uninstall()
     assert not os.path.lexists(installer.prefork)

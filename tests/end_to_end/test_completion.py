@@ -16,6 +16,7 @@ import pytest
 
 from tests.end_to_end.clients import LIMIT
 from tests.end_to_end.harness import ROOT, STREAM, TCP, Master, serving
+from tests.long import long_but
 
 NAME = f"completed-{os.getpid()}"
 SERVICE = "apps"
@@ -52,34 +53,35 @@ def by_bash(environment: dict[str, str], *words: str) -> list[str]:
     return done.stdout.split()
 
 
-@pytest.mark.parametrize(
-    ("words", "offered"),
-    [
-        (["sta"], ["status"]),
-        (["completion", "z"], ["zsh"]),
-        (["ini"], ["init"]),
-        (["init", "--sys"], ["--systemd"]),
-        (["init", "--log-level", "w"], ["warning"]),
-        (["doctor", NAME[:-1]], [NAME]),
-        (["doctor", "--un"], ["--unit"]),
-        (["run", "--log-level", "w"], ["warning"]),
-        (["status", "-n", NAME[:-1]], [NAME]),
-        (["scale", "-n", NAME, ""], [SERVICE]),
-        (["recycle", "-n", NAME, SERVICE, ""], ["1", "2"]),
-        (["dump", "-n", NAME, ""], ["1", "2"]),
-        (["dump", "-n", NAME, SERVICE, ""], ["1", "2"]),
-        (["log-level", "w"], ["warning"]),
-        (["compare", "c"], ["cpu"]),
-        (["compare", "--lines", "pre"], ["prefork"]),
-        (["compare", "--lines", "fork,stdlib-f"], ["fork,stdlib-fork"]),
-        (["compare", "--lines", "hybrid,h"], []),
-        (["tune", "s"], ["slow-client"]),
-        (["tune", "--live", "-n", NAME, ""], [SERVICE]),
-        (["status", "--name", NAME, "x"], []),
-        (["status", "-n", "nobody-of-that-name", ""], []),
-        (["status", "--control", "/nonexistent/socket", ""], []),
-    ],
-)
+OFFERED: list[tuple[list[str], list[str]]] = [
+    (["sta"], ["status"]),
+    (["completion", "z"], ["zsh"]),
+    (["ini"], ["init"]),
+    (["init", "--sys"], ["--systemd"]),
+    (["init", "--log-level", "w"], ["warning"]),
+    (["doctor", NAME[:-1]], [NAME]),
+    (["doctor", "--un"], ["--unit"]),
+    (["run", "--log-level", "w"], ["warning"]),
+    (["status", "-n", NAME[:-1]], [NAME]),
+    (["scale", "-n", NAME, ""], [SERVICE]),
+    (["recycle", "-n", NAME, SERVICE, ""], ["1", "2"]),
+    (["dump", "-n", NAME, ""], ["1", "2"]),
+    (["dump", "-n", NAME, SERVICE, ""], ["1", "2"]),
+    (["log-level", "w"], ["warning"]),
+    (["compare", "c"], ["cpu"]),
+    (["compare", "--lines", "pre"], ["prefork"]),
+    (["compare", "--lines", "fork,stdlib-f"], ["fork,stdlib-fork"]),
+    (["compare", "--lines", "hybrid,h"], []),
+    (["tune", "s"], ["slow-client"]),
+    (["tune", "--live", "-n", NAME, ""], [SERVICE]),
+    (["status", "--name", NAME, "x"], []),
+    (["status", "-n", "nobody-of-that-name", ""], []),
+    (["status", "--control", "/nonexistent/socket", ""], []),
+]
+FEW = [(["sta"], ["status"]), (["recycle", "-n", NAME, SERVICE, ""], ["1", "2"]), (["log-level", "w"], ["warning"])]
+
+
+@pytest.mark.parametrize(("words", "offered"), long_but(OFFERED, *FEW))
 def test_bash_completes_what_runs(
     words: list[str], offered: list[str], running: Master, environment: dict[str, str]
 ) -> None:

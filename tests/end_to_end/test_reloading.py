@@ -163,7 +163,7 @@ def test_a_broken_deploy_is_given_up(preload: str, broken: str, application: App
         assert ask(master.bind(), "version") == "3"
 
 
-@pytest.mark.parametrize("preload", MODES)
+@pytest.mark.parametrize("preload", long_but(MODES, "--preload"))
 def test_a_deploy_that_hangs_is_given_up(preload: str, application: Application, gate: Gate) -> None:
     """An import that does not end within the boot limit, in the mold or in the workers: the old one serves on."""
     arguments = [*application.arguments, "-b", TCP, "-w", "2", preload, "--boot-timeout", "3s"]
@@ -401,7 +401,7 @@ def reload_under_load(url: str, reloads: int, recycles: int) -> None:
 
 @pytest.mark.parametrize("url", long_but([TCP, "unix:", UDP, "unixgram:"], TCP, UDP))
 @pytest.mark.parametrize(
-    ("reloads", "recycles"), [(2, 10), pytest.param(20, 200, marks=[pytest.mark.long, pytest.mark.timeout(600)])]
+    ("reloads", "recycles"), [(2, 10), pytest.param(10, 100, marks=[pytest.mark.long, pytest.mark.timeout(600)])]
 )
 def test_reloads_recycles_and_a_stop_cost_nothing(url: str, reloads: int, recycles: int, short_path: Path) -> None:
     """Under constant load, no request that was admitted stays unanswered, and none is refused before the stop."""

@@ -102,10 +102,13 @@ def test_a_stuck_worker_is_replaced_too(now: bool, gate: Gate) -> None:
 # pause
 
 
-@pytest.mark.parametrize("url", long_but([TCP, "unix:", UDP, "unixgram:"], TCP, UDP))
-@pytest.mark.parametrize(
-    "way", long_but([[], ["--threads", "4"], ["--concurrency", "fork"], ["--balance", "even"]], [])
-)
+PAUSED = [
+    *((url, []) for url in (TCP, "unix:", UDP, "unixgram:")),
+    *((url, way) for way in ([*WAYS, ["--balance", "even"]]) for url in (TCP, UDP)),
+]
+
+
+@pytest.mark.parametrize(("url", "way"), long_but(PAUSED, (TCP, []), (UDP, [])))
 def test_clients_of_a_paused_service_queue_and_are_served_later(url: str, way: list[str], short_path: Path) -> None:
     """Also those who come while its workers are replaced; none is refused, none lost."""
     flags = ("-b", place(url, short_path), "-w", "3", *way)

@@ -144,6 +144,7 @@ def test_the_picture_shows_the_goal_everywhere(tmp_path: Path) -> None:
     assert plan_text.sentences(plan)[0] in svg
 
 
+@pytest.mark.long
 def test_the_command_prints_writes_and_draws(saved: Path, tmp_path: Path) -> None:
     """Sentences first, what is left out last; the figures as JSON, the pictures as SVG and PNG."""
     figures, svg, png = tmp_path / "plan.json", tmp_path / "plan.svg", tmp_path / "plan.png"

@@ -65,7 +65,12 @@ def test_all_figures_are_there() -> None:
     assert [number for number, _ in begun] == [1, 1, 2, 2]
     assert {cell.cell for cell in found.cells} == set(plan().cells)
     assert found.left_out == {}
-    for one in (one for cell in found.cells for one in cell.rounds):
+    measured = [one for cell in found.cells for one in cell.rounds]
+    # a machine that stands still may have looked twice in the same moment, in which nobody was served
+    shares = [one.fairness for one in measured if one.fairness is not None]
+    assert shares
+    assert all(0.5 <= share <= 1 for share in shares)
+    for one in measured:
         assert one.errors == {}
         assert one.requests > 0
         assert one.rate == pytest.approx(one.requests / one.seconds)
@@ -74,8 +79,6 @@ def test_all_figures_are_there() -> None:
         assert 0 < one.cpu_seconds < 0.01
         assert one.switches is not None
         assert one.pss_bytes > 1 << 20
-        assert one.fairness is not None
-        assert 0.5 <= one.fairness <= 1
         assert one.generator_share > 0
         assert one.generator_cpus is not None
         assert one.generator_cpus >= one.generator_share

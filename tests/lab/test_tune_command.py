@@ -205,6 +205,7 @@ def live(name: str, *arguments: str) -> Any:
     return done.returncode, json.loads(done.stdout)
 
 
+@pytest.mark.long
 def test_a_running_service_is_only_watched(tmp_path: Path) -> None:
     """What holds all workers is saturation; requests that come meanwhile are counted, and none is ours."""
     name = f"watched-{os.getpid()}"

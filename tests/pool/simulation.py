@@ -139,7 +139,9 @@ class Simulation:
         self.numbers = count(1)
         self.rounds = 0  # of orders at this moment since the last news
         self.turns = 0
-        self.by_kind: dict[type, list[Any]] = defaultdict(list)  # the history; histories are long, and asked about often
+        self.by_kind: dict[type, list[Any]] = defaultdict(
+            list
+        )  # the history; histories are long, and asked about often
 
     # the loop
 
