@@ -68,6 +68,12 @@ class CommandError(PreforkError):
     exit_code = Exit.REFUSED
 
 
+class OutputError(PreforkError):
+    """What a command prints cannot be written; what it did is done."""
+
+    exit_code = Exit.REFUSED
+
+
 class NoInstanceError(PreforkError):
     """There is no running instance to steer."""
 

@@ -9,6 +9,7 @@ from prefork.errors import (
     NameTakenError,
     NoInstanceError,
     NotLoadedError,
+    OutputError,
     PreforkError,
     TargetError,
     UsageError,
@@ -34,6 +35,7 @@ def test_an_error_is_one_line_whatever_its_reason(kind: type[PreforkError]) -> N
         (NameTakenError, Exit.NAME_TAKEN),
         (TargetError, Exit.NOT_LOADED),
         (CommandError, Exit.REFUSED),
+        (OutputError, Exit.REFUSED),
         (NoInstanceError, Exit.NO_INSTANCE),
     ],
 )

@@ -20,7 +20,7 @@ from prefork import __version__
 from prefork.address import describe_peer
 from prefork.admin import feed
 from prefork.admin.pages import PLAIN, Answer, Pages, say
-from prefork.admin.watcher import Watcher
+from prefork.admin.watcher import MORE_THREADS, Watcher
 from prefork.servers.listening import StreamServer
 from prefork.servers.threading import ThreadingMixIn
 
@@ -153,6 +153,14 @@ class Server(ThreadingMixIn, StreamServer):
         self.watcher = watcher
         self.pages = Pages(watcher)
         self.feeds = threading.BoundedSemaphore(MOST_FEEDS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Let a thread do the rest; without one the client is closed."""
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError as error:  # what threading says for want of threads
+            logger.warning("no thread for %s: %s; it is closed; %s", describe_peer(client_address), error, MORE_THREADS)
+            self.shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hung up, or was too slow, is nobody's news."""

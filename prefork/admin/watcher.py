@@ -30,6 +30,7 @@ PATIENCE = 2.0  # seconds, after which a master does not answer
 WEIGHED_EVERY = 10.0  # seconds for which a figure of memory is not looked up anew
 WEIGHING = 0.05  # seconds that looking may take at a time
 REMEMBERED = 100  # things that happened
+MORE_THREADS = "raise `ulimit -u`, or pids.max of its control group (TasksMax= of its unit)"
 
 
 class SilentError(Exception):
@@ -62,7 +63,7 @@ class Seen:
 
 class Watcher:
     """:param asks: a connection to the master; ``hears``: another.
-    :param leave: called in a thread when the master is gone, or has dropped us.
+    :param leave: called when the master is gone, or has dropped us, or there is no thread to ask it in.
     """
 
     def __init__(self, asks: Connection, hears: Connection, leave: Callable[[], None]) -> None:
@@ -78,8 +79,12 @@ class Watcher:
         self._told_last = 0
 
     def start(self) -> None:
-        for work in (self._ask, self._hear):
-            threading.Thread(target=work, name=work.__name__.strip("_"), daemon=True).start()
+        try:
+            for work in (self._ask, self._hear):
+                threading.Thread(target=work, name=work.__name__.strip("_"), daemon=True).start()
+        except RuntimeError as error:  # what threading says for want of threads
+            logger.error("no thread to ask the master in: %s; this process ends, no other; %s", error, MORE_THREADS)
+            self._leave()
 
     def look(self) -> Seen:
         """What the master says, or has said within the last second.

@@ -71,6 +71,7 @@ def cli() -> None:
 def main(**kwargs: Any) -> None:
     """The entry point. Errors of a user's making become one line and their exit code."""
     stdio.hold_numbers()
+    stdio.guard()
     try:
         cli(**kwargs)
     except PreforkError as error:

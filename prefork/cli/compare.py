@@ -79,7 +79,7 @@ def compare(target: str | None, **flags: Any) -> None:
     prefork compare shop:Handler --send 'hello\\n' --reply line --html shop.html -- --threads 8
     """
     needs_lab("compare")
-    if flags["saved"]:
+    if flags["saved"] is not None:
         if target is not None:
             raise UsageError(f"--from: what was saved has its target; leave {target} out")
         _refuse_measuring()

@@ -10,6 +10,8 @@ from prefork.config.units import parse_bytes
 from prefork.errors import UsageError
 from prefork.lab.fleet import Machine
 
+MOST_CPUS = 1_000_000
+
 
 def read_number(flag: str, text: str) -> float:
     """:raises UsageError: it is none, or below 0; likewise all of these."""
@@ -60,6 +62,6 @@ def read_machine(text: str) -> Machine:
         machine = Machine(cpus, int(parse_bytes(given.pop("memory"))), price)
     except (KeyError, ValueError, UsageError):
         machine = None
-    if machine is None or given or is_twice or not machine.cpus:
+    if machine is None or given or is_twice or not 0 < machine.cpus <= MOST_CPUS:
         raise UsageError(f"--machine: {text!r} is no size; write it as cpus=4,memory=8GiB, and maybe ,price=0.2")
     return machine

@@ -4,7 +4,6 @@ It must not know what is planned. Invariant: a profile is checked before anythin
 Read next: ``lab/profile.py``, the record.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ from prefork.lab.queueing import moments
 PAPER = Machine(4.0, 8 * 1024**3)
 USUAL_BOOT = 1.0  # seconds, where nobody saw it
 MOST_SCV = 100
+MOST_PER_CPU = 10_000
 LEAST_HOLD, MOST_HOLD = 0.5, 1.25  # how much of what a client sees a worker is held by
 SEVERAL_AT_A_TIME = ("thread", "hybrid", "fork", "select")  # modes
 REMEDY = "write one by: prefork tune TARGET --save-profile FILE"
@@ -44,8 +44,8 @@ def known_service(path: str | None, flags: Mapping[str, Any]) -> Known:
     :raises UsageError: too little is known, or a flag is wrong.
     """
     per_cpu = flags["workers_per_cpu"]
-    if per_cpu is not None and not 0 < per_cpu < math.inf:
-        raise UsageError(f"--workers-per-cpu: {per_cpu:g} is no number of workers; write one above 0, as 2")
+    if per_cpu is not None and not 0 < per_cpu <= MOST_PER_CPU:
+        raise UsageError(f"--workers-per-cpu: {per_cpu:g} is not above 0 and at most {MOST_PER_CPU}; write it as 2")
     boot = seconds("--boot", flags["boot"])
     boot = None if boot is None else float(boot)
     mean, scv = seconds("--service-mean", flags["service_mean"]), flags["service_scv"]

@@ -83,7 +83,7 @@ def _identify(told: Privileges, user: str, group: str) -> Privileges:
 def _find_user(text: str) -> _User:
     try:
         entry = pwd.getpwuid(int(text)) if text.isdecimal() else pwd.getpwnam(text)
-    except (KeyError, OverflowError):
+    except (KeyError, OverflowError, ValueError):  # the last of a name with a NUL
         if text.isdecimal() and int(text) < 2**32 - 1:
             return _User(int(text))
         raise ValueError(f"user: there is no user {text!r} on this machine; make it first, or give another") from None
@@ -95,7 +95,7 @@ def _find_group(text: str) -> int:
         return int(text)
     try:
         return grp.getgrnam(text).gr_gid
-    except KeyError:
+    except (KeyError, ValueError):
         raise ValueError(f"group: there is no group {text!r} on this machine; make it first, or give another") from None
 
 

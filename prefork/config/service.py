@@ -17,7 +17,7 @@ from prefork.config import privileges
 from prefork.config.units import LARGEST_SIZE, Bytes, Command, Seconds
 from prefork.system import cpus
 from prefork.system.privileges import Privileges
-from prefork.system.sockets import DEFAULT_BACKLOG
+from prefork.system.sockets import DEFAULT_BACKLOG, LONGEST_TIMEOUT
 
 DEFAULT_WORKERS = 4
 DEFAULT_SPARE = 1  # idle workers a pool that sizes itself keeps at least
@@ -227,6 +227,9 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         if self.request_slow and self.request_hard and self.request_slow >= self.request_hard:
             what = f"{self.request_slow:g} s is not less than request_hard, which is {self.request_hard:g} s"
             raise ValueError(f"request_slow: {what}; make it shorter, or leave it out")
+        if self.idle_timeout and self.idle_timeout > LONGEST_TIMEOUT:
+            what = f"{self.idle_timeout:.0f} s is more than a connection can count, which is {LONGEST_TIMEOUT:.0f} s"
+            raise ValueError(f"idle_timeout: {what}; make it shorter, or leave it out")
         if 0 < self.memory_hard < self.memory_soft:
             what = f"{self.memory_hard} is less than memory_soft, which is {self.memory_soft}"
             raise ValueError(f"memory_hard: {what}; raise it, or leave it out")

@@ -7,7 +7,7 @@ Invariant: everything is read and checked before anything is touched.
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import msgspec
 
@@ -20,6 +20,7 @@ DEFAULT_FILE = "prefork.toml"
 COMMAND_LINE = "command line"
 # ours to workers and commands, never read
 OUTPUTS = tuple(f"PREFORK_{name}" for name in ("NAME", "SLOT", "GENERATION", "SERVICE", "EVENT", "OUTCOME", "WHY"))
+_LARGEST = 2**20  # bytes of a file
 _LISTS = ("bind", "pythonpath")  # settings that environment and command line write with commas
 _TABLES = ("rlimits",)
 
@@ -114,11 +115,11 @@ def _of_file(path: str) -> tuple[Layer, list[str]]:
 
     try:
         with open(path, "rb") as file:
-            text = file.read().decode()
+            text = _beginning(file).decode()
         raw = tomllib.loads(text)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}; give the path of a prefork.toml with -c") from None
-    except ValueError as error:  # of TOML, or of UTF-8
+    except (ValueError, RecursionError) as error:  # of TOML, or of UTF-8
         raise UsageError(f"{path} is not TOML: {error}") from None
     tables = raw.pop("service", {})
     if not isinstance(tables, dict) or not tables or not all(isinstance(table, dict) for table in tables.values()):
@@ -132,6 +133,17 @@ def _of_file(path: str) -> tuple[Layer, list[str]]:
     for setting, value in raw.items():
         layer[Place(None, setting)] = Value(value, _at(path, lines.get(("", setting))))
     return layer, list(tables)
+
+
+def _beginning(file: IO[bytes]) -> bytes:
+    """All of it, but not of what has no end, as a device.
+
+    :raises ValueError: it goes on.
+    """
+    data = file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise ValueError(f"it has more than {_LARGEST} bytes")
+    return data
 
 
 def _lines(text: str) -> dict[tuple[str, str], int]:

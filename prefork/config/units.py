@@ -1,14 +1,16 @@
 """Durations, sizes and commands as people write them: ``"30s"``, ``1.5``; ``"256MiB"``, ``65536``; ``"touch a"``.
 
-Invariant: a number that is read here is finite and not negative; a command names a program that is there.
+Invariant: a number that is read here is not negative, and one that the kernel can count; a command names a program
+that is there.
 """
 
-import math
 import os
 import re
 import shlex
 
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+LONGEST = 100 * 365.25 * 86400  # seconds; a timer of the kernel holds 292 years of nanoseconds
+_REMEDY = "write it as 30s, 250ms, 2m or a number of seconds"
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 LARGEST_SIZE = 2**63 - 1  # what a loff_t of the kernel holds
 
@@ -20,9 +22,11 @@ class Seconds(float):
 def parse_seconds(value: object) -> Seconds:
     """:raises ValueError: it is no duration."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|)", str(value).strip())
-    seconds = math.inf if match is None or isinstance(value, bool) else float(match[1]) * _SECONDS[match[2]]
-    if not math.isfinite(seconds):
-        raise ValueError(f"{value!r} is no duration; write it as 30s, 250ms, 2m or a number of seconds")
+    if match is None or isinstance(value, bool):
+        raise ValueError(f"{value!r} is no duration; {_REMEDY}")
+    seconds = float(match[1]) * _SECONDS[match[2]]
+    if seconds > LONGEST:
+        raise ValueError(f"{value!r} is longer than a hundred years; {_REMEDY}")
     return Seconds(seconds)
 
 

@@ -39,6 +39,7 @@ from prefork.system import processes, sockets
 
 DEFAULT_TIMEOUT = 10.0  # seconds
 _NOBODY = (errno.ECONNREFUSED, errno.ENOENT)
+_TOO_LATE = (TimeoutError, BlockingIOError)  # the second is what a socket says that has no time at all
 _MORE_FOLLOWS = (Heard, Progress, Workers, Told)
 
 
@@ -107,6 +108,7 @@ def connect(place: Place, timeout: float = DEFAULT_TIMEOUT) -> Iterator["Connect
     :raises NoInstanceError: nobody is there.
     :raises CommandError: it cannot be reached, or does not answer.
     """
+    timeout = min(timeout, sockets.LONGEST_TIMEOUT)
     with socket.socket(socket.AF_UNIX) as connection:
         _connect(connection, place, timeout)
         peer = sockets.peer_of(connection)
@@ -204,14 +206,14 @@ class Connection:
     def _send(self, line: bytes) -> None:
         try:
             self._connection.sendall(line)
-        except TimeoutError:
+        except _TOO_LATE:
             raise _no_answer(self._shown, self._timeout) from None
 
     def _read(self) -> Reply:
         while b"\n" not in self._input:
             try:
                 chunk = self._connection.recv(65536)
-            except TimeoutError:
+            except _TOO_LATE:
                 raise _no_answer(self._shown, self._timeout) from None
             except ConnectionError:
                 chunk = b""

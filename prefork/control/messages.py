@@ -142,9 +142,11 @@ class Events(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Tell what happens, as it happens, by ``Told`` after ``Told``; answered by the end of the connection.
 
     :param last: begin with as many that have happened, as far as they are remembered.
+    :param follow: or else that is all, answered by ``Done``.
     """
 
     last: int = 0
+    follow: bool = True
 
 
 Command = Reload | Upgrade | Refork | Stop | Scale | Recycle | Dump | Pause | Resume | ReopenLogs | LogLevel

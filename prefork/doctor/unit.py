@@ -218,13 +218,15 @@ def identity(facts: Facts) -> Findings:
     if facts.unit is None:
         return
     user = facts.unit.values.get("User") or "root"
-    missing = [name for name in _CAPABILITIES if not _has_low_ports(facts.unit.values.get(name), name)]
+    is_root = user in ("root", "0")
+    wanted = _CAPABILITIES[is_root:]  # root has what the second leaves
+    missing = [name for name in wanted if not _has_low_ports(facts.unit.values.get(name), name)]
     troubled = not facts.unit.has_user and facts.unit.values.get("DynamicUser") not in _YES
     if troubled:
         why = "the start fails with 217/USER"
         yield bites(f"User={user} is not on this machine", why, f"sudo useradd --system --user-group {user}")
     for service in facts.services:
-        if service.user and user not in ("root", "0", service.user):
+        if service.user and not is_root and user != service.user:
             troubled = True
             why = f"only root can become another: {service.name} ends with exit 2"
             yield bites(
@@ -234,9 +236,10 @@ def identity(facts: Facts) -> Findings:
             )
     first = facts.numbers.get("net.ipv4.ip_unprivileged_port_start", (1024,))[0]
     low = [p.address for p in facts.places if p.address.scheme in ("tcp", "udp") and 0 < p.address.port < first]
-    if low and user not in ("root", "0") and missing:
+    if low and missing:
         troubled = True
-        why = f"ports below {first:.0f} are for root: a start ends with exit 4"
+        who = f"for {_LOW_PORTS}, which the unit takes from root" if is_root else "for root"
+        why = f"ports below {first:.0f} are {who}: a start ends with exit 4"
         remedies = [line for name in missing for line in set_in_unit(facts, f"{name}={_LOW_PORTS}")]
         yield bites(f"User={user}, and port {low[0].port}", why, *dict.fromkeys(remedies))
     if not troubled:

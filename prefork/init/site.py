@@ -21,6 +21,7 @@ DEFAULT_BIND = "tcp://127.0.0.1:9000"
 ANYWHERE_BIND = "tcp://0.0.0.0:9000"  # in a container, whose loopback nobody else has
 DEFAULT_ADMIN = "tcp://127.0.0.1:9190"
 MARGIN = 15  # seconds that a service manager waits beyond our own limit, so that it is us who end a request
+_PRIVILEGED = 1024  # ports below it are for root, or for who has the capability
 _AS_MODULE = " -m prefork"
 _HOMES = ("/home/", "/root/", "/run/user/")  # of ProtectHome=, systemd.exec(5)
 _PLAIN = re.compile(r"[\w@+=:,./-]*")  # letters, digits and marks that mean nothing in any of the files
@@ -85,6 +86,12 @@ class Site(NamedTuple):
         ]
 
     @property
+    def low_ports(self) -> list[int]:
+        """Those that only root may bind, and that the master binds itself."""
+        own = [*(() if self.opens_sockets else self.binds), *((self.admin,) if self.admin else ())]
+        return [bind.port for bind in own if bind.scheme in ("tcp", "udp") and 0 < bind.port < _PRIVILEGED]
+
+    @property
     def odd_words(self) -> list[str]:
         """Names and paths that would be several words, or mean something else, where they are filled in."""
         paths = (self.program.removesuffix(_AS_MODULE), self.config, self.directory, *self.logs, *self.others)
@@ -109,6 +116,9 @@ class Site(NamedTuple):
             "AFTER": f"network.target {sockets}".rstrip(),
             "PROTECT_HOME": "read-only" if self._lives_at_home else "yes",
             "WRITABLE": "\n".join(f"ReadWritePaths={path}" for path in sorted(self._writes_into)) or None,
+            "LOW_PORTS": " and ".join(map(str, sorted(set(self.low_ports)))) or None,
+            "LOW_PORT": "" if self.low_ports else None,
+            "CAPABILITIES": "CAP_NET_BIND_SERVICE" if self.low_ports else "",
             **self._doors(),
             **self._admin_values(),
             **self._log_values(),

@@ -12,6 +12,7 @@ import msgspec
 
 from prefork.lab.doubts import Doubt
 
+MOST_RATE = 1_000_000  # requests a second; what is late is still gone through, one by one
 MOST_CLIENTS = 10_000  # of a load: one address has hardly more ports for them
 
 

@@ -9,7 +9,7 @@ import re
 from prefork.errors import UsageError
 from prefork.lab.aim import SCHEMES, is_datagram
 from prefork.lab.exchange import reader_of
-from prefork.lab.load import MOST_CLIENTS, Load
+from prefork.lab.load import MOST_CLIENTS, MOST_RATE, Load
 
 MOST_PROCESSES = 256
 _DATAGRAM_REPLIES = ("datagram", "none")
@@ -68,12 +68,14 @@ def _check_numbers(load: Load) -> None:
     for flag, number in counts.items():
         if number is not None and number < 1:
             raise UsageError(f"{flag}: {number} is too few; 1 is the least")
-    for flag, number, most in (
-        ("--clients", load.clients, MOST_CLIENTS),
-        ("--processes", load.processes, MOST_PROCESSES),
-    ):
-        if number > most:
-            raise UsageError(f"{flag}: {number} is too many; {most} is the most")
+    most = {
+        "--rate": (load.rate or 0.0, MOST_RATE),
+        "--clients": (load.clients, MOST_CLIENTS),
+        "--processes": (load.processes, MOST_PROCESSES),
+    }
+    for flag, (amount, limit) in most.items():
+        if amount > limit:
+            raise UsageError(f"{flag}: {amount} is too many; {limit} is the most")
     if load.requests is not None and load.processes > load.requests:
         raise UsageError(
             f"--processes: {load.processes} share {load.requests} requests, and each needs one; give fewer"

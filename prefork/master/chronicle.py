@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
 
-from prefork.control.messages import Told
+from prefork.control.messages import Done, Told
 from prefork.control.server import Client, Server
 
 REMEMBERED = 200
@@ -49,6 +49,12 @@ class Chronicle:
         for client in self.followers:
             if client.rest is None:  # else it comes to this by itself
                 self._tell(client, told)
+
+    def tell_last(self, last: int) -> Iterator[Told | Done]:
+        """The last that have happened by now, as many as are remembered; and then the end of that answer."""
+        remembered = self.remembered
+        yield from remembered[len(remembered) - min(max(0, last), len(remembered)) :]
+        yield Done(text="that is all")
 
     def follow(self, client: Client, last: int) -> None:
         """:param last: tell as many that have happened already, as far as they are remembered."""

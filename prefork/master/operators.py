@@ -166,6 +166,8 @@ class Operators:
                     self._server.answer(client, Pong(name=self._name, pid=os.getpid(), package=__version__))
                 case Status():
                     self._server.answer_in_parts(client, master.tell_status())
+                case Events(follow=False):
+                    self._server.answer_in_parts(client, self.chronicle.tell_last(request.last))
                 case Events():
                     self.chronicle.follow(client, request.last)
                 case _ if client.may_only_look:

@@ -89,7 +89,10 @@ class LogFile(Log):
     def _open(self) -> int:
         if not self._path:
             return 2
-        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        # a named pipe that nobody reads is ENXIO then, and not a master that waits for a reader
+        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o640)
+        os.set_blocking(fd, True)
+        return fd
 
     def fileno(self) -> int:
         return self._fd

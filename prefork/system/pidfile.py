@@ -6,8 +6,10 @@ Invariant: a file that another process holds is never written, and one that is n
 """
 
 import contextlib
+import errno
 import fcntl
 import os
+import stat
 
 
 class PidFile:
@@ -25,6 +27,8 @@ class PidFile:
         if held is not None:
             return
         try:
+            if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+                raise OSError(errno.EINVAL, "it is no regular file")
             if os.read(self._fd, 32).strip(b"0123456789 \n"):
                 raise FileExistsError
             os.ftruncate(self._fd, 0)
@@ -46,7 +50,9 @@ class PidFile:
 
 def _open_locked(path: str) -> int:
     while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fd = os.open(
+            path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o644
+        )  # a named pipe is not waited for
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with contextlib.suppress(FileNotFoundError):  # else its holder has removed it meanwhile: there is a new one

@@ -26,6 +26,7 @@ from prefork.system import unixdiag
 LOCK_LIMIT = 2.0  # seconds another starter may hold the directory
 _NAMES = "prefork"  # what the abstract names begin with that instances hold
 PROBES = 4  # unanswered, after which a connection is dead
+LONGEST_TIMEOUT = 2_000_000.0  # seconds, 23 days: poll(2) has milliseconds in an int, and longer ones begin anew
 LONGEST_KEEP_ALIVE = 32767  # seconds, tcp(7)
 KEEP = -1  # an owner or group that chown(2) leaves alone
 _KINDS = {

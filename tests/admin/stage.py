@@ -67,5 +67,8 @@ class FakeMaster:
         for _ in range(2):
             self.leavers.get(timeout=LIMIT)
         self._thread.join(LIMIT)
+        self.close()
+
+    def close(self) -> None:
         for end in self._ends:
             end.close()

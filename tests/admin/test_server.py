@@ -197,6 +197,23 @@ def test_what_is_served_at_once_is_documented(stage: Stage) -> None:
     assert f"the {MOST_FEEDS + 1}th feed is told 503. A request of more than {MOST_BYTES // 1024} KiB" in page
 
 
+def test_without_a_thread_a_client_is_closed(
+    stage: Stage, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line says why; who comes when there are threads again is answered."""
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        assert stage.ask(b"GET /readyz HTTP/1.0\r\n\r\n") == b""
+    [line] = caplog.messages
+    assert line.startswith("no thread for 127.0.0.1:")
+    assert "can't start new thread; it is closed; raise" in line
+    assert stage.ask(b"GET /readyz HTTP/1.0\r\n\r\n").endswith(b"\r\n\r\nready\n")
+
+
 def test_more_feeds_than_there_may_be_are_told_so(stage: Stage) -> None:
     """Pages are served all the same, and a feed that is closed makes room for another."""
     feeds = [stage.say(b"GET /feed HTTP/1.0\r\n\r\n") for _ in range(MOST_FEEDS)]

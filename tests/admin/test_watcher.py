@@ -1,5 +1,6 @@
 """The watcher asks no more often than it must, and never gets out of step."""
 
+import contextlib
 import logging
 import threading
 
@@ -72,6 +73,25 @@ def test_without_a_master_it_leaves() -> None:
         master.hang_up()
         master.leavers.get(timeout=LIMIT)
         master.leavers.put(None)
+
+
+def test_without_threads_it_says_so_and_leaves(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The control group gives none; the master starts another process, ever later."""
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    master = FakeMaster()
+    with contextlib.closing(master), monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        master.watcher.start()
+    master.leavers.get(timeout=LIMIT)
+    assert master.leavers.empty()
+    [line] = caplog.messages
+    assert line.startswith("no thread to ask the master in: can't start new thread; this process ends, no other; raise")
+    assert line.endswith("pids.max of its control group (TasksMax= of its unit)")
 
 
 def test_it_logs_from_the_level_of_its_master_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,8 @@ CPU = min(os.sched_getaffinity(0))
 
 WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"user": "nosuch"}, "user", "there is no user 'nosuch' on this machine"),
+    ({"user": "a\0b"}, "user", "there is no user 'a\\x00b' on this machine"),
+    ({"group": "a\0b"}, "group", "there is no group 'a\\x00b' on this machine"),
     ({"user": 65534}, "user", "put it in quotes"),
     ({"user": str(2**32 - 1)}, "user", "no user '4294967295'"),
     ({"group": "nosuch"}, "group", "there is no group 'nosuch' on this machine"),

@@ -73,6 +73,7 @@ WRONG_SERVICE: list[tuple[str, object, str]] = [
     ("graceful_timeout", -1, "30s"),
     ("graceful_timeout", "-1s", "30s"),
     ("graceful_timeout", "9" * 400, "30s"),
+    ("graceful_timeout", "876601h", "longer than a hundred years"),
     ("quick_timeout", [1], "30s"),
     ("boot_timeout", "1 week", "30s"),
     ("probation", "soon", "30s"),
@@ -329,6 +330,14 @@ def test_the_hard_limit_of_memory_is_no_lower_than_the_soft_one() -> None:
     assert not convert(GOOD, Service, PLACE).weighs
     for alone in ("memory_soft", "memory_hard"):
         assert convert({**GOOD, alone: "300MiB"}, Service, PLACE).weighs
+
+
+def test_a_silence_is_no_longer_than_a_connection_can_count() -> None:
+    """Else it would begin anew, and end everybody's connection at once; without a limit it may last."""
+    line = refusal({**GOOD, "idle_timeout": "600h"}, Service, PLACE)
+    what = "2160000 s is more than a connection can count, which is 2000000 s"
+    assert line == f"{PLACE}: idle_timeout: {what}; make it shorter, or leave it out"
+    assert convert({**GOOD, "idle_timeout": "500h"}, Service, PLACE).idle_timeout == 1_800_000
 
 
 def test_a_service_is_named_like_an_instance() -> None:

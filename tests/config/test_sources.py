@@ -97,6 +97,13 @@ def test_a_wrong_file_is_one_line_that_names_it(tmp_path: Path, text: str | byte
     assert all(piece in line for piece in pieces), line
 
 
+def test_a_file_without_an_end_is_one_line_too(tmp_path: Path) -> None:
+    """Nor is anything else asked of the memory than what settings could need."""
+    assert refusal("/dev/zero") == "/dev/zero is not TOML: it has more than 1048576 bytes"
+    deep = write(tmp_path, "workers = " + "[" * 5000)
+    assert refusal(deep).startswith(f"{deep} is not TOML: maximum recursion depth exceeded")
+
+
 def test_a_file_that_cannot_be_read_is_one_line_that_names_it(tmp_path: Path) -> None:
     """With the system's reason and the flag that gives another."""
     for path in (str(tmp_path / "missing.toml"), str(tmp_path)):

@@ -58,6 +58,7 @@ REQUESTS = [
     ReopenLogs(),
     LogLevel(level="debug"),
     Events(last=10),
+    Events(last=10, follow=False),
 ]
 WORKER = WorkerStatus(
     slot=1,

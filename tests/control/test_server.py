@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from prefork.address import Address
 from prefork.control import server as control
+from prefork.control.client import Place, connect
 from prefork.control.messages import (
     REQUEST_MAX,
     Done,
@@ -29,6 +30,7 @@ from prefork.control.messages import (
     read_reply,
 )
 from prefork.control.server import MOST_CLIENTS, OUTPUT_MAX, Client, Server
+from prefork.errors import CommandError
 from prefork.system import sockets
 from prefork.system.sockets import Listener
 from prefork.system.wakeup import Poller
@@ -441,6 +443,21 @@ def test_no_history_of_clients_harms_the_next_one(history: list[tuple[int, bytes
         assert client.hear() == HERE
         for caller in [*callers.values(), client]:
             caller.socket.close()
+
+
+@pytest.mark.parametrize("timeout", [0.5, 2**32 / 1000, 86400.0 * 365 * 90])
+def test_a_client_may_be_as_patient_as_it_likes(desk: Desk, timeout: float) -> None:
+    """Beyond what a socket counts it waits that long: counted anew from 0 it would not wait at all."""
+    place = Place(desk.address, "shop", None, is_held=True)
+    with connect(place, timeout) as connection:
+        assert connection._connection.gettimeout() == min(timeout, sockets.LONGEST_TIMEOUT)
+
+
+def test_a_client_without_patience_is_told_so(desk: Desk) -> None:
+    """Nobody answers in no time."""
+    place = Place(desk.address, "shop", None, is_held=True)
+    with connect(place, 0.0) as connection, pytest.raises(CommandError, match="shop does not answer within 0 s"):
+        next(connection.ask(Ping()))
 
 
 # strangers

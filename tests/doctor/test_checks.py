@@ -478,6 +478,21 @@ CASES: list[tuple[Check, str, str, Facts]] = [
     ),
     (
         unit.identity,
+        "bites",
+        "User=root, and port 80",
+        Facts(
+            unit=in_unit(CapabilityBoundingSet=""),
+            places=(Place("echo", parse("tcp://0.0.0.0:80"), "free"),),
+        ),
+    ),
+    (
+        unit.identity,
+        "fine",
+        "User=root",
+        Facts(unit=in_unit(), places=(Place("echo", parse("tcp://0.0.0.0:80"), "free"),)),
+    ),
+    (
+        unit.identity,
         "fine",
         "User=shop",
         Facts(

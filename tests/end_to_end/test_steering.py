@@ -246,7 +246,8 @@ def test_a_loop_of_its_own_cannot_be_paused_and_says_so(name: str) -> None:
 def test_who_follows_hears_what_the_log_says_until_the_end(application: Application) -> None:
     """One line an event, whatever its text; exit 0 when the instance ends."""
     with serving(*application.arguments, *NAMED, "-b", TCP, "-w", "2") as master:
-        lines, records = Follower(), Follower("--json", "--last", "1")
+        lines, records, past = Follower(), Follower("--json", "--last", "1"), Follower("--json", "--no-follow")
+        assert past.wait_end()[-1]["event"] == "generation-settled"
         assert '"generation-settled"' in records.next_line()
         assert lines.next_line().endswith(" generation-settled: shop: generation 1 serves with 2 workers\n")
         application.write("2", "raise RuntimeError('broken')")

@@ -18,6 +18,7 @@ from prefork.cli.run import run
 from prefork.cli.run_flags import read_sources
 from prefork.config.instance import Instance
 from prefork.config.sources import read, read_file
+from prefork.doctor import unit_file
 from prefork.errors import PreforkError, UsageError
 from prefork.init import kits
 from prefork.rehearsal import Outcome, rehearse
@@ -192,6 +193,33 @@ def test_a_file_that_is_there_is_served_by_a_unit_of_its_own() -> None:
     done = init("-c", "prefork.toml", "--systemd")
     assert "wrote systemd/orders.service\nnext:" in done.output
     assert not [line for line in Path("systemd/orders.service").read_text().splitlines() if ".socket" in line]
+
+
+LOW = {"AmbientCapabilities": "CAP_NET_BIND_SERVICE", "CapabilityBoundingSet": "CAP_NET_BIND_SERVICE"}
+NONE = {"AmbientCapabilities": None, "CapabilityBoundingSet": ""}
+
+
+@pytest.mark.parametrize(
+    ("before", "arguments", "given"),
+    [
+        (("-b", "tcp://0.0.0.0:80", "-b", "udp://127.0.0.1:53"), ("-c", "prefork.toml"), LOW),
+        (("-b", "tcp://0.0.0.0:9000"), ("-c", "prefork.toml"), NONE),
+        ((), (TARGET, "-b", "tcp://0.0.0.0:80"), NONE),
+        ((), (TARGET, "--admin", "tcp://127.0.0.1:1023"), LOW),
+        ((), (TARGET, "--admin", "tcp://127.0.0.1:1024"), NONE),
+    ],
+)
+def test_a_unit_may_bind_the_low_ports_that_it_binds_itself(
+    before: tuple[str, ...], arguments: tuple[str, ...], given: dict[str, str | None]
+) -> None:
+    """And else nothing: what a socket unit binds is bound by systemd, but never the admin address."""
+    if before:
+        init(TARGET, *before)
+    init(*arguments, "--systemd")
+    text = Path("systemd/orders.service").read_text()
+    values = unit_file.parse(text)
+    assert {name: values.get(name) for name in given} == given
+    assert ("53 and 80, which else only root may bind" in text) is (before[2:] != ())
 
 
 def test_a_unit_is_examined_before_it_is_installed() -> None:

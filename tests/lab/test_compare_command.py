@@ -134,6 +134,7 @@ def test_all_workloads_in_short_have_enough_rounds_and_take_eight_minutes() -> N
         (("--from", "it.json", "--header", "A:b"), "--header: this is for measuring; --from only shows"),
         (("--from", "it.json", "--", "--threads", "8"), "after --: this is for measuring; --from only shows"),
         (("--from", "/nowhere/it.json"), "--from: /nowhere/it.json cannot be read"),
+        (("--from", ""), "--from: cannot be read"),
     ],
 )
 def test_a_mistake_is_one_line(

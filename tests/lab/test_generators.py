@@ -269,6 +269,7 @@ def test_a_load_may_be_ended_early() -> None:
 WRONG = {
     "--rate: 0 ": {"rate": 0.0},
     "--clients: 0 ": {"clients": 0},
+    "--rate: 10000000.0 is too many; 1000000 ": {"rate": 1e7},
     "--clients: 100000000 is too many; 10000 ": {"clients": 100_000_000},
     "--per-connection: 0 ": {"per_connection": 0},
     "--processes: 2 share 1 requests": {"processes": 2, "clients": 2},

@@ -228,7 +228,12 @@ def test_what_cannot_be_done_is_said_and_is_exit_1(saved: Path) -> None:
         (["--rate", "5", "--p99", "9ms", "--picture", "/nowhere/x.svg"], "--picture: /nowhere/x.svg cannot be written"),
         (["-r", "5", "--p99", "9ms", "--json", "/nowhere/x.json"], "--json: /nowhere/x.json cannot be written"),
         (["--rate", "5", "--p99", "9ms", "--service-mean", "2ms"], "--service-mean: the profile has"),
-        (["--rate", "5", "--p99", "9ms", "--workers-per-cpu", "0"], "--workers-per-cpu: 0 is no number"),
+        (["--rate", "5", "--p99", "9ms", "--workers-per-cpu", "0"], "--workers-per-cpu: 0 is not above 0"),
+        (
+            ["--rate", "5", "--p99", "9ms", "--workers-per-cpu", "1e308"],
+            "--workers-per-cpu: 1e+308 is not",
+        ),
+        (["--rate", "5", "--p99", "9ms", "--machine", "cpus=1e308,memory=1GiB"], "is no size"),
     ],
 )
 def test_a_wrong_flag_is_one_line(saved: Path, arguments: list[str], said: str) -> None:

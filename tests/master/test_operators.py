@@ -438,6 +438,18 @@ def test_who_follows_hears_the_last_and_then_everything(books: Books) -> None:
     assert (texts(all_of_them), texts(some), texts(none)) == (["6"], ["6"], ["6"])
 
 
+def test_who_does_not_follow_hears_the_last_and_no_more(books: Books) -> None:
+    """That is an answer with an end, and nobody goes on telling."""
+    for number in range(5):
+        books.operators.keep(told(number))
+    for last, heard in ((100, ["0", "1", "2", "3", "4"]), (2, ["3", "4"]), (0, [])):
+        asked = books.ask(Events(last=last, follow=False))
+        replies, is_over = asked.hear()
+        assert [reply.text for reply in replies if isinstance(reply, Told)] == heard
+        assert (replies[-1], is_over) == (Done(text="that is all"), False)
+    assert books.operators.chronicle.followers == []
+
+
 def test_only_the_last_are_remembered_and_no_text_without_end(books: Books) -> None:
     """However much happens."""
     for number in range(REMEMBERED + 50):

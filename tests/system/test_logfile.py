@@ -123,6 +123,24 @@ def test_a_file_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
         LogFile(str(tmp_path / "missing" / "prefork.log"))
 
 
+def test_nobody_waits_for_the_reader_of_a_named_pipe(path: Path, log: LogFile) -> None:
+    """A master may not stand still: it is an error, or reopened, the old file goes on. With a reader it is a log."""
+    kept = os.open(path, os.O_RDONLY)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="No such device or address"):
+        LogFile(str(path))
+    log.reopen()
+    assert b"still writing to the old file" in os.read(kept, 4096)
+    os.close(kept)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    log.reopen()
+    assert os.get_blocking(log.fileno())  # as ever: what is logged waits for room, and is not lost
+    log.warn("prefork", "heard")
+    assert os.read(reader, 4096).endswith(b"heard\n")
+    os.close(reader)
+
+
 def test_a_full_disk_is_no_reason_to_fail() -> None:
     """A record that cannot be written is lost, and nothing else."""
     log = LogFile("/dev/full")

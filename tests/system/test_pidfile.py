@@ -78,6 +78,13 @@ def test_what_is_no_pid_file_is_left_alone(path: Path) -> None:
     assert path.read_text() == "[service.echo]\n"
 
 
+def test_a_named_pipe_is_no_pid_file(path: Path) -> None:
+    """And nobody waits for who might write into it."""
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="it is no regular file"):
+        PidFile(str(path))
+
+
 @pytest.mark.parametrize("change", [Path.unlink, lambda path: path.rename(path.with_suffix(".1"))])
 def test_a_file_that_is_not_ours_is_not_removed(path: Path, change: Callable[[Path], object]) -> None:
     """Somebody has taken ours away, and another holds the path now."""
