@@ -26,7 +26,7 @@ long: $(READY)          ## the long suite: big pools, many random histories, hun
 	$(BIN)/python -m pytest -n 4 --dist worksteal -m "(long or hypothesis) and not deployed" --hypothesis-profile=long $(TESTS)
 
 deployed: $(READY)      ## what deploy/ holds, under real systemd, containers, proxies, Prometheus; what is missing is skipped by name
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m deployed tests/deploy
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m deployed tests/deploy
 
 check: $(READY)         ## style and types
 	$(BIN)/ruff check .
