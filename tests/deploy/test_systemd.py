@@ -76,7 +76,7 @@ def test_first_client_starts_it(shop: Shop) -> None:
     with shop.load() as load:
         load.wait_answered(SOME)
         expect_all_answered(load.finish())
-    assert shop.show("ActiveState") == "active"
+    shop.machine.wait_show(SERVICE, "ActiveState", "active")  # when the last worker is ready; the first answers before
 
 
 def reload_to_version_2(shop: Shop, *systemctl: str, waits: bool = True) -> None:
