@@ -142,7 +142,7 @@ def test_upgrade_keeps_the_pid(shop: Shop) -> None:
         master = shop.master()
         shop.machine.expect(PREFORK, "upgrade", "--name", "shop")
         assert (shop.master(), shop.show("NRestarts")) == (master, "0")
-        assert shop.show("ActiveState") == "active"
+        shop.machine.wait_show(SERVICE, "ActiveState", "active")
         load.wait_answered(SOME)
         expect_all_answered(load.finish())
 
