@@ -175,7 +175,7 @@ def test_who_comes_when_all_are_busy_waits_in_the_kernels_queue(mode: str, gate:
         held.finish()
 
 
-@every_mode
+@pytest.mark.parametrize("mode", long_but(MODES, "thread"))
 def test_a_full_service_does_not_wake(mode: str, gate: Gate) -> None:
     """With all busy and a client in the queue no process of the tree wakes until one is done."""
     with full(mode, gate) as (master, held):

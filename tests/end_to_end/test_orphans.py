@@ -9,6 +9,7 @@ import pytest
 
 from tests.end_to_end.clients import Question, ask, is_refused
 from tests.end_to_end.harness import STREAM, TCP, Application, Gate, Master, Watched, look_until, serving
+from tests.long import long_but
 
 SOON_SECONDS = 5.0  # the promise is one; a busy machine gets some more
 
@@ -59,7 +60,7 @@ def test_a_busy_worker_has_the_drain_limit(trouble: str, gate: Gate) -> None:
         expect_nobody(master)
 
 
-@pytest.mark.parametrize("trouble", ["hold", "stuck-in-c", "deaf"])
+@pytest.mark.parametrize("trouble", long_but(["hold", "stuck-in-c", "deaf"], "stuck-in-c"))
 def test_workers_of_an_earlier_mold_have_the_drain_limit_too(trouble: str, gate: Gate) -> None:
     """A worker whose own mold died, or was replaced by a reload, is not forgotten."""
     with serving(STREAM, "-b", TCP, "-w", "2", "--graceful-timeout", "300ms") as master:
@@ -72,7 +73,7 @@ def test_workers_of_an_earlier_mold_have_the_drain_limit_too(trouble: str, gate:
         expect_nobody(master)
 
 
-@pytest.mark.parametrize("trouble", ["hold", "stuck-in-c", "deaf"])
+@pytest.mark.parametrize("trouble", long_but(["hold", "stuck-in-c", "deaf"], "stuck-in-c"))
 def test_retiring_workers_have_the_drain_limit_too(trouble: str, gate: Gate) -> None:
     """A worker of the old generation, still busy when the master dies, is not forgotten either."""
     with serving(STREAM, "-b", TCP, "-w", "1", "--graceful-timeout", "2s") as master:

@@ -99,7 +99,7 @@ def test_a_thousand_recycles_gain_no_descriptor() -> None:
 
 
 @pytest.mark.parametrize("rounds", [10, pytest.param(100, marks=[pytest.mark.long, pytest.mark.timeout(600)])])
-@pytest.mark.parametrize("way", [[], ["--threads", "8"]], ids=["sync", "threads"])
+@pytest.mark.parametrize("way", long_but([[], ["--threads", "8"]], []))
 def test_replacing_the_old_under_load_costs_nothing(way: list[str], rounds: int) -> None:
     """However short their lives: every request is answered, and none is replaced before its time."""
     with serving(STREAM, "-b", TCP, "-w", "2", "--max-age", "200ms", "--max-age-jitter", "100ms", *way) as master:

@@ -302,24 +302,24 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT, stdin=subprocess.DEVNULL)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "names"),
-    [
-        ([], ["TARGET"]),
-        ([STREAM], ["bind"]),
-        ([STREAM, "-b", "http://localhost"], ["http://localhost", "tcp:"]),
-        ([STREAM, "-b", "tcp://127.0.0.1"], ["port"]),
-        ([STREAM, "-b", "tls://127.0.0.1:1"], ["tls", "not in this version"]),
-        ([STREAM, "-b", TCP, "-w", "-1"], ["workers", "-1"]),
-        ([STREAM, "-b", TCP, "-w", "many"], ["workers", "many"]),
-        ([STREAM, "-b", TCP, "--graceful-timeout", "soon"], ["graceful_timeout", "soon"]),
-        ([STREAM, "-b", TCP, "--balance", "cold"], ["balance", "cold"]),
-        ([STREAM, "-b", TCP, "--flavour", "mint"], ["--flavour"]),
-        ([STREAM, "-b", "unix:/tmp/a.sock", "-b", "unix:/tmp/a.sock"], ["/tmp/a.sock", "twice"]),
-        (["not a target", "-b", TCP], ["not a target", "MODULE:NAME"]),
-        (["-c", "/nonexistent/prefork.toml"], ["/nonexistent/prefork.toml"]),
-    ],
-)
+MISTAKES: list[tuple[list[str], list[str]]] = [
+    ([], ["TARGET"]),
+    ([STREAM], ["bind"]),
+    ([STREAM, "-b", "http://localhost"], ["http://localhost", "tcp:"]),
+    ([STREAM, "-b", "tcp://127.0.0.1"], ["port"]),
+    ([STREAM, "-b", "tls://127.0.0.1:1"], ["tls", "not in this version"]),
+    ([STREAM, "-b", TCP, "-w", "-1"], ["workers", "-1"]),
+    ([STREAM, "-b", TCP, "-w", "many"], ["workers", "many"]),
+    ([STREAM, "-b", TCP, "--graceful-timeout", "soon"], ["graceful_timeout", "soon"]),
+    ([STREAM, "-b", TCP, "--balance", "cold"], ["balance", "cold"]),
+    ([STREAM, "-b", TCP, "--flavour", "mint"], ["--flavour"]),
+    ([STREAM, "-b", "unix:/tmp/a.sock", "-b", "unix:/tmp/a.sock"], ["/tmp/a.sock", "twice"]),
+    (["not a target", "-b", TCP], ["not a target", "MODULE:NAME"]),
+    (["-c", "/nonexistent/prefork.toml"], ["/nonexistent/prefork.toml"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "names"), long_but(MISTAKES, *MISTAKES[::4]))
 def test_a_mistake_is_one_error_and_exit_2(arguments: list[str], names: list[str]) -> None:
     """Bad usage names the field and the value, shows no traceback, and nothing was touched."""
     done = run(*arguments)

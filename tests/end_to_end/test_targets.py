@@ -89,24 +89,24 @@ def test_each_bind_has_a_server_of_its_own(name: str) -> None:
             assert ask(url, "address") == str(endpoint(url).address)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "reason"),
-    [
-        (("tests.end_to_end.targets:instance", "-b", TCP), "is a server instance"),
-        (("tests.end_to_end.targets:NUMBER", "-b", TCP), "is nothing to serve"),
-        (("tests.end_to_end.targets:missing", "-b", TCP), "has no 'missing'"),
-        (("tests.end_to_end.missing:missing", "-b", TCP), "no module named"),
-        (("tests.end_to_end.targets:TCP", "-b", TCP), "give --handler MODULE:CLASS"),
-        (("tests.end_to_end.targets:TCP", "--handler", "tests.end_to_end.targets:NUMBER", "-b", TCP), "is not a class"),
-        (("tests.end_to_end.targets:TCP", *HANDLER, "-b", UDP), "cannot serve datagrams"),
-        (("tests.end_to_end.targets:Datagrams", *DATAGRAM_HANDLER, "-b", TCP), "cannot serve streams"),
-        (("tests.end_to_end.targets:TCP", *HANDLER, "-b", "none"), "needs an address"),
-        ((STREAM, *HANDLER, "-b", TCP), "leave --handler"),
-        ((STREAM, "-b", TCP, "--worker-start", "tests.end_to_end.targets:NUMBER"), "is not a function"),
-        (("tests.end_to_end.targets:ignore", "-b", TCP), "let it bind to the address that it is given"),
-        (("tests.end_to_end.targets:make_nothing", "-b", TCP), "let it return a server"),
-    ],
-)
+UNFIT = [
+    (("tests.end_to_end.targets:instance", "-b", TCP), "is a server instance"),
+    (("tests.end_to_end.targets:NUMBER", "-b", TCP), "is nothing to serve"),
+    (("tests.end_to_end.targets:missing", "-b", TCP), "has no 'missing'"),
+    (("tests.end_to_end.missing:missing", "-b", TCP), "no module named"),
+    (("tests.end_to_end.targets:TCP", "-b", TCP), "give --handler MODULE:CLASS"),
+    (("tests.end_to_end.targets:TCP", "--handler", "tests.end_to_end.targets:NUMBER", "-b", TCP), "is not a class"),
+    (("tests.end_to_end.targets:TCP", *HANDLER, "-b", UDP), "cannot serve datagrams"),
+    (("tests.end_to_end.targets:Datagrams", *DATAGRAM_HANDLER, "-b", TCP), "cannot serve streams"),
+    (("tests.end_to_end.targets:TCP", *HANDLER, "-b", "none"), "needs an address"),
+    ((STREAM, *HANDLER, "-b", TCP), "leave --handler"),
+    ((STREAM, "-b", TCP, "--worker-start", "tests.end_to_end.targets:NUMBER"), "is not a function"),
+    (("tests.end_to_end.targets:ignore", "-b", TCP), "let it bind to the address that it is given"),
+    (("tests.end_to_end.targets:make_nothing", "-b", TCP), "let it return a server"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "reason"), long_but(UNFIT, *UNFIT[::4]))
 def test_an_unfit_target_is_one_line_and_exit_3(arguments: tuple[str, ...], reason: str) -> None:
     """What it is and what to try, no traceback, and nothing is left."""
     with Master(*arguments) as master:
