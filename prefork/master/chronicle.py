@@ -52,8 +52,7 @@ class Chronicle:
 
     def tell_last(self, last: int) -> Iterator[Told | Done]:
         """The last that have happened by now, as many as are remembered; and then the end of that answer."""
-        remembered = self.remembered
-        yield from remembered[len(remembered) - min(max(0, last), len(remembered)) :]
+        yield from self.remembered[-last:] if last > 0 else ()
         yield Done(text="that is all")
 
     def follow(self, client: Client, last: int) -> None:

@@ -50,9 +50,8 @@ class PidFile:
 
 def _open_locked(path: str) -> int:
     while True:
-        fd = os.open(
-            path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o644
-        )  # a named pipe is not waited for
+        # a named pipe is not waited for
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with contextlib.suppress(FileNotFoundError):  # else its holder has removed it meanwhile: there is a new one

@@ -30,17 +30,17 @@ def guard() -> None:
     if sys.stdout is sys.__stdout__:
         sys.stdout = _text(_Output(OUTPUT, "w", closefd=False), sys.stdout)
     if sys.stderr is sys.__stderr__:
-        sys.stderr = _text(_Error(ERROR, "w", closefd=False), sys.stderr)
+        sys.stderr = _text(_Stream(ERROR, "w", closefd=False), sys.stderr)
 
 
-def _text(raw: "_Guarded", before: Any) -> io.TextIOWrapper:
+def _text(raw: "_Stream", before: Any) -> io.TextIOWrapper:
     """:param before: the stream it stands for; ``None`` if that was closed when we began."""
     encoding = "utf-8" if before is None else before.encoding
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors="backslashreplace", line_buffering=True)
 
 
-class _Guarded(io.FileIO):
-    """A stream that fails once, and takes everything from then on: buffers are written again when we end."""
+class _Stream(io.FileIO):
+    """Fails once, and takes everything from then on: buffers are written again when we end."""
 
     _has_failed = False
 
@@ -57,22 +57,16 @@ class _Guarded(io.FileIO):
         return count
 
     def _tell(self, error: OSError) -> None:
-        """It takes nothing any more."""
-        raise NotImplementedError
+        """Of standard error there is nowhere left to say it; the exit code does."""
 
 
-class _Output(_Guarded):
+class _Output(_Stream):
     def _tell(self, error: OSError) -> None:
         if isinstance(error, BrokenPipeError):  # its reader has read enough, which is no failure
             raise error
         why = (error.strerror or str(error)).lower()
         remedy = "make room there, or send it elsewhere; what was done stays done"
         raise OutputError(f"standard output: nothing can be written to it: {why}; {remedy}") from None
-
-
-class _Error(_Guarded):
-    def _tell(self, error: OSError) -> None:
-        """There is nowhere left to say it; the exit code does."""
 
 
 def is_journal(fd: int) -> bool:

@@ -403,7 +403,7 @@ def kill_under_load(url: str, kills: int, gate: Gate) -> Outcome:
 
 
 @pytest.mark.parametrize("url", long_but([TCP, "unix:", UDP, "unixgram:"], "unix:", UDP))
-@pytest.mark.parametrize("kills", [10, pytest.param(100, marks=[pytest.mark.long, pytest.mark.timeout(600)])])
+@pytest.mark.parametrize("kills", [10, pytest.param(200, marks=[pytest.mark.long, pytest.mark.timeout(600)])])
 def test_a_kill_costs_at_most_one_request(url: str, kills: int, gate: Gate, short_path: Path) -> None:
     """Under constant load, each SIGKILL of a random worker costs at most the request it was serving."""
     outcome = kill_under_load(place(url, short_path), kills, gate)

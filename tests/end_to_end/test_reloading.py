@@ -401,7 +401,7 @@ def reload_under_load(url: str, reloads: int, recycles: int) -> None:
 
 @pytest.mark.parametrize("url", long_but([TCP, "unix:", UDP, "unixgram:"], TCP, UDP))
 @pytest.mark.parametrize(
-    ("reloads", "recycles"), [(2, 10), pytest.param(10, 100, marks=[pytest.mark.long, pytest.mark.timeout(600)])]
+    ("reloads", "recycles"), [(2, 10), pytest.param(20, 200, marks=[pytest.mark.long, pytest.mark.timeout(600)])]
 )
 def test_reloads_recycles_and_a_stop_cost_nothing(url: str, reloads: int, recycles: int, short_path: Path) -> None:
     """Under constant load, no request that was admitted stays unanswered, and none is refused before the stop."""

@@ -78,11 +78,19 @@ def test_a_foreign_loop_is_known_by_its_epoll_set() -> None:
     assert said_by(live)
 
 
+@pytest.fixture
+def thawed() -> Iterator[None]:
+    """What was there when the tests were collected is looked through as well, this module among it."""
+    gc.unfreeze()
+    yield
+    gc.freeze()
+
+
+@pytest.mark.usefixtures("thawed")
 def test_a_connection_is_named_by_its_ends_and_by_who_holds_it(
     known: set[int], listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However deep in a client library's objects; what was there before is none of it."""
-    gc.unfreeze()  # this module was there when the tests were collected
     known.add(next(inode for fd, inode in forksafety.open_sockets().items() if fd == listener.fileno()))
     with socket.create_connection(listener.getsockname()) as connection:
         held = SimpleNamespace(free=[SimpleNamespace(connection=connection)])
